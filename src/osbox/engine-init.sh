@@ -1,0 +1,28 @@
+#!/bin/sh
+# Runs inside a new mount namespace (engine.py calls it through `unshare --mount`) and becomes dockerd.
+# A plain chroot breaks `docker import`, so the namespace pivots into the engine's own root file system.
+#   engine-init.sh ROOT STATE PROJECT dockerd-arguments…
+set -eu
+root=$1 state=$2 project=$3
+shift 3
+
+mount --make-rprivate /
+mount --bind "$root" "$root"
+for dir in proc sys dev; do mount --rbind "/$dir" "$root/$dir"; done
+mount -t tmpfs -o mode=755 tmpfs "$root/run"
+# The same paths inside as outside: what Compose files and builds name must mean the same on both sides.
+for dir in "$state" "$project"; do
+    mkdir -p "$root$dir"
+    mount --bind "$dir" "$root$dir"
+done
+# The host's view of the world: name servers and certificate authorities.
+touch "$root/etc/resolv.conf"
+mount --bind "$(readlink -f /etc/resolv.conf)" "$root/etc/resolv.conf"
+if [ -d /etc/ssl/certs ]; then mount --bind /etc/ssl/certs "$root/etc/ssl/certs"; fi
+
+cd "$root"
+mkdir -p .host
+pivot_root . .host
+umount -l .host
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+exec dockerd "$@"

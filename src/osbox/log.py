@@ -1,0 +1,77 @@
+"""What a person sees: colours and progress on a terminal, clean lines elsewhere.
+
+Results (tables, JSON) go to standard output by `out`; everything that is said along the way goes to standard error by `err`.
+Rich honours NO_COLOR and drops styles when the stream is no terminal.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+
+from osbox.errors import Error
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+_verbose = False
+
+
+def set_verbose(on: bool) -> None:
+    """Show every command that is run, copy-pasteable (the -v option)."""
+    global _verbose  # noqa: PLW0603 - one switch of one process
+    _verbose = on
+
+
+def is_verbose() -> bool:
+    return _verbose
+
+
+def say(text: str) -> None:
+    """A line along the way."""
+    err.print(escape(text))
+
+
+def warn(text: str) -> None:
+    err.print(f"[yellow]⚠[/]  {escape(text)}")
+
+
+def command(line: str) -> None:
+    """Echo a command line when -v is on."""
+    if _verbose:
+        err.print(f"[dim]$ {escape(line)}[/]")
+
+
+def failure(error: Error) -> None:
+    """Print an error: what happened, the evidence, the next command."""
+    err.print(f"[bold red]Error:[/] {escape(error.message)}")
+    if error.evidence:
+        for line in error.evidence.rstrip().splitlines():
+            err.print(f"[dim]  │ {escape(line)}[/]")
+    if error.hint:
+        err.print(f"[bold]Next:[/] {escape(error.hint)}")
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Show a step while it runs and how long it took; a failing one is marked before the error goes on up."""
+    start = time.monotonic()
+    try:
+        if err.is_terminal:
+            with err.status(escape(title)):
+                yield
+        else:
+            yield
+    except BaseException:
+        err.print(f"[red]✗[/] {escape(title)} [dim]{seconds(time.monotonic() - start)}[/]")
+        raise
+    err.print(f"[green]✔[/] {escape(title)} [dim]{seconds(time.monotonic() - start)}[/]")
+
+
+def seconds(value: float) -> str:
+    """Seconds as a person reads them: 0.3 s, 42 s, 2 m 17 s."""
+    if value < 10:  # noqa: PLR2004
+        return f"{value:.1f} s"
+    whole = round(value)
+    return f"{whole} s" if whole < 100 else f"{whole // 60} m {whole % 60:02} s"  # noqa: PLR2004

@@ -1,0 +1,118 @@
+"""What is particular to one deployment: its directory, names, addresses. Everything has a default.
+
+`$OSBOX_HOME/site.toml` may override any field of `Site`; nothing else is configured anywhere else.
+"""
+
+import ipaddress
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from osbox.errors import UserError
+
+HOME = "/var/lib/osbox"
+
+
+class Site(BaseModel):
+    """One deployment. Two of them live side by side when name, bridges, subnets and loopback all differ."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field("os-in-a-box", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
+    """Deployment name: the containers' domain (`keystone.os-in-a-box`) and the Compose project."""
+    bridge: str = Field("provisioning", pattern=r"^[a-zA-Z][a-zA-Z0-9-]{0,14}$")
+    """The host's bridge for bare metal (a Linux interface name has at most 15 characters)."""
+    veth: tuple[str, str] = ("ext0", "ext1")
+    """The veth pair between the bridge and br-ex: its end on the host, its end in the neutron namespace."""
+    subnet: ipaddress.IPv4Network = ipaddress.IPv4Network("10.29.29.0/24")
+    """The provisioning network; its first address is the host's."""
+    control_subnet: ipaddress.IPv4Network = ipaddress.IPv4Network("10.29.28.0/24")
+    """The containers' own network."""
+    control_bridge: str = "osbox"
+    engine_bridge: str = "osbox-engine"
+    """The private engine's default bridge: its own, so that a stranger's docker0 is never touched."""
+    engine_subnet: ipaddress.IPv4Network = ipaddress.IPv4Network("10.29.27.0/24")
+    loopback: ipaddress.IPv4Address = ipaddress.IPv4Address("127.0.0.1")
+    """The loopback address that API ports are published on."""
+    redfish_port: int = 8000
+    """Where the rack answers Redfish, on the provisioning address."""
+    engine: str = Field("auto", pattern="^(auto|private|host)$")
+
+    @field_validator("subnet", "control_subnet", "engine_subnet", mode="before")
+    @classmethod
+    def _network(cls, value: object) -> object:
+        return ipaddress.IPv4Network(value) if isinstance(value, str) else value
+
+    @property
+    def address(self) -> ipaddress.IPv4Address:
+        """The host's address on the provisioning network (10.29.29.1)."""
+        return self.subnet[1]
+
+    @property
+    def pool(self) -> tuple[ipaddress.IPv4Address, ipaddress.IPv4Address]:
+        """First and last address that Neutron hands out (.20 to .200 in a /24; the 2015 range)."""
+        return self.subnet[20], self.subnet[min(200, self.subnet.num_addresses - 2)]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things are. `project` is the checkout, `home` the one directory osbox writes to."""
+
+    project: Path
+    home: Path
+
+    @property
+    def engine(self) -> Path:
+        return self.home / "engine"
+
+    @property
+    def secrets(self) -> Path:
+        return self.home / "secrets"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def artifacts(self) -> Path:
+        """The deploy ramdisk and the guest images that were built."""
+        return self.home / "artifacts"
+
+    @property
+    def releases(self) -> Path:
+        return self.project / "releases"
+
+    @property
+    def images(self) -> Path:
+        return self.project / "images"
+
+    @property
+    def compose(self) -> Path:
+        return self.project / "compose"
+
+
+def find_paths() -> Paths:
+    """The checkout this tool was installed from, and OSBOX_HOME."""
+    home = Path(os.environ.get("OSBOX_HOME") or HOME)
+    if not home.is_absolute():
+        raise UserError(f"OSBOX_HOME is not an absolute path: {home}")
+    return Paths(project=Path(__file__).resolve().parents[3], home=home)
+
+
+def load_site(home: Path) -> Site:
+    """Read `site.toml`; raises UserError naming the file and the key."""
+    file = home / "site.toml"
+    try:
+        data = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        return Site()
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{file} is not valid TOML: {error}") from error
+    try:
+        return Site.model_validate(data)
+    except ValidationError as error:
+        lines = "\n".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise UserError(f"{file} has wrong settings", evidence=lines, hint="known keys: " + ", ".join(Site.model_fields)) from error

@@ -1,0 +1,140 @@
+"""The one door to processes: list arguments only, standard input closed, every failure shows the line to copy.
+
+`subprocess` is imported nowhere else (tests/test_layers.py holds it).
+"""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from osbox import log
+from osbox.errors import Error
+
+EVIDENCE_LINES = 15
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a process ended. A negative code is the signal that ended it."""
+
+    code: int
+    out: str
+    err: str
+
+
+def line(argv: Sequence[str]) -> str:
+    """argv as a line that a person can paste into a shell."""
+    return shlex.join([str(word) for word in argv])
+
+
+def tail(text: str, lines: int = EVIDENCE_LINES) -> str:
+    return "\n".join(text.rstrip().splitlines()[-lines:])
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    input: str | None = None,  # noqa: A002 - subprocess's own word
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float | None = None,
+    check: bool = True,
+    hint: str = "",
+) -> Result:
+    """Run a process to its end and return what it wrote.
+
+    env is added to ours; timeout is in seconds. Raises Error on a missing program, a time-out and, with check, on any
+    non-zero code, death by a signal included.
+    """
+    log.command(line(argv))
+    try:
+        done = subprocess.run(
+            argv, input=input, stdin=subprocess.DEVNULL if input is None else None, capture_output=True, text=True,
+            env=_env(env), cwd=cwd, timeout=timeout, check=False, errors="replace",
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise Error(f"{argv[0]} is not installed", hint=hint or f"install {argv[0]} and run the command again") from error
+    except subprocess.TimeoutExpired as error:
+        raise Error(f"{argv[0]} did not end within {timeout:.0f} s", evidence=line(argv), hint=hint) from error
+    result = Result(done.returncode, done.stdout, done.stderr)
+    if check and result.code != 0:
+        raise failed(argv, result.code, result.err or result.out, hint)
+    return result
+
+
+def failed(argv: Sequence[str], code: int, output: str, hint: str = "") -> Error:
+    """The error for a process that ended badly."""
+    how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
+    return Error(f"{argv[0]} {how}", evidence=f"$ {line(argv)}\n{tail(output)}", hint=hint)
+
+
+def stream(
+    argv: Sequence[str],
+    on_line: Callable[[str], None],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> int:
+    """Run a process and hand on each line that it writes (both streams) as it comes; returns its exit code.
+
+    The process is ended when on_line or a Ctrl-C interrupts us.
+    """
+    log.command(line(argv))
+    with spawn(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, cwd=cwd) as process:
+        assert process.stdout is not None  # noqa: S101 - for the type checker: we asked for a pipe
+        for text in process.stdout:
+            on_line(text.rstrip("\n"))
+        return process.wait()
+
+
+@contextmanager
+def spawn(
+    argv: Sequence[str], *, stdout: int | None = None, stderr: int | None = None,
+    env: Mapping[str, str] | None = None, cwd: Path | None = None,
+) -> Iterator["subprocess.Popen[str]"]:  # fmt: skip
+    """A child that lives no longer than the block."""
+    try:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True, errors="replace", env=_env(env), cwd=cwd
+        )
+    except FileNotFoundError as error:
+        raise Error(f"{argv[0]} is not installed", hint=f"install {argv[0]} and run the command again") from error
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def daemon(argv: Sequence[str], logfile: Path, *, env: Mapping[str, str] | None = None) -> int:
+    """Start a process that outlives us, in a session of its own, writing to logfile; returns its pid."""
+    log.command(f"{line(argv)} >>{logfile} 2>&1 &")
+    with logfile.open("a") as target:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=target, stderr=subprocess.STDOUT, env=_env(env), start_new_session=True
+        )
+    return process.pid
+
+
+def attach(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
+    """Run a process on our own terminal and return its exit code (shells, consoles, `logs -f`)."""
+    log.command(line(argv))
+    try:
+        return subprocess.run(argv, env=_env(env), check=False).returncode
+    except FileNotFoundError as error:
+        raise Error(f"{argv[0]} is not installed", hint=f"install {argv[0]} and run the command again") from error
+
+
+def _env(extra: Mapping[str, str] | None) -> dict[str, str] | None:
+    return None if extra is None else {**os.environ, **extra}
