@@ -1,0 +1,115 @@
+"""The ledger: what osbox made on the host outside the engine, so that exactly this can be undone.
+
+An entry is written, and on the disk, BEFORE the act. A run that is killed in between leaves an entry too many (undoing it
+finds nothing to undo), never a thing that nobody remembers. The first entry of a kind and name wins: it may hold the state
+that a thing had before osbox touched it, and a second run must not write the touched state over it.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from osbox.errors import Error
+
+Kind = Literal["link", "address", "firewall", "port", "file", "mount", "namespace"]
+
+
+class Entry(BaseModel):
+    """One thing on the host. `made_by` is the command that made it; `details` what is needed to put things back."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    name: str
+    details: Mapping[str, Any] = Field(default_factory=dict)
+    made_by: str = ""
+
+
+class _Book(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """`ledger.json` in the state directory. Reading needs no lock: the file is always whole."""
+
+    file: Path
+
+    def entries(self, kind: Kind | None = None) -> tuple[Entry, ...]:
+        return tuple(entry for entry in self._read().entries if kind in (None, entry.kind))
+
+    def find(self, kind: Kind, name: str) -> Entry | None:
+        return next((entry for entry in self.entries(kind) if entry.name == name), None)
+
+    def add(self, entry: Entry) -> bool:
+        """Write an entry down; returns False, and changes nothing, when one of this kind and name is there."""
+        with self._locked():
+            book = self._read()
+            if any((known.kind, known.name) == (entry.kind, entry.name) for known in book.entries):
+                return False
+            self._write((*book.entries, entry))
+            return True
+
+    def remove(self, kind: Kind, name: str) -> bool:
+        """Strike an entry out, after its thing is gone; returns whether there was one. An empty ledger is no file."""
+        with self._locked():
+            book = self._read()
+            kept = tuple(entry for entry in book.entries if (entry.kind, entry.name) != (kind, name))
+            if kept != book.entries:
+                self._write(kept)
+            return kept != book.entries
+
+    def _read(self) -> _Book:
+        try:
+            return _Book.model_validate_json(self.file.read_bytes())
+        except FileNotFoundError:
+            return _Book()
+        except ValidationError as error:
+            wrong = [f"{'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors()]
+            raise Error(
+                f"{self.file} cannot be read: osbox no longer knows what it made on this machine", evidence="\n".join(wrong),
+                hint=f"put a good copy back, or look at `ip link` yourself and then: mv {self.file} {self.file}.bad",
+            ) from error  # fmt: skip
+
+    def _write(self, entries: tuple[Entry, ...]) -> None:
+        new = self.file.with_name(f"{self.file.name}.new")
+        with new.open("w") as target:
+            target.write(_Book(entries=entries).model_dump_json(indent=2) + "\n")
+            target.flush()
+            os.fsync(target.fileno())
+        new.replace(self.file)
+        self._sync_directory()  # a rename is only as durable as its directory
+        if not entries:
+            self.file.unlink()
+
+    def _sync_directory(self) -> None:
+        directory = os.open(self.file.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time. The directory itself is the lock, so that no lock file stays behind."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        directory = os.open(self.file.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(directory)
+
+
+def ledger(home: Path) -> Ledger:
+    """The ledger of the deployment whose state directory this is."""
+    return Ledger(home / "ledger.json")
