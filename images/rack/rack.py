@@ -1,0 +1,188 @@
+#!/opt/sushy/bin/python3
+"""The rack's first process: starts libvirtd and sushy-tools under gunicorn, and ends when either of them does.
+
+It reaps, too: QEMU detaches from libvirtd, and a QEMU that nobody waits for would stay a zombie; libvirt then takes the
+node for one that cannot be powered off.
+On SIGTERM the nodes get the power button and some seconds to shut down cleanly before they are switched off.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+ROOT = Path("/var/lib/rack")
+RUN = Path("/run/rack")
+SECRET = Path("/run/secrets/bmc-password")
+SOCKET = Path("/run/libvirt/libvirt-sock")
+USER = "admin"
+APPLICATION = "sushy_tools.emulator.main:app"
+START_SECONDS = 60
+SHUTDOWN_SECONDS = 20  # compose/rack.yaml grants 40 s in all
+
+Children = dict[int, tuple[str, "subprocess.Popen[bytes]"]]
+
+
+class RackError(Exception):
+    """What went wrong, in one line."""
+
+
+class Stopped(Exception):  # noqa: N818 - no error
+    """Somebody asked us to end."""
+
+
+def say(text: str) -> None:
+    print(f"rack: {text}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    children: Children = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _on_signal)
+    try:
+        prepare()
+        until("an address to listen on", _can_listen)
+        start(children, "libvirtd", ["libvirtd"])
+        until(str(SOCKET), lambda: "" if SOCKET.exists() else "not there yet", children)
+        start(children, "gunicorn", ["/opt/sushy/bin/gunicorn", "-c", "/etc/osbox/gunicorn.conf.py", APPLICATION])
+        say(f"Redfish on {os.environ['OSBOX_ADDRESS']}:{os.environ['OSBOX_REDFISH_PORT']}")
+        while True:
+            reap(children, block=True)
+    except Stopped:
+        end(children)
+        return 0
+    except RackError as error:
+        say(str(error))
+        end(children)
+        return 1
+
+
+def _on_signal(_number: int, _frame: FrameType | None) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # once is enough
+    raise Stopped
+
+
+def prepare() -> None:
+    """Make the volume's directories and the password file."""
+    for name in ("cache", "console", "disks", "domains", "libvirt", "log", "sushy"):
+        (ROOT / name).mkdir(exist_ok=True)
+    RUN.mkdir(exist_ok=True)
+    try:
+        password = SECRET.read_text().strip()
+    except OSError as error:
+        raise RackError(f"cannot read the secret {SECRET}: {error.strerror}") from error
+    file = RUN / "htpasswd"
+    file.touch(mode=0o600)
+    file.write_text(f"{USER}:{digest(password)}\n")
+
+
+def digest(password: str) -> str:
+    """The password as bcrypt has it.
+
+    4 rounds are the least it knows, and every request asks it again: a password of ours is random and long, so that
+    nothing is won by making guesses dear.
+    """
+    import bcrypt  # noqa: PLC0415 - the tests import this file without it
+
+    if not password:
+        raise RackError(f"the secret {SECRET} is empty")
+    try:
+        return str(bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode())
+    except ValueError as error:
+        raise RackError(f"the secret {SECRET} cannot be a Redfish password: {error}") from error
+
+
+def _can_listen() -> str:
+    address = (os.environ["OSBOX_ADDRESS"], int(os.environ["OSBOX_REDFISH_PORT"]))
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            return f"{address[0]}:{address[1]}: {error.strerror} (is the provisioning bridge up, is the port free?)"
+    return ""
+
+
+def until(what: str, problem: Callable[[], str], children: Children | None = None) -> None:
+    """Wait until problem() is "", no longer than START_SECONDS."""
+    deadline = time.monotonic() + START_SECONDS
+    while reason := problem():
+        if time.monotonic() > deadline:
+            raise RackError(f"waited {START_SECONDS} s in vain for {what}: {reason}")
+        reap(children or {})
+        time.sleep(0.1)
+
+
+def start(children: Children, name: str, argv: Sequence[str]) -> None:
+    env = {**os.environ, "SUSHY_EMULATOR_CONFIG": "/etc/osbox/sushy.conf"}
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=env)
+    children[process.pid] = (name, process)
+
+
+def reap(children: Children, *, block: bool = False) -> None:
+    """Collect who has ended, adopted QEMUs included; raises RackError when it was one of ours."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, 0 if block else os.WNOHANG)
+            if not pid:
+                return
+            if pid in children:
+                name, process = children.pop(pid)
+                process.returncode = os.waitstatus_to_exitcode(status)
+                raise RackError(f"{name} ended with code {process.returncode}")
+
+
+def end(children: Children) -> None:
+    """Close Redfish, shut the nodes down, then libvirtd: in this order nobody powers a node on again meanwhile."""
+    _terminate(children, "gunicorn")
+    if any(name == "libvirtd" for name, _ in children.values()):
+        try:
+            shut_down_nodes(children)
+        except Exception as error:  # noqa: BLE001 - libvirt's error class; whatever it is, go on ending
+            say(f"nodes were not shut down: {error}")
+    _terminate(children, "libvirtd")
+
+
+def shut_down_nodes(children: Children) -> None:
+    import libvirt  # noqa: PLC0415
+
+    libvirt.registerErrorHandler(lambda *_: None, None)
+    connection = libvirt.open("qemu:///system")
+    for domain in _active(connection):
+        say(f"{domain.name()}: power button")
+        domain.shutdown()
+    deadline = time.monotonic() + SHUTDOWN_SECONDS
+    while _active(connection) and time.monotonic() < deadline:
+        reap(children)
+        time.sleep(0.2)
+    for domain in _active(connection):
+        say(f"{domain.name()}: still on after {SHUTDOWN_SECONDS} s, switched off")
+        domain.destroy()
+
+
+def _active(connection: Any) -> list[Any]:
+    return list(connection.listAllDomains(1))  # 1: VIR_CONNECT_LIST_DOMAINS_ACTIVE
+
+
+def _terminate(children: Children, wanted: str) -> None:
+    for pid, (name, process) in list(children.items()):
+        if name == wanted:
+            del children[pid]
+            process.terminate()
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
