@@ -1,0 +1,1 @@
+"""ML2 plug-ins of osbox."""
