@@ -1,0 +1,138 @@
+"""Run image builds in parallel: an image waits for the one it stands on; a failing one stops only those on it."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from osbox import log, run
+from osbox.board import Board
+from osbox.errors import Error
+from osbox.model import catalogue
+from osbox.model.catalogue import Image
+from osbox.model.fault import Fault, explain
+
+RETRIES = 2
+TAIL_LINES = 15
+TAIL_BYTES = 16 << 10
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image to build. argv is empty where there is nothing to do; problem is why it cannot even be tried."""
+
+    image: Image
+    tag: str
+    argv: tuple[str, ...]
+    log: Path
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended: reason is empty when it is done."""
+
+    task: Task
+    reason: str = ""
+    fault: Fault | None = None
+
+
+class Builder:
+    """A pool of builds.
+
+    Ctrl-C ends the children; BuildKit keeps the finished steps, so that the next run goes on from there.
+    """
+
+    def __init__(self, board: Board, jobs: int) -> None:
+        self._board = board
+        self._pool = ThreadPoolExecutor(jobs)
+        self._ends: dict[str, Future[Outcome]] = {}
+        self._lock = threading.Lock()
+        self._stops: dict[str, Callable[[], None]] | None = {}
+
+    def run(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Run tasks, given in an order where a base comes before what stands on it."""
+        for task in tasks:
+            self._ends[task.image.name] = self._pool.submit(self._one, task)
+        try:
+            return [end.result() for end in self._ends.values()]
+        except BaseException:
+            self._stop()
+            raise
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _one(self, task: Task) -> Outcome:
+        # Targets of one Dockerfile share their stages in BuildKit: they need not wait for each other.
+        base = catalogue.BY_NAME.get(task.image.base)
+        if base and base.project != task.image.project and self._failed(base.name):
+            return self._skip(task)
+        if task.problem:
+            self._board.end(task.tag, f"❌  {task.tag} - Failed", task.problem)
+            return Outcome(task, task.problem)
+        if task.argv:
+            self._board.start(task.tag)
+            code = self._try(task)
+            if code != 0:
+                return self._skip(task) if base and self._failed(base.name) else self._fail(task)
+        self._board.end(task.tag, f"🔨  {task.tag} - Done")
+        return Outcome(task)
+
+    def _failed(self, name: str) -> bool:
+        # No deadlock with few workers: the base was handed to the pool before, so it has ended or is running.
+        return name in self._ends and bool(self._ends[name].result().reason)
+
+    def _skip(self, task: Task) -> Outcome:
+        reason = f"{task.image.base} failed"
+        self._board.end(task.tag, f"❌  {task.tag} - Skipped: {reason}")
+        return Outcome(task, reason)
+
+    def _fail(self, task: Task) -> Outcome:
+        text = tail(task.log)
+        why = explain(text)
+        reason = why.message if why else "its build failed"
+        details = f"{run.tail(text, TAIL_LINES)}\nthe whole log: {task.log}"
+        self._board.end(task.tag, f"❌  {task.tag} - Failed" + (f": {why.message}" if why else ""), details)
+        return Outcome(task, reason, why)
+
+    def _try(self, task: Task) -> int:
+        """Build, and build again when what failed is the weather."""
+        task.log.parent.mkdir(parents=True, exist_ok=True)
+        task.log.write_text("")
+        for attempt in range(RETRIES + 1):
+            code = self._build(task)
+            why = explain(tail(task.log)) if code else None
+            if not why or not why.transient or attempt == RETRIES or self._stops is None:
+                break
+            self._board.note(f"🔁  {task.tag} - {why.message}; try {attempt + 2} of {RETRIES + 1}")
+        return code
+
+    def _build(self, task: Task) -> int:
+        log.command(run.line(task.argv))
+        with task.log.open("a") as file:
+            file.write(f"$ {run.line(task.argv)}\n")
+            file.flush()
+            with run.spawn(task.argv, stdout=file.fileno(), stderr=file.fileno()) as process:
+                with self._lock:
+                    if self._stops is None:
+                        raise Error("interrupted")
+                    self._stops[task.tag] = process.terminate
+                code = process.wait()
+        with self._lock:
+            if self._stops is not None:
+                self._stops.pop(task.tag)
+        return code
+
+    def _stop(self) -> None:
+        with self._lock:
+            stops, self._stops = self._stops or {}, None
+        for stop in stops.values():
+            stop()
+
+
+def tail(file: Path) -> str:
+    """The end of a log."""
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - TAIL_BYTES))
+        return stream.read().decode(errors="replace")

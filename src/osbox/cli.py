@@ -1,0 +1,139 @@
+"""The command line: parse, call, print, exit code.
+
+Exit codes: 0 done; 1 something on our side or around us went wrong; 2 the user can put it right; 130 interrupted.
+"""
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.metadata import version as installed
+from types import FrameType
+from typing import Annotated
+
+import typer
+from typer._click.exceptions import NoArgsIsHelpError
+
+from osbox import log
+from osbox.commands import context, engine, images
+from osbox.errors import Error, UserError
+from osbox.model.site import find_paths
+
+EPILOG = (
+    "Exit codes: 0 done; 1 something went wrong on our side or around us; 2 a wrong word, value or right of yours; "
+    "130 interrupted.\n\n"
+    "State lives in one directory, OSBOX_HOME (default /var/lib/osbox). NO_COLOR and pipes give plain lines. "
+    "Any command may be interrupted and run again."
+)
+
+app = typer.Typer(
+    name="osbox",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EPILOG,
+)
+
+
+def _version(on: bool) -> None:
+    if on:
+        log.out.print(f"osbox {installed('osbox')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    given: typer.Context,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Show every command that is run, copy-pasteable.")
+    ] = False,
+    wanted: Annotated[
+        str | None,
+        typer.Option(
+            "--engine", metavar="auto|private|host",
+            help="The container engine: the machine's Docker (host), osbox's own (private), or what fits (auto).",
+        ),
+    ] = None,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:  # fmt: skip
+    """[bold]OpenStack in a box[/]: builds, runs and removes a whole OpenStack that provisions bare metal.
+
+    [bold]osbox demo[/] goes the whole way by itself: images, cloud, network, virtual nodes, a login prompt on one.
+    """
+    log.set_verbose(verbose)
+    if wanted not in (None, "auto", "private", "host"):
+        raise UserError(f"--engine {wanted} is not known", hint="it is auto, private or host")
+    if not given.resilient_parsing:
+        given.obj = context.load(wanted)
+
+
+app.command(rich_help_panel=context.IMAGES)(images.build)
+app.command("test", rich_help_panel=context.IMAGES)(images.check)
+app.command(rich_help_panel=context.IMAGES)(images.clean)
+app.command("images", rich_help_panel=context.IMAGES)(images.listing)
+app.add_typer(engine.app, name="engine", rich_help_panel=context.ENGINE)
+
+
+def main() -> None:
+    """The entry point: every way a command can end is told in a line and has its exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(argv: Sequence[str]) -> int:
+    """Run a command line and return its exit code."""
+    try:
+        return _call(lambda: typer.main.get_command(app).main(list(argv), prog_name="osbox", standalone_mode=False))
+    except KeyboardInterrupt:
+        log.err.print("Interrupted; run the same command again to go on")
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`osbox images | head`): nothing to tell, and nothing to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Error as error:
+        log.failure(error)
+        return error.code
+    except Exception as error:  # noqa: BLE001 - the last resort: one line, and the trace in a file
+        log.failure(_unexpected(error))
+        return 1
+
+
+def _call(command: Callable[[], object]) -> int:
+    """Run Typer's command; its own errors become ours."""
+    try:
+        result = command()
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
+    except NoArgsIsHelpError as error:
+        log.out.print(error.format_message(), markup=False)
+        return 0
+    except typer.TyperException as error:
+        raise UserError(error.format_message(), hint="osbox --help") from error
+    return result if isinstance(result, int) else 0
+
+
+def _unexpected(error: Exception) -> Error:
+    """A defect of ours, told in a line; the trace goes to a file, and to the screen with -v."""
+    trace = "".join(traceback.format_exception(error))
+    if log.is_verbose():
+        log.err.print(trace, markup=False)
+    message = f"osbox has a defect: {type(error).__name__}: {error}"
+    try:
+        file = find_paths().logs / f"defect-{time.strftime('%Y%m%d-%H%M%S')}.log"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"$ osbox {' '.join(sys.argv[1:])}\n{trace}")
+    except (OSError, Error):
+        return Error(message, evidence=trace)
+    return Error(message, hint=f"please report it with {file}")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""osbox build, test, clean, images."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from osbox import images, imagetests, log
+from osbox.commands.context import Context, Json, print_json
+from osbox.model import catalogue
+
+
+def _complete(text: str) -> list[str]:
+    return [name for name in catalogue.BY_NAME if name.startswith(text)]
+
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[IMAGE…]", help="Images by name, with or without os-; all if none is given.", autocompletion=_complete
+    ),
+]
+Version = Annotated[str, typer.Option("--version", envvar="BUILD_VERSION", help="The images' tag.")]
+Jobs = Annotated[
+    int | None, typer.Option("-j", "--jobs", min=1, help="How many at the same time; default: one for each processor.")
+]
+Release = Annotated[str, typer.Option("--release", help="The OpenStack release, a folder of releases/.")]
+
+
+def build(
+    context: typer.Context,
+    names: Names = None,
+    *,
+    jobs: Jobs = None,
+    version: Version = "latest",
+    release: Release = "2026.1",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Build every step anew.")] = False,
+) -> None:
+    """Build images and what they stand on; unchanged ones are done at once."""
+    here: Context = context.obj
+    images.check_version(version)
+    wanted = images.chosen(names or [], version)
+    if wanted:
+        images.build(here.paths, here.engine(), wanted, version=version, release=release, jobs=jobs, no_cache=no_cache)
+
+
+def check(
+    context: typer.Context,
+    names: Names = None,
+    *,
+    jobs: Jobs = None,
+    version: Version = "latest",
+    json: Json = False,
+) -> None:
+    """Test images: recipe, user, configuration; that they start, answer, and fail as they should."""
+    here: Context = context.obj
+    images.check_version(version)
+    wanted = images.chosen(names or [], version)
+    if wanted:
+        results = imagetests.test(here.paths, here.engine(), wanted, version=version, jobs=jobs, quiet=json)
+        if json:
+            print_json(results)
+        imagetests.raise_for(results)
+
+
+def clean(
+    context: typer.Context,
+    names: Names = None,
+    *,
+    version: Version = "latest",
+    jobs: Annotated[int | None, typer.Option("-j", "--jobs", hidden=True)] = None,  # noqa: ARG001 - `make clean -j5` is 2015's
+    everything: Annotated[bool, typer.Option("--all", help="The build cache and the Debian base image too.")] = False,
+) -> None:
+    """Remove images. The build cache stays, so that the next build is quick."""
+    here: Context = context.obj
+    images.check_version(version)
+    wanted = images.chosen(names or [], version)
+    if wanted:
+        images.clean(here.paths, here.engine(), wanted, version=version, everything=everything)
+
+
+def listing(context: typer.Context, json: Json = False) -> None:
+    """List the images that are there."""
+    here: Context = context.obj
+    found = images.list_images(here.engine())
+    if json:
+        print_json(found)
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("IMAGE", "VERSION", "SIZE", "CREATED", "USER", "RELEASE"):
+        table.add_column(title, justify="right" if title == "SIZE" else "left", no_wrap=True)
+    for item in found:
+        created = item.created[:16].replace("T", " ")
+        table.add_row(item.name, item.version, f"{item.bytes / 1e6:.0f} MB", created, item.user, item.release)
+    log.out.print(table if found else "No image is built yet; next: osbox build")

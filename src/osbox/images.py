@@ -1,0 +1,200 @@
+"""Build, list and remove the images. An image whose inputs are those it was made from is done at once."""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from osbox import builder, debian, docker, log, run
+from osbox.board import Board
+from osbox.builder import Outcome, Task
+from osbox.engine import Engine
+from osbox.errors import Error, UserError
+from osbox.model import catalogue, dockerfile
+from osbox.model.catalogue import Image
+from osbox.model.site import Paths
+
+INPUTS = "io.osbox.inputs"
+RELEASE = "io.osbox.release"
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+STEP = re.compile(r"^#\d+ (\[[^\]]*\d+/\d+\] .*|\[[^\]]+\] (?:FROM|RUN|COPY) .*|exporting .*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An image that is there, as `osbox images` shows it."""
+
+    name: str
+    version: str
+    bytes: int
+    created: str
+    user: str
+    release: str
+
+
+def build(
+    paths: Paths, engine: Engine, wanted: Sequence[Image] = catalogue.IMAGES, *, version: str = "latest",
+    release: str = "2026.1", jobs: int | None = None, no_cache: bool = False,
+) -> None:  # fmt: skip
+    """Build images and what they stand on; raises Error if any fails."""
+    check_version(version)
+    check_release(paths, release)
+    tasks = plan(paths, engine, catalogue.with_bases(wanted), version=version, release=release, no_cache=no_cache)
+    logs = {task.tag: task.log for task in tasks}
+    with Board(lambda tag: current_step(builder.tail(logs[tag])) if logs[tag].exists() else "") as board:
+        outcomes = builder.Builder(board, jobs or os.cpu_count() or 1).run(tasks)
+    raise_for(outcomes)
+
+
+def chosen(names: Sequence[str], version: str) -> list[Image]:
+    """The images of those names; a retired one gets its line."""
+    for name in filter(None, map(catalogue.retired, names)):
+        log.out.print(f"☝️  {name}:{version} - Retired: {catalogue.RETIRED[name]}")
+    if names and all(map(catalogue.retired, names)):
+        return []
+    return catalogue.select(names)
+
+
+def plan(
+    paths: Paths, engine: Engine, images: Sequence[Image], *, version: str, release: str, no_cache: bool,
+) -> list[Task]:  # fmt: skip
+    """What to do for each image, in order; nothing for one whose label says it was made of the very same inputs."""
+    digests = {"": debian.ensure(paths, engine)}
+    there = {tag: _labels_of(entry) for entry in _inspect(engine, images, version) for tag in entry["RepoTags"]}
+    tasks = []
+    for image in images:
+        tag, file = image.tag(version), paths.logs / "build" / f"{image.name}.log"
+        arguments = {"DEBIAN": debian.TAG, "RELEASE": release, "BASE": f"{image.base}:{version}"}
+        try:
+            base = digests[image.base]
+            digests[image.name] = dockerfile.digest(paths.project, image.dockerfile, image.name, arguments, base)
+        except (OSError, Error) as error:
+            digests[image.name] = ""
+            tasks.append(Task(image, tag, (), file, problem=str(error)))
+            continue
+        labels = _labels(image, version, release, digests[image.name])
+        current = not no_cache and there.get(tag, {}).get(INPUTS) == labels[INPUTS]
+        argv = () if current else docker.build_argv(
+            engine, paths, image.dockerfile, target=image.name, tag=tag, args=_declared(paths, image, arguments),
+            labels=labels, no_cache=no_cache,
+        )  # fmt: skip
+        tasks.append(Task(image, tag, tuple(argv), file))
+    return tasks
+
+
+def raise_for(outcomes: Sequence[Outcome]) -> None:
+    """Raise the one error that sums up all failures, weather first."""
+    bad = [outcome for outcome in outcomes if outcome.reason]
+    if not bad:
+        return
+    names = [outcome.task.image.name for outcome in bad]
+    message = f"{len(bad)} of {len(outcomes)} images failed: {', '.join(names)}"
+    why = next((outcome.fault for outcome in bad if outcome.fault), None)
+    if why:
+        raise Error(f"{why.message}; {message}", hint=why.hint)
+    first = next(outcome for outcome in bad if not outcome.reason.endswith(" failed") or outcome.task.argv)
+    raise Error(message, hint=f"read {first.task.log}, put it right, and run: osbox build {first.task.image.name}")
+
+
+def clean(
+    paths: Paths, engine: Engine, wanted: Sequence[Image] = catalogue.IMAGES, *, version: str = "latest",
+    everything: bool = False,
+) -> None:  # fmt: skip
+    """Remove the tags of images; the build cache stays, so that the next build is quick.
+
+    everything: the build cache and the Debian base image too. Raises Error if a container uses one of them.
+    """
+    check_version(version)
+    used = _used(engine)
+    there = {tag for entry in _inspect(engine, wanted, version) for tag in entry["RepoTags"]}
+    kept = []
+    for image in wanted:
+        tag = image.tag(version)
+        if tag in used:
+            kept.append(image.name)
+            log.out.print(f"❌  {tag} - Failed: the container {', '.join(used[tag])} uses it")
+            continue
+        if tag in there:
+            docker.docker(engine, "image", "rm", tag)
+        log.out.print(f"🔫  {tag} - Done")
+    if kept:
+        raise Error(f"{len(kept)} of {len(wanted)} images are in use", hint="osbox down, then the same command again")
+    if everything:
+        _clean_cache(paths, engine)
+
+
+def _clean_cache(paths: Paths, engine: Engine) -> None:
+    """Free what builds left behind. The machine's own engine has one cache for all its users: not ours to empty."""
+    if docker.inspect(engine, "image", debian.TAG):
+        docker.docker(engine, "image", "rm", debian.TAG)
+    shutil.rmtree(paths.logs / "build", ignore_errors=True)
+    if engine.kind == "host":
+        log.warn("the build cache of the machine's own Docker is shared and was kept: docker builder prune empties it")
+        return
+    freed = docker.docker(engine, "builder", "prune", "--all", "--force").out.rstrip().rpartition("\n")[2]
+    log.out.print(f"🔫  build cache - Done ({freed})")
+
+
+def list_images(engine: Engine) -> list[Listed]:
+    """The images that are there, of every version, in the catalogue's order."""
+    tags = docker.ids(engine, "image", "reference=os-*")
+    found = []
+    for entry in docker.inspect(engine, "image", *dict.fromkeys(tags)):
+        labels = _labels_of(entry)
+        for tag in entry["RepoTags"]:
+            name, _, version = tag.partition(":")
+            if name in catalogue.BY_NAME:
+                user = entry["Config"].get("User") or "root"
+                found.append(Listed(name, version, entry["Size"], entry["Created"], user, labels.get(RELEASE, "")))
+    order = list(catalogue.BY_NAME)
+    return sorted(set(found), key=lambda item: (item.version, order.index(item.name)))
+
+
+def check_version(version: str) -> None:
+    if not TAG.fullmatch(version):
+        raise UserError(
+            f"the version {version!r} cannot be an image tag",
+            hint="a tag has up to 128 letters, digits, _ . - and does not begin with . or -, for example 1.0",
+        )
+
+
+def check_release(paths: Paths, release: str) -> None:
+    known = sorted(path.parent.name for path in paths.releases.glob("*/release.toml"))
+    if release not in known:
+        raise UserError(f"no OpenStack release {release} is here", hint="known releases: " + ", ".join(known))
+
+
+def current_step(output: str) -> str:
+    """The BuildKit step that a build's log was last at."""
+    steps = STEP.findall(output)
+    return run.tail(steps[-1], 1)[:90] if steps else ""
+
+
+def _inspect(engine: Engine, images: Sequence[Image], version: str) -> list[dict[str, Any]]:
+    return docker.inspect(engine, "image", *(image.tag(version) for image in images))
+
+
+def _labels_of(entry: Mapping[str, Any]) -> dict[str, str]:
+    return entry["Config"].get("Labels") or {}
+
+
+def _used(engine: Engine) -> dict[str, list[str]]:
+    """Tags that containers, running or not, were made from."""
+    used: dict[str, list[str]] = {}
+    for entry in docker.inspect(engine, "container", *docker.ids(engine, "container")):
+        used.setdefault(entry["Config"]["Image"], []).append(entry["Name"].lstrip("/"))
+    return used
+
+
+def _declared(paths: Paths, image: Image, arguments: Mapping[str, str]) -> dict[str, str]:
+    """Those arguments that the Dockerfile knows: BuildKit complains about others."""
+    known = dockerfile.parse((paths.project / image.dockerfile).read_text()).declared
+    return {name: value for name, value in arguments.items() if name in known}
+
+
+def _labels(image: Image, version: str, release: str, digest: str) -> dict[str, str]:
+    labels = {"org.opencontainers.image.title": image.name, "org.opencontainers.image.version": version, INPUTS: digest}
+    on_openstack = catalogue.OPENSTACK in (image.name, image.base)
+    return {**labels, RELEASE: release} if on_openstack else labels

@@ -1,0 +1,96 @@
+"""Every image by name: which project folder its Dockerfile is in, and which image it stands on."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from osbox.errors import UserError
+
+GROUND = "os-base-image"
+OPENSTACK = "os-openstack"
+
+RETIRED = {
+    "os-glance-registry": "Glance itself dropped the registry; os-glance-api does its work",
+}
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image. Its recipe is the target of its own name in images/<project>/Dockerfile."""
+
+    name: str
+    project: str
+    base: str
+
+    @property
+    def dockerfile(self) -> Path:
+        """The recipe, relative to the checkout."""
+        return Path("images") / self.project / "Dockerfile"
+
+    def tag(self, version: str) -> str:
+        return f"{self.name}:{version}"
+
+
+def _rows(base: str, table: dict[str, Sequence[str]]) -> list[Image]:
+    return [Image(f"os-{name}", project, base) for project, names in table.items() for name in names]
+
+
+IMAGES: tuple[Image, ...] = (
+    Image(GROUND, "base", ""),
+    Image(OPENSTACK, "base", GROUND),
+    *_rows(GROUND, {
+        "mysql": ["mysql"],
+        "rabbitmq": ["rabbitmq"],
+        "memcached": ["memcached"],
+        "httpboot": ["httpboot"],
+        "tftpboot": ["tftpboot"],
+        "autodns": ["autodns"],
+        "rack": ["rack"],
+        "neutron": ["openvswitch"],
+    }),
+    *_rows(OPENSTACK, {
+        "keystone": ["keystone"],
+        "glance": ["glance-api"],
+        "placement": ["placement"],
+        "neutron": ["neutron-server", "neutron-openvswitch-agent", "neutron-dhcp-agent"],
+        "nova": ["nova-api", "nova-conductor", "nova-scheduler", "nova-compute"],
+        "ironic": ["ironic-api", "ironic-conductor"],
+        "swift": ["swift-proxy", "swift-account", "swift-container", "swift-object"],
+    }),
+)  # fmt: skip
+BY_NAME = {image.name: image for image in IMAGES}
+
+
+def find(name: str) -> Image:
+    """The image of that name, with or without its `os-`; raises UserError that names the nearest one."""
+    image = BY_NAME.get(name) or BY_NAME.get(f"os-{name}")
+    if image:
+        return image
+    near = difflib.get_close_matches(name, [*BY_NAME, *(item.removeprefix("os-") for item in BY_NAME)], 1)
+    hint = f"did you mean {near[0]}?" if near else "osbox build --help; their names: " + " ".join(BY_NAME)
+    raise UserError(f"no image is called {name}", hint=hint)
+
+
+def retired(name: str) -> str:
+    """The full name of a retired image, or ""."""
+    full = name if name.startswith("os-") else f"os-{name}"
+    return full if full in RETIRED else ""
+
+
+def select(names: Iterable[str]) -> list[Image]:
+    """The images of those names (all of them if there are none), in the table's order; retired names are left out."""
+    names = list(names)
+    wanted = {find(name).name for name in names if not retired(name)}
+    return [image for image in IMAGES if image.name in wanted or not names]
+
+
+def with_bases(images: Iterable[Image]) -> list[Image]:
+    """The images and all that they stand on, in the table's order (a base comes before what stands on it)."""
+    wanted: set[str] = set()
+    for image in images:
+        name = image.name
+        while name:
+            wanted.add(name)
+            name = BY_NAME[name].base
+    return [image for image in IMAGES if image.name in wanted]
