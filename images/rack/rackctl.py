@@ -206,9 +206,8 @@ def define(specs: Sequence[Spec]) -> dict[str, list[str]]:
                 raise RackError(f"node {spec.name} is there with another uuid: {present[spec.name]}")
             result["present"].append(spec.name)
             continue
-        with spec.disk_file.open("ab") as file:
-            if not file.tell():
-                file.truncate(spec.disk << 30)
+        with spec.disk_file.open("wb") as file:  # empty, even if a run that was interrupted left one
+            file.truncate(spec.disk << 30)
         connection.defineXML(domain_xml(spec))
         result["defined"].append(spec.name)
     return result
