@@ -45,6 +45,8 @@ def build(
     logs = {task.tag: task.log for task in tasks}
     with Board(lambda tag: current_step(builder.tail(logs[tag])) if logs[tag].exists() else "") as board:
         outcomes = builder.Builder(board, jobs or os.cpu_count() or 1).run(tasks)
+    if any(task.argv for task in tasks):
+        _remove_replaced(engine)
     raise_for(outcomes)
 
 
@@ -135,6 +137,11 @@ def _clean_cache(paths: Paths, engine: Engine) -> None:
         return
     freed = docker.docker(engine, "builder", "prune", "--all", "--force").out.rstrip().rpartition("\n")[2]
     log.out.print(f"🔫  build cache - Done ({freed})")
+
+
+def _remove_replaced(engine: Engine) -> None:
+    """Remove images of ours that lost their tag to a newer build; those that a container uses stay."""
+    docker.docker(engine, "image", "prune", "--force", "--filter", f"label={INPUTS}")
 
 
 def list_images(engine: Engine) -> list[Listed]:

@@ -1,0 +1,70 @@
+# OpenStack in a box. The interface of 2015, and what a stranger needs:
+#
+#   make all   [-jN] [BUILD_VERSION=1.0]    build every image (the default)
+#   make test  [-jN] [BUILD_VERSION=1.0]    test every image
+#   make clean       [BUILD_VERSION=1.0]    remove every image
+#   make demo      from an empty machine to a login prompt on a provisioned bare-metal node
+#   make setup     only install the tool: .venv/bin/osbox
+#   make check     every test of the project: linters, types, units, images, end to end
+#   make lock      resolve requirements.in anew into requirements.lock
+#
+# osbox reads BUILD_VERSION from the environment; N of -jN bounds how many images are built or tested at the same time.
+
+PYTHON ?= python3
+BUILD_VERSION ?= latest
+export BUILD_VERSION
+
+OSBOX = .venv/bin/osbox
+# In a recipe MAKEFLAGS holds -jN; a bare -j is no number, and osbox's own default is meant.
+JOBS = $(filter-out -j,$(filter -j%,$(MAKEFLAGS)))
+
+# `make clean all -j5` means: one after the other, five images at a time.
+.NOTPARALLEL:
+.PHONY: all test clean demo check setup lock
+.DEFAULT_GOAL = all
+
+all: setup
+	@$(OSBOX) build $(JOBS)
+
+test: setup
+	@$(OSBOX) test $(JOBS)
+
+clean: setup
+	@$(OSBOX) clean
+
+demo: setup
+	@$(OSBOX) demo
+
+check: setup
+	@.venv/bin/python -m pytest
+
+setup: .venv/installed
+
+# The environment is made anew when the system's Python changed under it, and filled again when the lock changes.
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Error: osbox needs Python 3.11 or newer as $(PYTHON)" >&2; \
+	    echo "Next: apt-get install python3, or name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        echo "Install $$package (Python's module for virtual environments)"; \
+	        { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install "$$package"; } >/dev/null; \
+	    fi; \
+	    $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	        echo "Error: Python's module for virtual environments is missing" >&2; \
+	        echo "Next: sudo apt-get install $$package" >&2; exit 1; }; }
+	@echo "Install osbox and its libraries into .venv"
+	@.venv/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	@{ .venv/bin/pip install --disable-pip-version-check --require-hashes -r requirements.lock && \
+	   .venv/bin/pip install --disable-pip-version-check --no-build-isolation --no-deps -e .; } >.venv/setup.log 2>&1 || { \
+	    tail -n 15 .venv/setup.log >&2; \
+	    echo "Error: the Python packages could not be installed; the whole log: .venv/setup.log" >&2; \
+	    echo "Next: see that pip reaches its index (pip config list), then the same command again" >&2; exit 1; }
+	@touch $@
+
+lock:
+	@.venv/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r images/base/uv.lock.txt
+	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    --upgrade requirements.in -o requirements.lock
