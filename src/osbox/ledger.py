@@ -1,8 +1,8 @@
 """The ledger: what osbox made on the host outside the engine, so that exactly this can be undone.
 
-An entry is written, and on the disk, BEFORE the act. A run that is killed in between leaves an entry too many (undoing it
-finds nothing to undo), never a thing that nobody remembers. The first entry of a kind and name wins: it may hold the state
-that a thing had before osbox touched it, and a second run must not write the touched state over it.
+An entry is written, and on the disk, BEFORE the act. A run that is killed in between leaves an entry too many (undoing
+it finds nothing to undo), never a thing that nobody remembers. The first entry of a kind and name wins: it may hold the
+state that a thing had before osbox touched it, and a second run must not write the touched state over it.
 """
 
 import fcntl
@@ -76,7 +76,8 @@ class Ledger:
         except ValidationError as error:
             wrong = [f"{'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors()]
             raise Error(
-                f"{self.file} cannot be read: osbox no longer knows what it made on this machine", evidence="\n".join(wrong),
+                f"{self.file} cannot be read: osbox no longer knows what it made on this machine",
+                evidence="\n".join(wrong),
                 hint=f"put a good copy back, or look at `ip link` yourself and then: mv {self.file} {self.file}.bad",
             ) from error  # fmt: skip
 

@@ -1,0 +1,184 @@
+"""The provisioning network on this machine: read it as data, change it one small act at a time.
+
+    observe(doors) -> NetState      what is there: links, the neutron namespace, the engine's firewall, the ledger
+    plan(state, wish)               the changes (osbox.model.netplan, pure)
+    apply(change, state, doors)     one act; the ledger knows of it before it happens
+    converge(doors, wish)           the three of them, and proof from the live system that nothing is left to do
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from osbox import log, netlink, run
+from osbox.engine import Engine
+from osbox.errors import Error
+from osbox.ledger import Entry, Kind, Ledger, ledger
+from osbox.model.net import Before, Change, NetState, Wish, mark
+from osbox.model.netplan import plan
+from osbox.model.site import Paths, Site
+
+PROGRAMS = ("ovs-vswitchd", "neutron-openvswitch-agent", "neutron-dhcp-agent", "dnsmasq")
+PART = "net"  # what marks our entries in the ledger
+NOTED: Mapping[str, Kind] = {
+    "add-bridge": "link", "add-address": "address", "add-veth": "link", "add-rule": "firewall", "take": "port",
+}  # fmt: skip
+STRUCK: Mapping[str, Kind] = {
+    "delete-link": "link", "delete-address": "address", "delete-rule": "firewall", "give-back": "port",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Doors:
+    """The ways to what is not netlink; tests open others. Without iptables the firewall is not looked at."""
+
+    site: Site
+    ledger: Ledger
+    holder: str = ""
+    holder_pid: Callable[[], int] = lambda: 0
+    iptables: Callable[[Sequence[str]], run.Result] | None = None
+
+
+def doors(paths: Paths, site: Site, engine: Engine | None) -> Doors:
+    """The doors of a deployment. iptables is the engine's own: programs of two kinds do not see each other's rules."""
+    holder, book = f"neutron-network.{site.name}", ledger(paths.home)
+    if engine is None:
+        return Doors(site, book, holder)
+
+    def iptables(words: Sequence[str]) -> run.Result:
+        return run.run(engine.argv("iptables", "--wait", "20", *words))
+
+    return Doors(site, book, holder, lambda: _container_pid(engine, holder), iptables)
+
+
+def ensure_bridge(paths: Paths, site: Site) -> list[Change]:
+    """The bridge with its address, which ports are published on; needs no engine. Returns what was changed."""
+    return converge(doors(paths, site, None), Wish(do="bridge"), "osbox up")
+
+
+def converge(at: Doors, wish: Wish, made_by: str) -> list[Change]:
+    """Make it so, saying each change; returns them. Raises Error if the live system does not end as wished."""
+    state = observe(at)
+    changes = plan(state, wish)
+    for change in changes:
+        with log.step(change.text):
+            apply(change, state, at, made_by)
+    left = plan(observe(at), wish) if changes else []
+    if left:
+        raise Error(
+            "the provisioning network did not become what it should be",
+            evidence="\n".join(["still to do:", *(item.text for item in left)]),
+            hint="does another program change these interfaces (NetworkManager)? see docs/network.md, and run it again",
+        )
+    return changes
+
+
+def observe(at: Doors) -> NetState:
+    """Everything as it is now; changes nothing."""
+    site, pid, boot = at.site, at.holder_pid(), _boot()
+    entries = [one for one in at.ledger.entries() if one.kind == "port" or one.details.get("part") == PART]
+    current = _keys([one for one in entries if one.details.get("boot") == boot])
+    chain, rules = _rules(at)
+    return NetState(
+        site=site, links=netlink.links(site.veth), holder=at.holder, pid=pid, boot=boot, chain=chain, rules=rules,
+        inside=netlink.within(pid, lambda: netlink.links(site.veth)) if pid else (),
+        made=current, stale=_keys(entries) - current, programs=_programs(pid) if pid else {},
+        before={entry.name: Before.model_validate(entry.details) for entry in entries if entry.kind == "port"},
+    )  # fmt: skip
+
+
+def apply(change: Change, state: NetState, at: Doors, made_by: str) -> None:
+    """Do one change: first the ledger, then the act, and when a thing is gone, the ledger again."""
+    if change.do in NOTED:
+        _note(change, state.boot, at.ledger, made_by)
+    if change.do in ("add-rule", "delete-rule"):
+        _change_rule(at, change)
+    elif change.inside:
+        netlink.within(state.pid, lambda: netlink.act(change, state.pid))
+    elif change.do != "forget":
+        netlink.act(change, state.pid)
+    if change.do in STRUCK and not change.inside:
+        at.ledger.remove(STRUCK[change.do], change.name)
+    elif change.do == "forget":
+        entry = next((one for one in at.ledger.entries() if f"{one.kind}:{one.name}" == change.name), None)
+        if entry:
+            at.ledger.remove(entry.kind, entry.name)
+
+
+def _note(change: Change, boot: str, book: Ledger, made_by: str) -> None:
+    made = {"part": PART, "value": change.value, "boot": boot}
+    details = change.before.model_dump(mode="json") if change.before else made
+    entry = Entry(kind=NOTED[change.do], name=change.name, details=details, made_by=made_by)
+    known = book.find(entry.kind, entry.name)
+    if known and known.details.get("boot") != boot:
+        book.remove(entry.kind, entry.name)  # of an earlier boot: that thing went with it
+    book.add(entry)
+
+
+def _change_rule(at: Doors, change: Change) -> None:
+    if at.iptables is None:
+        raise Error("the engine does not run, so its firewall cannot be changed", hint="osbox engine start")
+    table, chain, *words = change.name.split()
+    # In front: DOCKER-USER ends with a RETURN.
+    at.iptables(["-t", table, "-I" if change.do == "add-rule" else "-D", chain, *words])
+
+
+def _rules(at: Doors) -> tuple[bool, tuple[str, ...] | None]:
+    """Whether there is a chain DOCKER-USER, and the rules that carry our mark."""
+    if at.iptables is None:
+        return False, None
+    seen = {table: at.iptables(["-t", table, "-S"]).out.splitlines() for table in ("filter", "nat")}
+    ours = tuple(
+        f"{table} {' '.join(words[1:])}"
+        for table, lines in seen.items()
+        for words in map(shlex.split, lines)
+        if words[0] == "-A" and ("--comment", mark(at.site)) in pairwise(words)
+    )
+    return "-N DOCKER-USER" in seen["filter"], ours
+
+
+def _programs(pid: int) -> dict[str, int]:
+    """Count the programs we care for in all containers that have a process in this network namespace.
+
+    dnsmasq runs in a network namespace of its own, but in the process-id namespace of the DHCP agent's container.
+    """
+    home = _namespace(pid, "net")
+    processes = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    containers = {_namespace(one, "pid") for one in processes if _namespace(one, "net") == home} - {""}
+    found = [_program(one) for one in processes if _namespace(one, "pid") in containers]
+    return {name: found.count(name) for name in PROGRAMS if name in found}
+
+
+def _program(pid: int) -> str:
+    """Which of PROGRAMS a process is: by the first words of its command line, for Python's are called python."""
+    with suppress(OSError):
+        words = re.split(rb"[\0 ()]+", Path(f"/proc/{pid}/cmdline").read_bytes())[:3]
+        names = {word.rpartition(b"/")[2].decode(errors="replace").rstrip(":") for word in words}
+        return next((name for name in PROGRAMS if name in names), "")
+    return ""
+
+
+def _namespace(pid: int, kind: str) -> str:
+    with suppress(OSError):
+        return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
+    return ""
+
+
+def _container_pid(engine: Engine, name: str) -> int:
+    argv = engine.argv("docker", "container", "inspect", "--format", "{{json .State}}", name)
+    result = run.run(argv, check=False)
+    state = json.loads(result.out) if result.code == 0 else {}
+    return int(state["Pid"]) if state.get("Running") else 0
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _keys(entries: Sequence[Entry]) -> frozenset[str]:
+    return frozenset(f"{entry.kind}:{entry.name}" for entry in entries)

@@ -1,0 +1,215 @@
+"""The kernel's network interfaces, by netlink: read as values, changed one small act at a time.
+
+Everything here happens in the network namespace of the calling thread; `within` runs a function in another one.
+pyroute2 takes half a second to import, so it is imported where it is needed: most commands never are there.
+"""
+
+import array
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from osbox.errors import Error
+from osbox.model.net import Before, Change, Link, Route
+
+T = TypeVar("T")
+SIOCETHTOOL, GET_TX_CHECKSUM, SET_TX_CHECKSUM = 0x8946, 0x16, 0x17
+IFF_UP, IFF_LOOPBACK = 0x1, 0x8
+IPV6_PERMANENT = 0x80
+MAIN_TABLE, PROTO_KERNEL, SCOPE_LINK = 254, 2, 253
+
+
+def within(pid: int, function: Callable[[], T]) -> T:
+    """Call a function in the network namespace of a process: in a thread of its own, for namespaces are a thread's."""
+    from pyroute2 import netns  # noqa: PLC0415 - see above
+
+    def enter() -> T:
+        namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+        try:
+            netns.setns(namespace)
+        finally:
+            os.close(namespace)
+        return function()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(enter).result()
+
+
+def links(ends: Collection[str]) -> tuple[Link, ...]:
+    """All interfaces of this namespace; checksum offload is asked for `ends` only."""
+    with _netlink() as ip:
+        found, addresses = list(ip.get_links()), list(ip.get_addr())
+        routes = list(ip.get_routes(family=socket.AF_INET))
+    names = {item["index"]: str(item.get("ifname")) for item in found}
+    return tuple(
+        Link(
+            name=names[item["index"]], index=item["index"], kind=_kind(item), up=bool(item["flags"] & IFF_UP),
+            loopback=bool(item["flags"] & IFF_LOOPBACK), master=names.get(item.get("master"), ""),
+            peer=(item.get("link") or 0) if _kind(item) == "veth" else 0,
+            addresses=tuple(_address(one) for one in addresses if one["index"] == item["index"] and _stays(one)),
+            routes=tuple(_route(one) for one in routes if one.get("oif") == item["index"] and _is_set(one)),
+            forward_delay=item.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_BR_FORWARD_DELAY"),
+            tx_checksum=_tx_checksum(names[item["index"]]) if names[item["index"]] in ends else None,
+            promiscuous=bool(item.get("promiscuity")),
+        )
+        for item in found
+    )  # fmt: skip
+
+
+def act(change: Change, pid: int) -> None:
+    """Do one change in this namespace; pid is one of the neutron namespace. Raises Error with the kernel's word."""
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415 - see above
+
+    try:
+        with _netlink() as ip:
+            ACTS[change.do](ip, change, pid)
+    except (NetlinkError, OSError) as error:
+        code = error.code if isinstance(error, NetlinkError) else error.errno
+        evidence = f"{change}: {os.strerror(code or 0)}"
+        raise Error(f"could not do this: {change.text}", evidence=evidence, hint="ip -d address") from error
+
+
+def _netlink() -> Any:
+    from pyroute2 import IPRoute  # noqa: PLC0415 - see above
+
+    return IPRoute()
+
+
+def _kind(item: Any) -> str:
+    return str(item.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") or "")
+
+
+def _stays(item: Any) -> bool:
+    """An address that somebody gave: link-local and autoconfigured ones come by themselves."""
+    given = item["family"] == socket.AF_INET or (item.get("flags") or item["flags"]) & IPV6_PERMANENT
+    return bool(given) and item["scope"] != SCOPE_LINK
+
+
+def _address(item: Any) -> str:
+    # `local` is the interface's own on a point-to-point link, where `address` is the other side's.
+    return f"{item.get('local') or item.get('address')}/{item['prefixlen']}"
+
+
+def _is_set(item: Any) -> bool:
+    """A route that somebody set: the kernel's own come and go with the address."""
+    return bool((item.get("table") or item["table"]) == MAIN_TABLE and item["proto"] != PROTO_KERNEL)
+
+
+def _route(item: Any) -> Route:
+    dst = f"{item.get('dst')}/{item['dst_len']}" if item.get("dst") else "default"
+    return Route(dst=dst, gateway=item.get("gateway") or "", metric=item.get("priority") or 0)
+
+
+def _index(ip: Any, name: str) -> int:
+    found = ip.link_lookup(ifname=name)
+    if not found:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+    return int(found[0])
+
+
+def _add_bridge(ip: Any, change: Change, _pid: int) -> None:
+    # Without a forward delay a port works at once; with the kernel's 15 s a node's first DHCP requests are lost.
+    ip.link("add", ifname=change.name, kind="bridge", address=change.value, br_forward_delay=0, br_stp_state=0)
+
+
+def _no_delay(ip: Any, change: Change, _pid: int) -> None:
+    ip.link("set", index=_index(ip, change.name), kind="bridge", br_forward_delay=0)
+
+
+def _add_address(ip: Any, change: Change, _pid: int) -> None:
+    _addr(ip, "add", _index(ip, change.name), change.value)
+
+
+def _delete_address(ip: Any, change: Change, _pid: int) -> None:
+    _addr(ip, "del", _index(ip, change.name), change.value, known=errno.EADDRNOTAVAIL)
+
+
+def _up(ip: Any, change: Change, _pid: int) -> None:
+    ip.link("set", index=_index(ip, change.name), state="up")
+
+
+def _add_veth(ip: Any, change: Change, pid: int) -> None:
+    # Both ends where they belong in one act: there is no moment with a half of it.
+    ip.link("add", ifname=change.name, kind="veth", peer={"ifname": change.value, "net_ns_pid": pid})
+
+
+def _set_master(ip: Any, change: Change, _pid: int) -> None:
+    ip.link("set", index=_index(ip, change.name), master=_index(ip, change.value))
+
+
+def _delete_link(ip: Any, change: Change, _pid: int) -> None:
+    found = ip.link_lookup(ifname=change.name)
+    if found:
+        _quietly(errno.ENODEV, ip.link, "del", index=found[0])
+
+
+def _offload_off(_ip: Any, change: Change, _pid: int) -> None:
+    _tx_checksum(change.name, 0)
+
+
+def _take(ip: Any, change: Change, _pid: int) -> None:
+    index = _index(ip, change.name)
+    for address in (change.before or Before()).addresses:
+        _addr(ip, "del", index, address, known=errno.EADDRNOTAVAIL)
+    ip.link("set", index=index, master=_index(ip, change.value), state="up")
+
+
+def _give_back(ip: Any, change: Change, _pid: int) -> None:
+    index, before = _index(ip, change.name), change.before or Before()
+    ip.link("set", index=index, master=0, state="up" if before.up else "down")
+    for address in before.addresses:
+        _addr(ip, "add", index, address, known=errno.EEXIST)
+    for route in before.routes:
+        words: dict[str, Any] = {"gateway": route.gateway} if route.gateway else {"scope": SCOPE_LINK}
+        words |= {"priority": route.metric} if route.metric else {}
+        _quietly(errno.EEXIST, ip.route, "add", dst=route.dst, oif=index, **words)
+
+
+def _addr(ip: Any, verb: str, index: int, address: str, known: int = 0) -> None:
+    host, _, length = address.partition("/")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    _quietly(known, ip.addr, verb, index=index, address=host, prefixlen=int(length), family=family)
+
+
+def _quietly(known: int, function: Callable[..., Any], *words: Any, **options: Any) -> None:
+    """Call and let one error pass: the one that says that what is wanted is so already."""
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415 - see above
+
+    try:
+        function(*words, **options)
+    except NetlinkError as error:
+        if error.code != known:
+            raise
+
+
+def _tx_checksum(name: str, value: int | None = None) -> bool | None:
+    """Transmit checksum offload of an interface (`ethtool -K NAME tx`): read it or set it; None where there is none."""
+    words = array.array("I", [GET_TX_CHECKSUM if value is None else SET_TX_CHECKSUM, value or 0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
+        try:
+            fcntl.ioctl(door, SIOCETHTOOL, struct.pack("16sP", name.encode(), words.buffer_info()[0]))
+        except OSError:
+            if value is not None:
+                raise
+            return None
+    return bool(words[1])
+
+
+ACTS: dict[str, Callable[[Any, Change, int], None]] = {
+    "add-bridge": _add_bridge,
+    "no-delay": _no_delay,
+    "add-address": _add_address,
+    "up": _up,
+    "add-veth": _add_veth,
+    "offload-off": _offload_off,
+    "set-master": _set_master,
+    "take": _take,
+    "give-back": _give_back,
+    "delete-address": _delete_address,
+    "delete-link": _delete_link,
+}

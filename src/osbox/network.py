@@ -1,0 +1,44 @@
+"""The provisioning network's verbs: `osbox net connect`, `show`, `disconnect`, and its removal for `down --purge`."""
+
+from osbox import log, net
+from osbox.engine import Engine, require_root
+from osbox.model.net import Change, NetState, Wish
+from osbox.model.site import Paths, Site
+
+
+def connect(paths: Paths, site: Site, engine: Engine, interface: str = "", *, force: bool = False) -> list[Change]:
+    """Join bridge, neutron namespace and, if named, a physical interface; connecting again changes nothing."""
+    require_root()
+    wish = Wish(do="connect", interface=interface, force=force)
+    return _say(net.converge(net.doors(paths, site, engine), wish, "osbox net connect"))
+
+
+def disconnect(paths: Paths, site: Site, engine: Engine | None) -> list[Change]:
+    """Undo `connect`. The bridge stays while nodes are plugged in or the cloud runs, whose ports are published there."""
+    require_root()
+    at = net.doors(paths, site, engine)
+    changes = _say(net.converge(at, Wish(do="disconnect"), "osbox net disconnect"))
+    state = net.observe(at)
+    if state.link(site.bridge):
+        users = ["the cloud, whose ports are published on it"] * bool(state.pid) + [port.name for port in state.ports]
+        reason = "used by " + ", ".join(users) if users else "osbox did not make it"
+        log.say(f"The bridge {site.bridge} stays: {reason}")
+    return changes
+
+
+def remove(paths: Paths, site: Site, engine: Engine | None) -> list[Change]:
+    """Remove all that this network is on the host (`osbox down --purge`). Do it while the engine still runs."""
+    require_root()
+    return net.converge(net.doors(paths, site, engine), Wish(do="remove"), "osbox down --purge")
+
+
+def show(paths: Paths, site: Site, engine: Engine | None) -> NetState:
+    """What there is now: `picture.draw` draws it, `model_dump(mode="json")` is its JSON."""
+    require_root()
+    return net.observe(net.doors(paths, site, engine))
+
+
+def _say(changes: list[Change]) -> list[Change]:
+    if not changes:
+        log.say("Nothing to change")
+    return changes
