@@ -104,6 +104,8 @@ def apply(change: Change, state: NetState, at: Doors, made_by: str) -> None:
         netlink.act(change, state.pid)
     if change.do in STRUCK and not change.inside:
         at.ledger.remove(STRUCK[change.do], change.name)
+        if change.do == "delete-link":
+            at.ledger.remove("address", change.name)
     elif change.do == "forget":
         entry = next((one for one in at.ledger.entries() if f"{one.kind}:{one.name}" == change.name), None)
         if entry:

@@ -102,7 +102,7 @@ def _is_set(item: Any) -> bool:
 
 def _route(item: Any) -> Route:
     dst = f"{item.get('dst')}/{item['dst_len']}" if item.get("dst") else "default"
-    return Route(dst=dst, gateway=item.get("gateway") or "", metric=item.get("priority") or 0)
+    return Route(dst=dst, gateway=item.get("gateway") or "", metric=item.get("priority") or 0, proto=item["proto"])
 
 
 def _index(ip: Any, name: str) -> int:
@@ -167,7 +167,7 @@ def _give_back(ip: Any, change: Change, _pid: int) -> None:
     for route in before.routes:
         words: dict[str, Any] = {"gateway": route.gateway} if route.gateway else {"scope": SCOPE_LINK}
         words |= {"priority": route.metric} if route.metric else {}
-        _quietly(errno.EEXIST, ip.route, "add", dst=route.dst, oif=index, **words)
+        _quietly(errno.EEXIST, ip.route, "add", dst=route.dst, oif=index, proto=route.proto, **words)
 
 
 def _addr(ip: Any, verb: str, index: int, address: str, known: int = 0) -> None:

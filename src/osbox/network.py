@@ -14,7 +14,7 @@ def connect(paths: Paths, site: Site, engine: Engine, interface: str = "", *, fo
 
 
 def disconnect(paths: Paths, site: Site, engine: Engine | None) -> list[Change]:
-    """Undo `connect`. The bridge stays while nodes are plugged in or the cloud runs, whose ports are published there."""
+    """Undo `connect`. The bridge stays while nodes are plugged in or the cloud, published there, runs."""
     require_root()
     at = net.doors(paths, site, engine)
     changes = _say(net.converge(at, Wish(do="disconnect"), "osbox net disconnect"))

@@ -18,6 +18,8 @@ class Route(_Value):
     dst: str
     gateway: str = ""
     metric: int = 0
+    proto: int = 0
+    """Who set it (the kernel's number), so that a DHCP client's route is one again."""
 
 
 class Link(_Value):
