@@ -1,7 +1,7 @@
 """Make a GPT disk image bootable by BIOS: what grub-install does, on a file, without mounting it.
 
-GRUB's first stage (boot.img, one sector) goes into the MBR beside the partition table, and the rest (core.img) into the BIOS boot
-partition. Both hold disk addresses that must be filled in. Offsets: grub-core/boot/i386/pc/boot.S and diskboot.S.
+GRUB's first stage (boot.img, one sector) goes into the MBR beside the partition table, and the rest (core.img) into the
+BIOS boot partition. Both hold disk addresses that must be filled in. Offsets: grub-core/boot/i386/pc/{boot,diskboot}.S.
 
     python3 bios.py DISK BOOT_IMG CORE_IMG FIRST_SECTOR SECTORS
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 SECTOR = 512
 BOOT_CODE = 440  # then come the disk's signature and the protective partition table
 CORE_ADDRESS = 0x5C  # boot.img: u64, the sector that core.img starts at
-DRIVE_CHECK = 0x66  # boot.img: a jump for firmware that passes no drive number; two no-ops make GRUB believe what it is told
+DRIVE_CHECK = 0x66  # boot.img: a jump for firmware that passes no drive number; no-ops make GRUB believe it
 NO_OPS = b"\x90\x90"
 BLOCK_LIST = SECTOR - 12  # core.img: u64, the sector that its second sector lies at
 

@@ -1,0 +1,151 @@
+"""The files that bare metal boots from: deploy ramdisk and guest image, built from images/ramdisk and images/guest.
+
+A built file lies in `artifacts/<kind>-<hash of everything it was made of>/`: an unchanged one is not made twice, and the
+directory gets its name when all of it is there.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from osbox import docker, run
+from osbox.engine import Engine
+from osbox.errors import Error
+from osbox.model.site import Paths, Site
+
+RELEASE = "2026.1"
+BASE_FILES = ("apt-install", "dpkg-exclude", "packages-builder.txt", "uv-run", "uv.lock.txt")  # of images/base
+FACTS = "artifact.json"  # beside the files: what they are, written last
+HASH_LENGTH = 12
+GIB = 1 << 30
+GUEST_SPARE = GIB  # what a server needs beside the image's own files to be of any use
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an artefact is made of: images/<kind>, more files and the build arguments."""
+
+    kind: str
+    args: dict[str, str]
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ramdisk:
+    """The kernel and the initramfs that Ironic boots a node with."""
+
+    kernel: Path
+    initramfs: Path
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A raw whole-disk image, as Glance wants to know it."""
+
+    path: Path
+    checksum: str
+    """SHA-256 in hexadecimal."""
+    size: int
+    min_disk_gib: int
+
+
+def build_ramdisk(
+    engine: Engine, paths: Paths, site: Site, *, debian: str, on_line: Callable[[str], None],  # noqa: ARG001 - verbs take it
+    kernel: str = "cloud", firmware: bool = False,
+) -> Ramdisk:  # fmt: skip
+    """The deploy ramdisk, built unless it is there already.
+
+    debian is the base image's name. For real hardware: kernel `generic` instead of `cloud`, and non-free firmware.
+    """
+    args = {"DEBIAN": debian, "RELEASE": RELEASE, "KERNEL": kernel, "FIRMWARE": str(int(firmware))}
+    directory = _made(engine, paths, Recipe("ramdisk", args, (paths.releases / RELEASE / "ramdisk.lock",)), on_line)
+    return Ramdisk(kernel=directory / "kernel", initramfs=directory / "initramfs")
+
+
+def build_guest(
+    engine: Engine, paths: Paths, site: Site, *, debian: str, on_line: Callable[[str], None],  # noqa: ARG001 - verbs take it
+    kernel: str = "cloud",
+) -> Guest:  # fmt: skip
+    """The Debian guest image, built unless it is there already."""
+    directory = _made(engine, paths, Recipe("guest", {"DEBIAN": debian, "KERNEL": kernel}), on_line)
+    facts = json.loads((directory / FACTS).read_text())["files"]["debian.raw"]
+    size = int(facts["size"])
+    min_disk = -(-(size + GUEST_SPARE) // GIB)
+    return Guest(directory / "debian.raw", checksum=facts["sha256"], size=size, min_disk_gib=min_disk)
+
+
+def _made(engine: Engine, paths: Paths, recipe: Recipe, on_line: Callable[[str], None]) -> Path:
+    """The directory of an artefact that is whole; older ones of its kind are gone."""
+    inputs = [*_tree(paths.images / recipe.kind), *(paths.images / "base" / name for name in BASE_FILES), *recipe.files]
+    # The base image is named by tag: what the tag means now belongs to the inputs.
+    identity = {**recipe.args, "base": _image_id(engine, recipe.args["DEBIAN"])}
+    directory = paths.artifacts / f"{recipe.kind}-{input_hash(paths.project, inputs, identity)}"
+    if not (directory / FACTS).is_file():
+        _build(engine, paths, recipe, directory, on_line)
+    _remove_others(directory, recipe.kind)
+    return directory
+
+
+def input_hash(root: Path, files: Iterable[Path], args: dict[str, str]) -> str:
+    """A short hash of files (names below root, contents, x bits) and build arguments."""
+    digest = hashlib.sha256(json.dumps(args, sort_keys=True).encode())
+    for file in sorted(set(files)):
+        content = file.read_bytes()
+        digest.update(f"\n{file.relative_to(root)} {file.stat().st_mode & 0o111:o} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()[:HASH_LENGTH]
+
+
+def _build(engine: Engine, paths: Paths, recipe: Recipe, directory: Path, on_line: Callable[[str], None]) -> None:
+    """Build into a directory of another name and rename it when it is whole."""
+    new = directory.with_name(directory.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    dockerfile = Path("images") / recipe.kind / "Dockerfile"
+    argv = docker.build_argv(engine, paths, dockerfile, target=recipe.kind, output=new, args=recipe.args)
+    log = paths.logs / f"build-{recipe.kind}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as file:
+
+        def keep(line: str) -> None:
+            file.write(line + "\n")
+            on_line(line)
+
+        code = docker.build(engine, argv, keep)
+    if code != 0:
+        shutil.rmtree(new, ignore_errors=True)
+        raise Error(f"the {recipe.kind} could not be built", evidence=run.tail(log.read_text()), hint=f"read {log}")
+    facts = {"kind": recipe.kind, "args": recipe.args, "files": _describe(new)}
+    (new / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+    shutil.rmtree(directory, ignore_errors=True)
+    new.rename(directory)
+
+
+def _describe(directory: Path) -> dict[str, dict[str, str | int]]:
+    files = sorted(file for file in directory.iterdir() if file.is_file())
+    return {file.name: {"size": file.stat().st_size, "sha256": _sha256(file)} for file in files}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def _tree(directory: Path) -> list[Path]:
+    return [file for file in directory.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+
+
+def _image_id(engine: Engine, name: str) -> str:
+    found = docker.inspect(engine, "image", name)
+    return str(found[0]["Id"]) if found else ""
+
+
+def _remove_others(directory: Path, kind: str) -> None:
+    ours = re.compile(rf"{kind}-[0-9a-f]{{{HASH_LENGTH}}}(\.new)?")
+    for other in directory.parent.iterdir():
+        if other != directory and ours.fullmatch(other.name):
+            shutil.rmtree(other, ignore_errors=True)
