@@ -1,0 +1,198 @@
+"""YAML that a person wrote, checked against a pydantic model, every complaint with its line.
+
+    document = read(file)                       UserError on a syntax error or on a key that stands twice
+    problems = document.check(Inventory)        [Problem(12, "nodes[1].ports[0].address", "'…' is not a MAC address")]
+"""
+
+import difflib
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from osbox.errors import UserError
+
+Location = tuple[int | str, ...]
+SHOWN = (str, int, float)
+NUMBERS = {
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$"),
+    "tag:yaml.org,2002:float": re.compile(r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?|\.inf)$|\.nan$"),
+}
+WORDS = {
+    "bool_type": "{} is neither true nor false",
+    "dict_type": "must be a mapping",
+    "greater_than_equal": "{} is less than {ge}",
+    "int_from_float": "{} is not a whole number",
+    "int_parsing": "{} is not a whole number",
+    "int_type": "{} is not a whole number",
+    "less_than_equal": "{} is more than {le}",
+    "missing": "is missing",
+    "model_type": "must be a mapping (keys: {fields})",
+    "string_pattern_mismatch": "{} has characters that are not allowed here (allowed: {pattern})",
+    "string_too_short": "must not be empty",
+    "string_type": "{} is not text: put it in quotes",
+    "too_short": "must not be empty",
+    "tuple_type": "must be a list",
+}
+"""Pydantic's kinds of errors as a person would say them."""
+
+
+class Loader(yaml.SafeLoader):
+    """YAML without the numbers in base 60 of its version 1.1, which take 52:54:00:12:34:56 for one."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, NUMBERS.get(tag, pattern)) for tag, pattern in resolvers]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One complaint, and where in the file it belongs."""
+
+    line: int
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" if self.where else self.what
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file: its data, and its nodes, which know their lines."""
+
+    name: str
+    data: Any
+    root: yaml.Node | None
+
+    def line(self, location: Location) -> int:
+        """The line (from 1) of the deepest part of a location that is in the file."""
+        node, line = self.root, 1
+        for part in location:
+            found = _child(node, part)
+            if found is None:
+                break
+            node, line = found
+        return line
+
+    def problem(self, location: Location, what: str) -> Problem:
+        return Problem(self.line(location), path(location), what)
+
+    def check(self, model: type[BaseModel]) -> list[Problem]:
+        """What the model says against the data."""
+        try:
+            model.model_validate(self.data)
+        except ValidationError as error:
+            return [self.problem(item["loc"], _words(item, model)) for item in error.errors(include_url=False)]
+        return []
+
+    def refuse(self, problems: Sequence[Problem], hint: str = "") -> UserError:
+        """All problems as one error, in the order of the file."""
+        lines = [f"{self.name}:{problem.line}: {problem}" for problem in sorted(set(problems))]
+        count = "a problem" if len(lines) == 1 else f"{len(lines)} problems"
+        return UserError(f"{self.name} has {count}", evidence="\n".join(lines), hint=hint)
+
+
+def read(file: Path, hint: str = "") -> Document:
+    """Read a YAML file; no data of it is ever in an error, since it may hold passwords."""
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {file}: {getattr(error, 'strerror', '') or 'it is no text'}") from error
+    loader = Loader(text)
+    try:
+        root = loader.get_single_node()
+        document = Document(file.name, None, root)
+        twice = _doubled(root, ())
+        if twice:
+            raise document.refuse(twice, hint)
+        return Document(file.name, loader.construct_document(root) if root else None, root)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        begun = f" ({error.context} that begins in line {error.context_mark.line + 1})" if error.context_mark else ""
+        evidence = f"{file.name}:{line}: {error.problem}{begun}"
+        raise UserError(f"{file.name} is not valid YAML", evidence=evidence, hint=hint) from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{file.name} is not valid YAML", evidence=f"{file.name}: {error}", hint=hint) from error
+    finally:
+        loader.dispose()
+
+
+def path(location: Location) -> str:
+    """nodes[1].ports[0].address"""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".")
+
+
+def guess(word: str, known: Sequence[str]) -> str:
+    """`, did you mean 'ports'?` or, with nothing alike, what there is."""
+    alike = difflib.get_close_matches(word, known, n=1)
+    return f", did you mean '{alike[0]}'?" if alike else f" (known: {', '.join(known)})"
+
+
+def _child(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node, int] | None:
+    """The node below and the line where it is announced: its key's, for the values of a mapping."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(part):
+                return value, key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], node.value[part].start_mark.line + 1
+    return None
+
+
+def _doubled(node: yaml.Node | None, where: Location) -> list[Problem]:
+    """Keys that stand twice in one mapping: YAML would silently take the last."""
+    found: list[Problem] = []
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            here = (*where, name)
+            if name in seen:
+                found.append(Problem(key.start_mark.line + 1, path(here), "this key stands here a second time"))
+            seen.add(name)
+            found += _doubled(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            found += _doubled(item, (*where, index))
+    return found
+
+
+def _words(item: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """One of pydantic's errors in our words; values are shown where they are words or numbers and no secret."""
+    location, kind = item["loc"], item["type"]
+    value = f"'{item['input']}'" if isinstance(item["input"], SHOWN) and "password" not in location else "this"
+    if kind == "value_error":
+        return str(item["ctx"]["error"])
+    if kind == "extra_forbidden":
+        return "there is no such key" + guess(str(location[-1]), _fields(model, location[:-1]))
+    if kind in ("enum", "literal_error"):
+        known = item["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{value} is not known" + guess(str(item["input"]), known)
+    context = {"fields": ", ".join(_fields(model, location)), **item.get("ctx", {})}
+    return WORDS.get(kind, f"{{}}: {item['msg'][:1].lower()}{item['msg'][1:]}").format(value, **context)
+
+
+def _fields(model: type[BaseModel], location: Location) -> list[str]:
+    """The keys that are known at a location."""
+    current: type[BaseModel] | None = model
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = current.model_fields.get(part) if current else None
+        current = _model_in(field.annotation) if field else None
+    return list(current.model_fields) if current else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in typing.get_args(annotation) if (found := _model_in(part))), None)

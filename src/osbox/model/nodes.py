@@ -1,0 +1,227 @@
+"""nodes.yaml: the bare metal that a person hands to osbox (docs/nodes.md is its reference).
+
+    load(file)  →  Inventory, or one UserError that lists every problem as `nodes.yaml:12: nodes[1].ports[0].address: …`
+    Node        →  what Ironic is told: driver_info(), ironic_properties()
+
+Passwords are SecretStr from the moment they are read: no repr, no error and no dump shows one.
+"""
+
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StrictBool,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from osbox import log
+from osbox.model.bmc import Bmc, Mac, Model, Text
+from osbox.model.document import Document, Location, Problem, path, read
+
+REDFISH_PATH = "/redfish/v1/Systems/"
+IPMI_PORT = 623
+HINT = "docs/nodes.md describes the file"
+
+
+class Driver(StrEnum):
+    """Ironic's hardware types that osbox knows to enrol."""
+
+    REDFISH = "redfish"
+    IPMI = "ipmi"
+
+
+class BootMode(StrEnum):
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+Word = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None
+Count = Annotated[int, Field(ge=1, strict=True)] | None
+
+
+def _some(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not items:
+        raise ValueError("must not be empty")
+    return items
+
+
+class Port(Model):
+    """A network card of the node. A plain MAC address in the file means a card that may boot from the network."""
+
+    address: Mac
+    pxe_enabled: StrictBool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return value if isinstance(value, Mapping) else {"address": value}
+
+
+class Capabilities(Model):
+    """Words that Ironic schedules and boots by; those that are not listed are handed on as they are."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str | int | bool]
+
+    boot_mode: BootMode | None = None
+
+    def __str__(self) -> str:
+        """The one string that Ironic wants: boot_mode:uefi,…"""
+        words = self.model_dump(mode="json", exclude_none=True)
+        return ",".join(f"{key}:{str(word).lower() if isinstance(word, bool) else word}" for key, word in words.items())
+
+
+class Properties(Model):
+    """What is known of the hardware. Inspection fills in and corrects it."""
+
+    cpus: Count = None
+    memory_mb: Count = None
+    local_gb: Count = None
+    cpu_arch: Literal["x86_64", "aarch64"] = "x86_64"
+    capabilities: Capabilities = Field(default_factory=lambda: Capabilities.model_validate({}))
+    root_device: dict[str, str | int | bool] | None = None
+
+
+class Node(Model):
+    """One machine."""
+
+    name: Text = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._~-]{0,253}[A-Za-z0-9])?$")
+    driver: Driver = Driver.REDFISH
+    bmc: Bmc
+    ports: Annotated[tuple[Port, ...], AfterValidator(_some)]
+    resource_class: str = Field("baremetal", pattern=r"^[A-Za-z0-9_.-]{1,80}$")
+    properties: Properties = Properties()
+    description: str | None = None
+    bios_interface: Word = None
+    boot_interface: Word = None
+    console_interface: Word = None
+    deploy_interface: Word = None
+    firmware_interface: Word = None
+    inspect_interface: Word = None
+    management_interface: Word = None
+    network_interface: Word = None
+    power_interface: Word = None
+    raid_interface: Word = None
+    vendor_interface: Word = None
+    extra: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("bmc")
+    @classmethod
+    def _suits_driver(cls, bmc: Bmc, info: ValidationInfo) -> Bmc:
+        if info.data.get("driver") is Driver.IPMI:
+            if "://" in bmc.address:
+                raise ValueError("the address of an ipmi node is a host, not a URL")
+            if bmc.system_id is not None or "verify_ca" in bmc.model_fields_set:
+                raise ValueError("system_id and verify_ca are for the redfish driver")
+        return bmc
+
+    @property
+    def interfaces(self) -> dict[str, str]:
+        """The interfaces that the file chooses: {"network_interface": "flat", …}."""
+        chosen = {key: getattr(self, key) for key in type(self).model_fields if key.endswith("_interface")}
+        return {key: value for key, value in chosen.items() if value}
+
+    def driver_info(self) -> dict[str, str | int | bool]:
+        """Ironic's driver_info, the password in clear: for Ironic's eyes only."""
+        bmc = self.bmc
+        if self.driver is Driver.IPMI:
+            return {
+                "ipmi_address": bmc.address, "ipmi_username": bmc.username, "ipmi_password": bmc.secret,
+                "ipmi_port": bmc.port or IPMI_PORT,
+            }  # fmt: skip
+        info: dict[str, str | int | bool] = {
+            "redfish_address": bmc.url, "redfish_username": bmc.username, "redfish_password": bmc.secret,
+            "redfish_verify_ca": bmc.verify_ca if isinstance(bmc.verify_ca, bool) else str(bmc.verify_ca),
+        }  # fmt: skip
+        if bmc.system_id:
+            info["redfish_system_id"] = bmc.system_id if bmc.system_id.startswith("/") else REDFISH_PATH + bmc.system_id
+        return info
+
+    def ironic_properties(self) -> dict[str, Any]:
+        """Ironic's properties."""
+        found = self.properties.model_dump(mode="json", exclude_none=True, exclude={"capabilities"})
+        capabilities = str(self.properties.capabilities)
+        return {**found, "capabilities": capabilities} if capabilities else found
+
+
+class Inventory(Model):
+    """The whole file."""
+
+    nodes: Annotated[tuple[Node, ...], AfterValidator(_some)]
+
+
+def load(file: Path, warn: Callable[[str], None] = log.warn) -> Inventory:
+    """Read and check a nodes.yaml, password files included; raises UserError that lists every problem with its line."""
+    document = read(file, HINT)
+    problems = document.check(Inventory)
+    nodes: dict[int, Node] = {}
+    items = document.data.get("nodes") if isinstance(document.data, dict) else None
+    for index, item in enumerate(items if isinstance(items, list) else []):
+        # One by one once more: what is wrong with one node must not hide what is wrong between the others.
+        with suppress(ValidationError):
+            nodes[index] = Node.model_validate(item)
+    problems += _duplicates(document, nodes)
+    for index, node in nodes.items():
+        try:
+            nodes[index] = _with_password(node, file.parent, warn)
+        except OSError as error:
+            what = f"cannot read {error.filename}: {error.strerror}"
+            problems.append(document.problem(("nodes", index, "bmc", "password_file"), what))
+        except ValueError as error:
+            problems.append(document.problem(("nodes", index, "bmc", "password_file"), str(error)))
+    if problems:
+        raise document.refuse(problems, HINT)
+    return Inventory(nodes=tuple(nodes.values()))
+
+
+def _with_password(node: Node, directory: Path, warn: Callable[[str], None]) -> Node:
+    """The node with the content of its password file in place of it."""
+    if node.bmc.password_file is None:
+        return node
+    file = directory / node.bmc.password_file.expanduser()
+    password = file.read_text().rstrip("\r\n")
+    if not password:
+        raise ValueError(f"{file} is empty")
+    if file.stat().st_mode & stat.S_IROTH:
+        warn(f"everybody on this machine can read {file}: chmod 600 {file}")
+    return node.model_copy(update={"bmc": node.bmc.model_copy(update={"password": SecretStr(password)})})
+
+
+def _duplicates(document: Document, nodes: Mapping[int, Node]) -> Iterator[Problem]:
+    """Names, MAC addresses and management controllers that two nodes claim."""
+    owners: dict[tuple[str, str], Location] = {}
+    for index, node in nodes.items():
+        claims: list[tuple[str, Location]] = [(node.name, ("nodes", index, "name"))]
+        claims += [(port.address, ("nodes", index, "ports", at, "address")) for at, port in enumerate(node.ports)]
+        for value, here in claims:
+            first = owners.setdefault((str(here[-1]), value.lower()), here)
+            if first != here:
+                yield document.problem(here, f"'{value}' is already {path(first)} in line {document.line(first)}")
+    for index, node in nodes.items():
+        for other in (number for number in nodes if number < index):
+            if _same_bmc(node, nodes[other]):
+                line = document.line(("nodes", other, "bmc"))
+                what = f"is the one of nodes[{other}] in line {line}, and no system_id tells the two machines apart"
+                yield document.problem(("nodes", index, "bmc"), what)
+
+
+def _same_bmc(one: Node, two: Node) -> bool:
+    if (one.driver, _endpoint(one)) != (two.driver, _endpoint(two)):
+        return False
+    return not (one.bmc.system_id and two.bmc.system_id and one.bmc.system_id != two.bmc.system_id)
+
+
+def _endpoint(node: Node) -> str:
+    bmc = node.bmc
+    return (bmc.url if node.driver is Driver.REDFISH else f"{bmc.address}:{bmc.port or IPMI_PORT}").lower()

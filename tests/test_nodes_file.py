@@ -1,0 +1,80 @@
+"""nodes.yaml as people write it: tests/cases/nodes/*.yaml and what osbox makes of each.
+
+OSBOX_UPDATE_CASES=1 pytest tests/test_nodes_file.py writes the expected texts anew: read what changed.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from osbox.errors import UserError
+from osbox.model.nodes import Inventory, Node, load
+
+CASES = Path(__file__).parent / "cases/nodes"
+PASSWORD = "from-the-file"
+
+
+def prepared(case: Path, directory: Path) -> Path:
+    """The case beside the password files that it may name, since a checkout cannot keep file modes."""
+    for name, text in (("password", PASSWORD + "\n"), ("empty", "")):
+        (directory / name).touch(mode=0o600)
+        (directory / name).write_text(text)
+    return Path(shutil.copy(case, directory / "nodes.yaml"))
+
+
+def result(file: Path) -> str:
+    try:
+        inventory = load(file, pytest.fail)
+    except UserError as error:
+        text = f"{error.message}\n{error.evidence}\nNext: {error.hint}\n"
+        return text.replace(str(file.parent), "DIRECTORY")
+    return json.dumps([seen(node) for node in inventory.nodes], indent=2) + "\n"
+
+
+def seen(node: Node) -> dict[str, object]:
+    data = node.model_dump(mode="json", exclude={"bmc", "properties"}, exclude_none=True)
+    ironic = {"driver_info": node.driver_info(), "properties": node.ironic_properties(), "interfaces": node.interfaces}
+    return {**data, **ironic}
+
+
+@pytest.mark.parametrize("case", sorted(CASES.glob("*.yaml")), ids=lambda case: case.stem)
+def test_case(case: Path, tmp_path: Path) -> None:
+    found = result(prepared(case, tmp_path))
+    expected = case.with_suffix(".txt")
+    if os.environ.get("OSBOX_UPDATE_CASES"):
+        expected.write_text(found)
+    assert found == expected.read_text()
+
+
+@pytest.mark.parametrize("case", sorted(CASES.glob("*.yaml")), ids=lambda case: case.stem)
+def test_no_error_shows_a_password(case: Path, tmp_path: Path) -> None:
+    try:
+        shown = repr(load(prepared(case, tmp_path)))
+    except UserError as error:
+        shown = f"{error.message}{error.evidence}{error.hint}"
+    assert not any(password in shown for password in (PASSWORD, "s3cret", "hunter2"))
+
+
+def test_world_readable_password_file_is_told(tmp_path: Path) -> None:
+    file = prepared(CASES / "rack.yaml", tmp_path)
+    (tmp_path / "password").chmod(0o644)
+    warnings: list[str] = []
+    load(file, warnings.append)
+    assert warnings == [f"everybody on this machine can read {tmp_path}/password: chmod 600 {tmp_path}/password"]
+
+
+def test_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot read .*nodes\.yaml: No such file"):
+        load(tmp_path / "nodes.yaml")
+
+
+def test_values_are_frozen_and_secret(tmp_path: Path) -> None:
+    inventory = load(prepared(CASES / "rack.yaml", tmp_path))
+    assert isinstance(inventory, Inventory)
+    assert inventory.nodes[0].bmc.password == SecretStr(PASSWORD)
+    with pytest.raises(ValueError, match="frozen"):
+        inventory.nodes[0].name = "other"  # type: ignore[misc]
