@@ -68,7 +68,10 @@ def plan(
     tasks = []
     for image in images:
         tag, file = image.tag(version), paths.logs / "build" / f"{image.name}.log"
-        arguments = {"DEBIAN": debian.TAG, "RELEASE": release, "BASE": f"{image.base}:{version}"}
+        arguments = {
+            "DEBIAN": debian.TAG, "RELEASE": release,
+            "BASE": f"{image.base}:{version}", "INFRA": f"{catalogue.GROUND}:{version}",
+        }  # fmt: skip
         try:
             base = digests[image.base]
             digests[image.name] = dockerfile.digest(paths.project, image.dockerfile, image.name, arguments, base)

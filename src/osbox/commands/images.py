@@ -57,7 +57,7 @@ def check(
     images.check_version(version)
     wanted = images.chosen(names or [], version)
     if wanted:
-        results = imagetests.test(here.paths, here.engine(), wanted, version=version, jobs=jobs, quiet=json)
+        results = imagetests.check(here.paths, here.engine(), wanted, version=version, jobs=jobs, quiet=json)
         if json:
             print_json(results)
         imagetests.raise_for(results)

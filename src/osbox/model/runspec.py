@@ -1,0 +1,54 @@
+"""How compose/ starts an image: what a test of the image needs to start it in the same way."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    capabilities: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    tmpfs: tuple[str, ...] = ("/tmp", "/run/osbox:uid=42400,gid=42400,mode=0700")  # noqa: S108 - inside a container
+    environment: tuple[tuple[str, str], ...] = ()
+    init: bool = False
+
+    def options(self) -> list[str]:
+        """The options of `docker run`; what compose/ does not grant is not there."""
+        words = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
+        words += [f"--cap-add={name}" for name in self.capabilities]
+        words += [f"--device={name}" for name in self.devices]
+        words += [f"--tmpfs={name}" for name in self.tmpfs]
+        words += [f"--env={name}={value}" for name, value in self.environment]
+        return words + (["--init"] if self.init else [])
+
+
+def load(directory: Path) -> dict[str, RunSpec]:
+    """The run specification of every image that a Compose file in the directory starts, by image name."""
+    found: dict[str, RunSpec] = {}
+    for file in sorted(directory.glob("*.yaml")):
+        for service in (yaml.safe_load(file.read_text()).get("services") or {}).values():
+            image = str(service.get("image", "")).partition(":")[0]
+            if image and "entrypoint" not in service:
+                found.setdefault(image, _spec(service))
+    return found
+
+
+def _spec(service: dict[str, object]) -> RunSpec:
+    environment = service.get("environment") or {}
+    pairs = environment.items() if isinstance(environment, dict) else []
+    return RunSpec(
+        capabilities=_words(service.get("cap_add")),
+        devices=_words(service.get("devices")),
+        tmpfs=_words(service.get("tmpfs")) or RunSpec.tmpfs,
+        environment=tuple((name, VARIABLE.sub(lambda match: match[2] or "", str(value))) for name, value in pairs),
+        init=bool(service.get("init")),
+    )
+
+
+def _words(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()

@@ -1,0 +1,100 @@
+"""Throw-away containers for the tests of images: no network, what compose/ grants and no more, always removed."""
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from osbox import docker, run
+from osbox.engine import Engine
+from osbox.errors import Error
+from osbox.model.runspec import RunSpec
+
+LABEL = "io.osbox.test"
+RUN_SECONDS = 60
+HEALTHY_SECONDS = 120
+POLL_SECONDS = 0.5
+
+
+class Sandbox:
+    """Containers of one test run; a label of its own finds them all."""
+
+    def __init__(self, engine: Engine, scratch: Path) -> None:
+        self.engine = engine
+        self.scratch = scratch
+        self._label = f"{LABEL}={os.getpid()}"
+        self._numbers = itertools.count()
+
+    def __enter__(self) -> "Sandbox":
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        names = docker.ids(self.engine, "container", f"label={self._label}")
+        if names:
+            docker.docker(self.engine, "rm", "--force", "--volumes", *names, check=False)
+
+    def run(self, tag: str, spec: RunSpec, command: list[str], *options: str, text: str = "") -> run.Result:
+        """Run an image to its end; text is its standard input."""
+        argv = self.engine.argv(
+            "docker", "run", "--rm", "--interactive", *self._identity(tag), *spec.options(), *options, tag, *command
+        )
+        return run.run(argv, input=text, check=False, timeout=RUN_SECONDS)
+
+    @contextmanager
+    def started(self, tag: str, spec: RunSpec, *options: str) -> Iterator[str]:
+        """A container of the image with its own command, with quick health checks, for the time of the block."""
+        quick = ["--health-interval=1s", "--health-start-interval=1s", "--health-retries=1000"]
+        argv = ["run", "--detach", *self._identity(tag), *quick, *spec.options(), *options, tag]
+        name = docker.docker(self.engine, *argv).out.strip()
+        try:
+            yield name
+        finally:
+            docker.docker(self.engine, "rm", "--force", "--volumes", name, check=False)
+
+    def until_healthy(self, name: str) -> str:
+        """Wait for a container's health; returns "" or why it is not healthy."""
+        deadline = time.monotonic() + HEALTHY_SECONDS
+        while time.monotonic() < deadline:
+            state = docker.inspect(self.engine, "container", name)[0]["State"]
+            if state.get("Health", {}).get("Status") == "healthy":
+                return ""
+            if not state["Running"]:
+                return f"it ended with exit code {state['ExitCode']}: {self._last_line(name)}"
+            time.sleep(POLL_SECONDS)
+        return f"not healthy within {HEALTHY_SECONDS} s: {_last_check(state)}; its log: {self._last_line(name)}"
+
+    def _last_line(self, name: str) -> str:
+        result = docker.docker(self.engine, "logs", "--tail", "1", name, check=False)
+        return run.tail(result.out + result.err, 1)
+
+    def _identity(self, tag: str) -> list[str]:
+        image = tag.partition(":")[0]
+        name = f"osbox-test-{image}-{os.getpid()}-{next(self._numbers)}"
+        return ["--name", name, "--label", self._label, "--network=none", "--hostname", image.removeprefix("os-")]
+
+
+def secrets(scratch: Path, names: set[str]) -> list[str]:
+    """Make up secrets; returns the options that mount them where images look for them."""
+    directory = scratch / "secrets"
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        file = directory / name
+        if not file.exists():
+            file.write_text(os.urandom(12).hex() + "\n")
+    return [f"--volume={directory}:/run/secrets:ro"]
+
+
+def require(result: run.Result, what: str) -> str:
+    """The output of a container that must have ended well; raises Error otherwise."""
+    if result.code != 0:
+        raise Error(f"{what} ended with exit code {result.code}: {run.tail(result.err or result.out, 1)}")
+    return result.out
+
+
+def _last_check(state: dict[str, Any]) -> str:
+    log = state.get("Health", {}).get("Log") or [{}]
+    return str(log[-1].get("Output", "no check ran")).strip()[-200:]
