@@ -1,5 +1,6 @@
 """The provisioning network as values: what was seen on the machine, what is wanted, and the changes between the two."""
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -157,7 +158,8 @@ class Change(_Value):
     @property
     def text(self) -> str:
         """The change as a line for people."""
-        return TEXTS[self.do].format(name=self.name, value=self.value) + (" in the neutron namespace" * self.inside)
+        name = re.sub(r" -m comment --comment \S+", "", self.name)  # the mark of our rules is no news
+        return TEXTS[self.do].format(name=name, value=self.value) + " in the neutron namespace" * self.inside
 
     def __str__(self) -> str:
         """The change as a line for golden cases."""
