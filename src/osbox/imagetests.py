@@ -94,7 +94,7 @@ def _problems(session: Session, image: Image, tag: str) -> list[str]:
     spec = session.specs.get(image.name, runspec.RunSpec())
     inside = probes.look(session.sandbox, tag, spec)
     subject = Subject(session.paths, image, tag, found[0]["Config"], history, spec, session.sandbox, inside)
-    problems = []
+    problems: list[str] = []
     for probe in PROBES:
         session.doing[tag] = probe.__name__.replace("_", " ")
         try:

@@ -24,6 +24,7 @@ BOOTSTRAP = "/etc/osbox/bootstrap.toml"
 ABSTRACT = (catalogue.GROUND, catalogue.OPENSTACK)  # what others stand on: no service of their own
 SHELLS = ("#!/bin/sh", "#!/bin/bash", "#!/usr/bin/env bash")
 
+SWIFT = ["python", "-c", "import swift; print(swift.__version__)"]
 # What says the version of the program in an image. OpenStack's must be the locked one; of Debian's any will do.
 VERSION: dict[str, list[str]] = {
     "os-base-image": ["python3", "--version"],
@@ -49,10 +50,10 @@ VERSION: dict[str, list[str]] = {
     "os-ironic-api": ["ironic-dbsync", "--version"],
     "os-ironic-conductor": ["ironic-conductor", "--version"],
     # Swift's programs know no --version.
-    **dict.fromkeys(
-        [image.name for image in catalogue.IMAGES if image.project == "swift"],
-        ["python", "-c", "import swift; print(swift.__version__)"],
-    ),
+    "os-swift-proxy": SWIFT,
+    "os-swift-account": SWIFT,
+    "os-swift-container": SWIFT,
+    "os-swift-object": SWIFT,
 }
 LOCKED = {"placement": "openstack-placement"}  # the project's name on PyPI where it differs
 

@@ -14,6 +14,7 @@ class RunSpec:
     capabilities: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     tmpfs: tuple[str, ...] = ("/tmp", "/run/osbox:uid=42400,gid=42400,mode=0700")  # noqa: S108 - inside a container
+    volumes: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     init: bool = False
 
@@ -23,6 +24,7 @@ class RunSpec:
         words += [f"--cap-add={name}" for name in self.capabilities]
         words += [f"--device={name}" for name in self.devices]
         words += [f"--tmpfs={name}" for name in self.tmpfs]
+        words += [f"--volume={path}" for path in self.volumes]
         words += [f"--env={name}={value}" for name, value in self.environment]
         return words + (["--init"] if self.init else [])
 
@@ -45,9 +47,22 @@ def _spec(service: dict[str, object]) -> RunSpec:
         capabilities=_words(service.get("cap_add")),
         devices=_words(service.get("devices")),
         tmpfs=_words(service.get("tmpfs")) or RunSpec.tmpfs,
+        volumes=_volumes(service.get("volumes")),
         environment=tuple((name, VARIABLE.sub(lambda match: match[2] or "", str(value))) for name, value in pairs),
         init=bool(service.get("init")),
     )
+
+
+def _volumes(value: object) -> tuple[str, ...]:
+    """Where volumes are mounted; a test has new, empty ones. A volume that takes nothing from the image is left out:
+    in the cloud another container fills it, in a test the image's own files stand in."""
+    found = []
+    for item in value if isinstance(value, list) else []:
+        if isinstance(item, str):
+            found.append(item.split(":")[1])
+        elif not (item.get("volume") or {}).get("nocopy"):
+            found.append(str(item["target"]))
+    return tuple(found)
 
 
 def _words(value: object) -> tuple[str, ...]:
