@@ -18,7 +18,7 @@ from osbox import net, netlink, run
 from osbox.errors import Error, UserError
 from osbox.ledger import Entry, ledger
 from osbox.model.net import Change, NetState, Wish
-from osbox.model.netplan import plan
+from osbox.model.netplan import plan, rules
 from osbox.model.site import Site
 from osbox.picture import WIDTH, draw
 
@@ -75,6 +75,20 @@ def _full() -> NetState:
 
 def test_picture_of_everything() -> None:
     assert draw(_full()) == (CASES / "connected.txt").read_text()
+
+
+def test_the_docs_show_this_picture_and_these_rules() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "network.md").read_text()
+    assert "".join(f"    {line}\n" for line in (CASES / "connected.txt").read_text().splitlines()) in page
+    for rule in rules(_full(), ["eth0"]):
+        words = rule.replace(f" -m comment --comment {_full().mark}", "").removeprefix("filter ")
+        assert f"| `{words}` |" in page
+
+
+def test_picture_of_a_dead_switch() -> None:
+    rows = draw(_full().model_copy(update={"programs": {}})).splitlines()
+    assert "br-ex           idle" in rows[4]
+    assert "ext1            up, not in br-ex" in rows[6]
 
 
 def test_picture_of_nothing() -> None:

@@ -70,10 +70,11 @@ def _neutron(canvas: _Canvas, state: NetState) -> None:
     servers = state.programs.get("dnsmasq", 0)
     canvas.row(2, NEUTRON, "DHCP agent", _runs(state, "neutron-dhcp-agent") + f", dnsmasq × {servers}" * bool(servers))
     canvas.row(3, NEUTRON, "Open vSwitch", _runs(state, "ovs-vswitchd"))
-    canvas.row(4, NEUTRON, "br-ex", "made" if state.inner("br-ex") else "missing")
+    # Open vSwitch's taps and the promiscuous mode of its ports outlive it: both mean something only while it runs.
+    switch = bool(state.programs.get("ovs-vswitchd"))
+    canvas.row(4, NEUTRON, "br-ex", ("made" if switch else "idle") if state.inner("br-ex") else "missing")
     inner = state.inner(state.site.veth[1])
-    # Open vSwitch's userspace datapath listens to all frames of the ports it has, and nobody else does here.
-    used = (", port of br-ex" if inner.promiscuous else ", not in br-ex") if inner else ""
+    used = (", port of br-ex" if switch and inner.promiscuous else ", not in br-ex") if inner else ""
     canvas.text(5, VETH, "│")
     canvas.row(6, NEUTRON, state.site.veth[1], _link(inner) + used)
     if state.paired:
