@@ -1,0 +1,207 @@
+"""The rack: what osbox asks of it, and rackctl, which answers inside the image."""
+
+import importlib.util
+import json
+import os
+import sys
+import xml.etree.ElementTree as ET
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from osbox import rack, run
+from osbox.engine import Engine
+from osbox.errors import Error, UserError
+from osbox.model.nodes import BootMode, load
+from osbox.model.site import Site
+
+IMAGE = Path(__file__).parents[1] / "images/rack"
+ENGINE = Engine("private", "26.1", ("nsenter", "-t", "7", "-m", "--"))
+SITE = Site()
+EXEC = ["nsenter", "-t", "7", "-m", "--", "docker", "exec"]
+
+
+def script(name: str) -> ModuleType:
+    """A program of the image, as a module: it imports nothing at its top that only the image has."""
+    found = importlib.util.spec_from_file_location(f"rack_image_{name}", IMAGE / f"{name}.py")
+    assert found
+    assert found.loader
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module
+    found.loader.exec_module(module)
+    return module
+
+
+rackctl = script("rackctl")
+init = script("rack")
+
+
+class Docker:
+    """Stands for osbox.run.run: notes what was asked and answers with what it was given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, out: str = "", err: str = "", code: int = 0) -> None:
+        self.argv: list[str] = []
+        self.input: str | None = None
+        self.result = run.Result(code, out, err)
+        monkeypatch.setattr(run, "run", self)
+
+    def __call__(self, argv: list[str], *, input: str | None = None, check: bool, timeout: float) -> run.Result:  # noqa: A002
+        self.argv, self.input = argv, input
+        return self.result
+
+
+def test_a_spec_is_the_same_every_time_and_differs_between_sites() -> None:
+    one, two, other = rack.spec(SITE, 1), rack.spec(SITE, 2), rack.spec(Site(name="other"), 1)
+    assert one == rack.spec(SITE, 1)
+    assert one.name == other.name == "rack-1"
+    assert len({one.uuid, two.uuid, other.uuid}) == len({one.macs, two.macs, other.macs}) == 3
+    assert one.macs[0].startswith("52:54:00:")
+    assert one.bridge == "provisioning"
+
+
+@pytest.mark.parametrize("wrong", [{"cpus": 0}, {"ram": -1}, {"disk": 0}])
+def test_a_spec_with_nothing_in_it_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(UserError, match=r"cannot have (cpus 0|ram -1|disk 0)"):
+        rack.spec(SITE, 1, **wrong)
+
+
+def test_an_unknown_accelerator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSBOX_RACK_ACCEL", "xen")
+    with pytest.raises(UserError, match="OSBOX_RACK_ACCEL is 'xen'"):
+        rack.spec(SITE, 1)
+
+
+def test_define_hands_over_specs_that_rackctl_understands(monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = Docker(monkeypatch, '{"defined": ["rack-2"], "present": ["rack-1"]}')
+    specs = [rack.spec(SITE, 1), rack.spec(SITE, 2, firmware=BootMode.UEFI)]
+    assert rack.define(ENGINE, SITE, specs) == ["rack-2"]
+    assert docker.argv == [*EXEC, "--interactive", "rack.os-in-a-box", "rackctl", "define"]
+    understood = rackctl.parse(docker.input)
+    assert [asdict(item) for item in understood] == [asdict(item) for item in specs]
+
+
+def test_nodes_are_read_as_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    item = {**asdict(rack.spec(SITE, 1)), "state": "running", "disk_used_mib": 12, "console_bytes": 34}
+    Docker(monkeypatch, json.dumps([item]))
+    (node,) = rack.nodes(ENGINE, SITE)
+    assert (node.name, node.state, node.firmware, node.console_bytes) == ("rack-1", "running", BootMode.BIOS, 34)
+
+
+def test_remove_nothing_asks_nobody() -> None:
+    assert rack.remove(ENGINE, SITE, []) == []
+
+
+def test_console_log_of_a_node_that_was_never_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = Docker(monkeypatch, err="rackctl: node rack-1 has written nothing to its console yet", code=1)
+    assert rack.console_log(ENGINE, SITE, "rack-1", lines=5) == ""
+    assert docker.argv == [*EXEC, "rack.os-in-a-box", "rackctl", "log", "rack-1", "--lines=5"]
+
+
+@pytest.mark.parametrize(
+    ("said", "message", "hint"),
+    [
+        ("rackctl: node a: cpus is missing", "the rack cannot do that: node a: cpus is missing", "docker logs rack.os-in"),
+        ("Error response from daemon: No such container: rack.os-in-a-box", "does not answer", "osbox rack add"),
+    ],
+)
+def test_errors_name_the_next_command(monkeypatch: pytest.MonkeyPatch, said: str, message: str, hint: str) -> None:
+    Docker(monkeypatch, err=said, code=1)
+    with pytest.raises(Error, match=message) as caught:
+        rack.nodes(ENGINE, SITE)
+    assert hint in caught.value.hint
+
+
+def test_enrolment_is_a_nodes_file(tmp_path: Path) -> None:
+    password = tmp_path / "bmc-password"
+    password.touch(mode=0o600)
+    password.write_text("secret\n")
+    file = tmp_path / "nodes.yaml"
+    specs = [rack.spec(SITE, 1), rack.spec(SITE, 2, ram=2048, firmware=BootMode.UEFI)]
+    file.write_text(rack.enrolment(specs, SITE, password))
+    first, second = load(file, pytest.fail).nodes
+    assert first.driver_info() == {
+        "redfish_address": "http://10.29.29.1:8000",
+        "redfish_username": "admin",
+        "redfish_password": "secret",
+        "redfish_verify_ca": False,
+        "redfish_system_id": f"/redfish/v1/Systems/{specs[0].uuid}",
+    }
+    assert first.ports[0].address == specs[0].macs[0]
+    assert second.ironic_properties() == {
+        "cpus": 1, "memory_mb": 2048, "local_gb": 8, "cpu_arch": "x86_64", "capabilities": "boot_mode:uefi",
+    }  # fmt: skip
+
+
+def item(**changes: Any) -> dict[str, Any]:
+    return {**asdict(rack.spec(SITE, 1)), **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "../etc"}, "node ../etc: name cannot be"),
+        ({"macs": []}, "macs cannot be"),
+        ({"macs": ["52:54:00"]}, "macs cannot be"),
+        ({"firmware": "coreboot"}, "firmware cannot be 'coreboot'"),
+        ({"bridge": "a-name-that-is-too-long"}, "bridge cannot be"),
+        ({"ram": "much"}, "no JSON list of nodes"),
+        ({"uuid": "1"}, "no JSON list of nodes"),
+    ],
+)
+def test_rackctl_refuses(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(rackctl.RackError, match=message):
+        rackctl.parse(json.dumps([item(**changes)]))
+
+
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_definition_and_what_is_read_back_agree(firmware: str) -> None:
+    (spec,) = rackctl.parse(json.dumps([item(firmware=firmware, macs=["52:54:00:00:00:01", "52:54:00:00:00:02"])]))
+    xml = rackctl.domain_xml(spec)
+    seen = rackctl.summary(xml.replace("unit=\"MiB\">1536", "unit=\"KiB\">1572864"))
+    assert {key: seen[key] for key in ("name", "uuid", "macs", "cpus", "ram", "firmware", "bridge", "accel")} == {
+        "name": "rack-1", "uuid": spec.uuid, "macs": list(spec.macs), "cpus": 1, "ram": 1536, "firmware": firmware,
+        "bridge": "provisioning", "accel": "tcg",
+    }  # fmt: skip
+
+
+def test_definition_boots_from_the_network_first_and_logs_its_console() -> None:
+    (spec,) = rackctl.parse(json.dumps([item()]))
+    domain = ET.fromstring(rackctl.domain_xml(spec))  # noqa: S314
+    assert domain.get("type") == "qemu"
+    assert [boot.get("dev") for boot in domain.findall("os/boot")] == ["network", "hd"]
+    log = domain.find("devices/serial/log")
+    assert log is not None
+    assert log.attrib == {"file": "/var/lib/rack/console/rack-1.log", "append": "on"}
+
+
+def test_names_are_sorted_as_people_count() -> None:
+    assert sorted(["rack-10", "rack-9", "a"], key=rackctl._natural) == ["a", "rack-9", "rack-10"]
+
+
+def test_init_ends_when_one_of_its_own_ends_and_reaps_strangers() -> None:
+    children: Any = {}
+    init.start(children, "libvirtd", ["sh", "-c", "exit 3"])
+    with pytest.raises(init.RackError, match="libvirtd ended with code 3"):
+        init.reap(children, block=True)
+    stranger = os.fork()
+    if not stranger:
+        os._exit(0)
+    init.reap(children, block=True)
+    assert not Path(f"/proc/{stranger}").exists()
+
+
+def test_init_without_a_secret_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(init, "ROOT", tmp_path)
+    monkeypatch.setattr(init, "RUN", tmp_path / "run")
+    monkeypatch.setattr(init, "SECRET", tmp_path / "none")
+    with pytest.raises(init.RackError, match=r"cannot read the secret .*none: No such file"):
+        init.prepare()
+
+
+def test_init_waits_with_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(init, "START_SECONDS", 0)
+    with pytest.raises(init.RackError, match="waited 0 s in vain for the sun: it is night"):
+        init.until("the sun", lambda: "it is night")
