@@ -103,7 +103,7 @@ def test_console_log_of_a_node_that_was_never_on(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("said", "message", "hint"),
     [
-        ("rackctl: node a: cpus is missing", "the rack cannot do that: node a: cpus is missing", "docker logs rack.os-in"),
+        ("rackctl: node a: cpus is missing", "cannot do that: node a: cpus is missing", "docker logs rack.os-in-a-box"),
         ("Error response from daemon: No such container: rack.os-in-a-box", "does not answer", "osbox rack add"),
     ],
 )

@@ -1,6 +1,6 @@
 """The rack: virtual bare-metal nodes behind a real Redfish service, in the container `rack.<name>` (docs/rack.md).
 
-`rackctl` inside the container says what is there, as JSON. Power is none of our business: Ironic switches it by Redfish.
+`rackctl` inside the container says what is there, as JSON. Power is none of our business: Ironic switches it.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ def spec(
     name = f"rack-{number}"
     accel = os.environ.get("OSBOX_RACK_ACCEL", "tcg")
     if accel not in ("tcg", "kvm"):
-        raise UserError(f"OSBOX_RACK_ACCEL is '{accel}'", hint="use tcg, or kvm where a kernel was seen to boot with it")
+        raise UserError(f"OSBOX_RACK_ACCEL is '{accel}'", hint="use tcg, or kvm where a kernel was seen to boot")
     identity = f"{name}.{site.name}"
     tail = hashlib.sha256(identity.encode()).hexdigest()
     mac = ":".join((QEMU_MAC, tail[:2], tail[2:4], tail[4:6]))
@@ -157,5 +157,6 @@ def _error(engine: Engine, site: Site, result: run.Result) -> Error:
     said = run.tail(result.err or result.out)
     message, found, reason = said.rpartition("rackctl: ")
     if found:
-        return Error(f"the rack cannot do that: {reason}", hint=run.line(engine.argv("docker", "logs", container(site))))
+        logs = run.line(engine.argv("docker", "logs", container(site)))
+        return Error(f"the rack cannot do that: {reason}", hint=logs)
     return Error(f"the container {container(site)} does not answer", evidence=message or said, hint="osbox rack add")
