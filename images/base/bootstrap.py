@@ -1,11 +1,12 @@
-#!/usr/bin/python3
+#!/usr/bin/env python3
 """What runs first in every container: make ready what /etc/osbox/bootstrap.toml asks for, then become the service.
 
     bootstrap COMMAND…      wait, write secrets' fragments, prepare, migrate, exec COMMAND
     bootstrap health        ask the service for something that needs its database or its bus; exit 0 when it answers
 
 bootstrap.toml, all parts optional (docs/images.md):
-    wait = ["mysql:3306"]              addresses that must accept a connection
+    directories = ["/path"]            made when absent, on a volume
+    wait = ["mysql:3306"]              addresses that must accept a connection; http://… ones must answer below 500
     wait_files = ["/path"]             files that another container writes
     [[file]]    path, text             written to tmpfs; {name} stands for the secret /run/secrets/name, ${NAME} for the environment
     [prepare]   directory, marker, commands        fill an empty volume once; a half-filled one is emptied and filled again
@@ -75,6 +76,8 @@ def make_ready(config: dict) -> None:
         write_file(Path(file["path"]), expand(file["text"]))
     if "prepare" in config:
         prepare(config["prepare"])
+    for path in config.get("directories", []):
+        Path(path).mkdir(parents=True, exist_ok=True)
     for path in config.get("wait_files", []):
         wait_for(f"the file {path}", lambda path=path: Path(path).exists() or "it is not there", deadline)
     for address in config.get("wait", []):
@@ -133,6 +136,15 @@ def wait_for(what: str, ready, deadline: float) -> None:
 
 
 def connects(address: str):
+    """True when the address accepts a connection. A gunicorn does so before its application is loaded: ask that over HTTP."""
+    if address.startswith("http://"):
+        try:
+            urllib.request.urlopen(address, timeout=30).close()  # noqa: S310
+        except urllib.error.HTTPError as error:
+            return error.code < 500 or str(error)  # noqa: PLR2004 - server errors
+        except OSError as error:
+            return str(error)
+        return True
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=5):
@@ -186,7 +198,6 @@ def migrate(config: dict, deadline: float) -> None:
     """Run the migration commands under a database lock unless this version has already run them."""
     project, wanted = config["project"], fingerprint(config)
     with connected(deadline) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE IF NOT EXISTS migrated (project VARCHAR(64) PRIMARY KEY, fingerprint VARCHAR(64))")
         cursor.execute("SELECT GET_LOCK(%s, %s)", (f"osbox-{project}", max(1, int(deadline - time.monotonic()))))
         if cursor.fetchone()[0] != 1:
             raise Failure(f"another container has held the migration lock of {project} for too long; look at its log")

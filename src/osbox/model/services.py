@@ -1,0 +1,61 @@
+"""The services of the cloud as data: what the catalogue says of them and how each proves that it works."""
+
+from dataclasses import dataclass
+
+REGION = "RegionOne"
+
+
+@dataclass(frozen=True)
+class Api:
+    """An OpenStack API: its place in Keystone's catalogue and the authenticated call that proves it works.
+
+    probe is a path below the endpoint; the answer must be 200.
+    """
+
+    service: str
+    name: str
+    type: str
+    port: int
+    path: str
+    probe: str
+    user: str = ""
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A service without an API: another service's API says whether it is alive (it asks database or bus, not a port)."""
+
+    service: str
+    api: str
+    path: str
+    key: str
+    alive: tuple[str, object]
+
+
+APIS = (
+    Api("keystone", "keystone", "identity", 5000, "/v3", "/services"),
+    Api("glance-api", "glance", "image", 9292, "", "/v2/images?limit=1", user="glance"),
+    Api("swift-proxy", "swift", "object-store", 8080, "/v1/AUTH_%(project_id)s", "?limit=1", user="swift"),
+    Api("placement", "placement", "placement", 8778, "", "/resource_providers?name=none", user="placement"),
+    Api("nova-api", "nova", "compute", 8774, "/v2.1", "/flavors?limit=1", user="nova"),
+    Api("neutron-server", "neutron", "network", 9696, "", "/v2.0/networks?limit=1&fields=id", user="neutron"),
+    Api("ironic-api", "ironic", "baremetal", 6385, "", "/v1/nodes?limit=1", user="ironic"),
+)
+AGENTS = (
+    Agent("nova-conductor", "compute", "/os-services?binary=nova-conductor", "services", ("state", "up")),
+    Agent("nova-scheduler", "compute", "/os-services?binary=nova-scheduler", "services", ("state", "up")),
+    Agent("nova-compute", "compute", "/os-services?binary=nova-compute", "services", ("state", "up")),
+    Agent("neutron-openvswitch-agent", "network", "/v2.0/agents?binary=neutron-openvswitch-agent", "agents", ("alive", True)),
+    Agent("neutron-dhcp-agent", "network", "/v2.0/agents?binary=neutron-dhcp-agent", "agents", ("alive", True)),
+    Agent("ironic-conductor", "baremetal", "/v1/conductors", "conductors", ("alive", True)),
+)
+INFRASTRUCTURE = (
+    "mysql", "rabbitmq", "memcached", "autodns", "ipxe-httpd", "pxe-tftp", "neutron-network", "openvswitch",
+    "swift-account", "swift-container", "swift-object",
+)  # fmt: skip
+SERVICES = tuple(dict.fromkeys((*INFRASTRUCTURE, *(api.service for api in APIS), *(agent.service for agent in AGENTS))))
+"""Every service of compose/stack.yaml; a test compares."""
+
+PORTS = {"keystone": (5000, 35357), "ipxe-httpd": (8090,), **{api.service: (api.port,) for api in APIS if api.service != "keystone"}}
+"""TCP ports that a service publishes, on the provisioning address and, APIs only, on loopback."""
+UDP_PORTS = {"autodns": 53, "pxe-tftp": 69}

@@ -1,0 +1,71 @@
+"""Are the ports free that the cloud publishes? And if not, who holds them?"""
+
+import errno
+import socket
+from pathlib import Path
+
+from osbox.errors import UserError
+from osbox.model.services import APIS, PORTS, UDP_PORTS
+from osbox.model.site import Site
+
+BOOT_ONLY = {"ipxe-httpd"}  # published on the provisioning network only
+
+
+def require_free(site: Site, running: set[str]) -> None:
+    """Raise UserError for the first port that somebody else holds; services that run already hold their own."""
+    for service, address, port, kind in wanted(site):
+        if service in running:
+            continue
+        if _taken(address, port, kind):
+            raise UserError(
+                f"port {port}/{'tcp' if kind == socket.SOCK_STREAM else 'udp'} on {address}, which {service} needs, is in use",
+                evidence=f"held by {holder(port, kind)}", hint="stop that program, or set another loopback address in site.toml",
+            )  # fmt: skip
+
+
+def wanted(site: Site) -> list[tuple[str, str, int, socket.SocketKind]]:
+    """Every port that is published: service, address, number, kind."""
+    apis = {api.service for api in APIS}
+    found = []
+    for service, numbers in PORTS.items():
+        for number in numbers:
+            found.append((service, str(site.address), number, socket.SOCK_STREAM))
+            if service in apis:
+                found.append((service, str(site.loopback), number, socket.SOCK_STREAM))
+    found += [(service, str(site.address), number, socket.SOCK_DGRAM) for service, number in UDP_PORTS.items()]
+    return found
+
+
+def _taken(address: str, port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1 if kind == socket.SOCK_STREAM else 0)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def holder(port: int, kind: socket.SocketKind, proc: Path = Path("/proc")) -> str:
+    """The program that listens on a port, as `name (pid N)`; read from /proc, so it needs root."""
+    inodes = _inodes(port, kind, proc)
+    for process in proc.glob("[0-9]*"):
+        try:
+            links = [str(entry.readlink()) for entry in (process / "fd").iterdir()]
+        except OSError:  # it has ended meanwhile, or is not ours to read
+            continue
+        if any(link == f"socket:[{inode}]" for inode in inodes for link in links):
+            return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+    return "another network namespace or a firewall rule" if not inodes else "a process that /proc does not show"
+
+
+def _inodes(port: int, kind: socket.SocketKind, proc: Path) -> set[str]:
+    found = set()
+    listening = "0A" if kind == socket.SOCK_STREAM else "07"  # TCP_LISTEN; an unconnected UDP socket is in TCP_CLOSE
+    for table in ("tcp", "tcp6") if kind == socket.SOCK_STREAM else ("udp", "udp6"):
+        file = proc / "net" / table
+        for entry in file.read_text().splitlines()[1:] if file.exists() else []:
+            words = entry.split()
+            if words[3] == listening and int(words[1].rpartition(":")[2], 16) == port:
+                found.add(words[9])
+    return found

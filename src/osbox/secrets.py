@@ -1,0 +1,45 @@
+"""The deployment's passwords: generated once, one file each, readable by root and by the containers' fixed user only."""
+
+import os
+import secrets
+from pathlib import Path
+
+from osbox.model.site import Paths
+
+UID = 42400  # the user `stack` of the images (images/base/Dockerfile); Compose mounts secret files with their owner
+LENGTH = 24  # bytes of randomness: 192 bits
+NAMES = (
+    "admin-password", "bmc-password", "rabbitmq-password", "temp-url-key", "swift-hash-prefix", "swift-hash-suffix",
+    *(f"db-{name}" for name in ("osbox", "keystone", "glance", "placement", "nova", "neutron", "ironic")),
+    *(f"service-{name}" for name in ("glance", "placement", "nova", "neutron", "ironic", "swift")),
+)  # fmt: skip
+
+
+def ensure(paths: Paths) -> list[str]:
+    """Generate the secrets that are missing; returns their names. An existing one is never changed."""
+    paths.home.mkdir(parents=True, exist_ok=True)
+    paths.secrets.mkdir(exist_ok=True, mode=0o700)
+    made = []
+    for name in NAMES:
+        file = paths.secrets / name
+        if not file.exists() or not file.stat().st_size:
+            # No "-" in front: a password is an argument of some tool somewhere.
+            write(file, "p" + secrets.token_urlsafe(LENGTH))
+            made.append(name)
+    return made
+
+
+def write(file: Path, text: str) -> None:
+    """Write a secret with mode 0600, whole or not at all."""
+    new = file.with_name(f".{file.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.chown(new, UID, UID)
+    new.rename(file)
+
+
+def read(paths: Paths, name: str) -> str:
+    return (paths.secrets / name).read_text().strip()

@@ -1,0 +1,218 @@
+"""The stack: up, down, status, logs. `up` observes, acts where something differs, and proves the result by authenticated calls."""
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from osbox import cloud, docker, log, ports, run, secrets
+from osbox.board import Board
+from osbox.engine import Engine
+from osbox.errors import Error, UserError
+from osbox.model.services import AGENTS, APIS, INFRASTRUCTURE
+from osbox.model.site import Paths, Site
+
+READY_SECONDS = 300  # two cores bring everything up in about a minute; a laptop under load deserves patience
+POLL_SECONDS = 0.5
+RACK = "rack"
+
+Check = Callable[[], str]
+"""Returns "" when what it checks is well, else the reason why not."""
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """What is seen of one service's container."""
+
+    service: str
+    state: str
+    health: str
+    image: str
+    started: str
+    container: str
+
+
+def compose_argv(engine: Engine, paths: Paths, *words: str, rack: bool = False) -> list[str]:
+    """`docker compose` on our plain files, with this site's values from stack.env."""
+    files = ["-f", str(paths.compose / "stack.yaml")] + (["-f", str(paths.compose / "rack.yaml")] if rack else [])
+    return engine.argv("docker", "compose", "--env-file", paths.home / "stack.env", *files, *words)
+
+
+def write_environment(paths: Paths, site: Site, version: str, listen: str) -> None:
+    """Write the values of this site for Compose (stack.env); no secret is among them."""
+    values = {
+        "OSBOX_HOME": str(paths.home), "OSBOX_NAME": site.name, "OSBOX_VERSION": version, "OSBOX_ADDRESS": str(site.address),
+        "OSBOX_LOOPBACK": str(site.loopback), "OSBOX_CONTROL_BRIDGE": site.control_bridge, "OSBOX_EXT1": site.veth[1],
+        "OSBOX_CONTROL_SUBNET": str(site.control_subnet), "OSBOX_REDFISH_PORT": str(site.redfish_port),
+        "OSBOX_VOLUME_PREFIX": "" if site.name == "os-in-a-box" else f"{site.name}-", "OSBOX_LISTEN": listen,
+    }  # fmt: skip
+    file, text = paths.home / "stack.env", "".join(f"{name}={value}\n" for name, value in values.items())
+    if not file.exists() or file.read_text() != text:
+        file.write_text(text)
+
+
+def observe(engine: Engine, site: Site, *services: str) -> dict[str, ServiceState]:
+    """The containers of this deployment (or of these services), by service."""
+    names = [f"{name}.{site.name}" for name in services]
+    states = {}
+    for item in docker.inspect(engine, "container", *(names or docker.ids(engine, "container", _label(site)))):
+        service = item["Config"]["Labels"].get("com.docker.compose.service", "")
+        state = item["State"]
+        states[service] = ServiceState(
+            service, state["Status"], state.get("Health", {}).get("Status", ""), item["Config"]["Image"],
+            state["StartedAt"], item["Id"][:12],
+        )  # fmt: skip
+    return states
+
+
+def _label(site: Site) -> str:
+    return f"label=io.osbox.deployment={site.name}"
+
+
+def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest", listen: str = "") -> list[str]:
+    """Bring the whole control plane up and prove it; returns what was changed (empty when nothing was).
+
+    Needs the provisioning bridge (its address is published on) and the images; both are the caller's steps before this one.
+    """
+    before = observe(engine, site)
+    _require_images(engine, version)
+    changed = [f"secret {name}" for name in secrets.ensure(paths)]
+    write_environment(paths, site, version, listen)
+    ports.require_free(site, running={name for name, state in before.items() if state.state == "running"})
+    _compose_up(engine, paths, rack=RACK in before)
+    after = observe(engine, site)
+    changed += [f"container {name}" for name in sorted(after) if _differs(before.get(name), after[name])]
+    changed += _prove(paths, site, engine)
+    cloud.write_credentials(paths, site)
+    return changed
+
+
+def _differs(before: ServiceState | None, after: ServiceState) -> bool:
+    return before is None or before.container != after.container or before.started != after.started
+
+
+def _require_images(engine: Engine, version: str) -> None:
+    wanted = {f"os-{name}:{version}" for name in ("keystone", "mysql", "ironic-conductor", "nova-compute", "neutron-server")}
+    have = set(docker.ids(engine, "image"))
+    if wanted - have:
+        raise UserError(f"images are not built: {', '.join(sorted(wanted - have))}", hint="make all" + _version(version))
+
+
+def _version(version: str) -> str:
+    return "" if version == "latest" else f" BUILD_VERSION={version}"
+
+
+def _compose_up(engine: Engine, paths: Paths, *, rack: bool) -> None:
+    argv = compose_argv(engine, paths, "--progress", "quiet", "up", "--detach", "--remove-orphans", "--pull", "never", rack=rack)
+    result = run.run(argv, check=False)
+    if result.code != 0:
+        raise Error("Compose could not start the containers", evidence=run.tail(result.err), hint="osbox status")
+
+
+# --- proof -----------------------------------------------------------------------------------------------------------
+
+def _prove(paths: Paths, site: Site, engine: Engine) -> list[str]:
+    """Wait until every service answers for real; makes Keystone's catalogue on the way, as soon as Keystone lives."""
+    waiting = _Waiting(engine, site)
+    with waiting.board, ThreadPoolExecutor(8) as pool:
+        waiting.until({"keystone": lambda: cloud.probe_identity(paths, site)}, pool)
+        changed = cloud.ensure_catalogue(paths, site, str(site.address))
+        member, system = cloud.session(paths, site), cloud.session(paths, site, system=True)
+        checks: dict[str, Check] = {}
+        for api in APIS:
+            scope = system if api.type in ("baremetal", "identity") else member
+            checks[api.service] = partial(cloud.probe_api, scope, site, api)
+        for agent in AGENTS:
+            checks[agent.service] = partial(cloud.probe_agent, system if agent.api == "baremetal" else member, site, agent)
+        waiting.until({**{name: partial(_container_reason, engine, site, name) for name in INFRASTRUCTURE}, **checks}, pool)
+    if cloud.ensure_temp_url_key(paths, site):
+        changed.append("temporary URL key")
+    return changed
+
+
+class _Waiting:
+    """Polls checks until none gives a reason any more, and shows each service as it becomes ready."""
+
+    def __init__(self, engine: Engine, site: Site) -> None:
+        self.engine, self.site = engine, site
+        self.reasons: dict[str, str] = {}
+        self.board = Board(lambda name: self.reasons.get(name, ""))
+        self.begin = time.monotonic()
+
+    def until(self, checks: dict[str, Check], pool: ThreadPoolExecutor) -> None:
+        """Raises Error naming what is not ready after READY_SECONDS, with the last lines of its log."""
+        waiting = dict(checks)
+        for name in waiting:
+            self.board.start(name)
+        while waiting:
+            for name, reason in zip(waiting, list(pool.map(lambda check: check(), waiting.values())), strict=True):
+                self.reasons[name] = reason
+            for name in [name for name in waiting if not self.reasons[name]]:
+                del waiting[name]
+                self.board.end(name, f"✔  {name} - Ready {log.seconds(time.monotonic() - self.begin)}")
+            if waiting and time.monotonic() - self.begin > READY_SECONDS:
+                raise _not_ready(self.engine, self.site, {name: self.reasons[name] for name in waiting})
+            if waiting:
+                time.sleep(POLL_SECONDS)
+
+
+def _container_reason(engine: Engine, site: Site, service: str) -> str:
+    """What Docker's health check of a service without an API says; "" when it is healthy."""
+    state = observe(engine, site, service).get(service)
+    if state is None:
+        return "no container"
+    if state.state != "running":
+        return state.state
+    return "" if state.health in ("healthy", "") else state.health
+
+
+def _not_ready(engine: Engine, site: Site, waiting: dict[str, str]) -> Error:
+    name, reason = next(iter(waiting.items()))
+    tail = docker.docker(engine, "logs", "--tail", "12", f"{name}.{site.name}", check=False)
+    lines = [f"{service}: {why}" for service, why in waiting.items()]
+    return Error(
+        f"{len(waiting)} services did not become ready within {READY_SECONDS} s",
+        evidence="\n".join([*lines, f"--- last lines of {name} ({reason})", run.tail(tail.out + tail.err, 12)]),
+        hint=f"osbox logs {name}, then osbox up again",
+    )
+
+
+# --- down, logs ------------------------------------------------------------------------------------------------------
+
+def down(paths: Paths, site: Site, engine: Engine, *, volumes: bool = False) -> list[str]:
+    """Stop and remove the containers and the control network; volumes only when asked. Returns what was removed."""
+    label = _label(site)
+    containers = docker.ids(engine, "container", label)
+    if (paths.home / "stack.env").exists():
+        run.run(compose_argv(engine, paths, "--progress", "quiet", "down", "--remove-orphans", rack=True), check=False)
+    rest = docker.ids(engine, "container", label)
+    if rest:
+        docker.docker(engine, "rm", "--force", *rest)
+    networks = docker.ids(engine, "network", label)
+    if networks:
+        docker.docker(engine, "network", "rm", *networks)
+    gone = [f"container {name}" for name in containers]
+    if volumes:
+        found = docker.ids(engine, "volume", label)
+        if found:
+            docker.docker(engine, "volume", "rm", *found)
+        gone += [f"volume {name}" for name in found]
+    return gone
+
+
+def logs_argv(engine: Engine, paths: Paths, services: Iterable[str], *, follow: bool, tail: int, rack: bool) -> list[str]:
+    """The command that shows the services' logs."""
+    words = ["logs", "--no-log-prefix"] if len(list(services)) == 1 else ["logs"]
+    words += ["--tail", str(tail)] + (["--follow"] if follow else [])
+    return compose_argv(engine, paths, *words, *services, rack=rack)
+
+
+def require_up(paths: Paths, site: Site) -> None:
+    """Raise unless Keystone answers: what most verbs on the cloud need first."""
+    if not (paths.secrets / "admin-password").exists():
+        raise UserError("there is no cloud yet", hint="osbox up")
+    reason = cloud.probe_identity(paths, site)
+    if reason:
+        raise Error("Keystone does not answer", evidence=reason, hint="osbox up")
+
