@@ -47,7 +47,7 @@ class Board:
         with self._lock:
             self._running.pop(name, None)
             log.out.print(escape(line))
-            for detail in details.splitlines():
+            for detail in filter(str.strip, details.splitlines()):
                 log.out.print(f"      [dim]{escape(detail)}[/]")
 
     def note(self, text: str) -> None:

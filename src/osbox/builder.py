@@ -8,7 +8,6 @@ from pathlib import Path
 
 from osbox import log, run
 from osbox.board import Board
-from osbox.errors import Error
 from osbox.model import catalogue
 from osbox.model.catalogue import Image
 from osbox.model.fault import Fault, explain
@@ -16,6 +15,8 @@ from osbox.model.fault import Fault, explain
 RETRIES = 2
 TAIL_LINES = 15
 TAIL_BYTES = 16 << 10
+PAUSE_SECONDS = 3  # between two tries
+ENVIRONMENT = {"BUILDX_GIT_INFO": "false"}  # or it complains where there is no git
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Builder:
         self._pool = ThreadPoolExecutor(jobs)
         self._ends: dict[str, Future[Outcome]] = {}
         self._lock = threading.Lock()
-        self._stops: dict[str, Callable[[], None]] | None = {}
+        self._stops: dict[str, Callable[[], None]] = {}
+        self._stopped = threading.Event()
 
     def run(self, tasks: Sequence[Task]) -> list[Outcome]:
         """Run tasks, given in an order where a base comes before what stands on it."""
@@ -68,12 +70,16 @@ class Builder:
         base = catalogue.BY_NAME.get(task.image.base)
         if base and base.project != task.image.project and self._failed(base.name):
             return self._skip(task)
+        if self._stopped.is_set():
+            return Outcome(task, "interrupted")
         if task.problem:
             self._board.end(task.tag, f"❌  {task.tag} - Failed", task.problem)
             return Outcome(task, task.problem)
         if task.argv:
             self._board.start(task.tag)
             code = self._try(task)
+            if self._stopped.is_set():
+                return Outcome(task, "interrupted")
             if code != 0:
                 return self._skip(task) if base and self._failed(base.name) else self._fail(task)
         self._board.end(task.tag, f"🔨  {task.tag} - Done")
@@ -103,9 +109,11 @@ class Builder:
         for attempt in range(RETRIES + 1):
             code = self._build(task)
             why = explain(tail(task.log)) if code else None
-            if not why or not why.transient or attempt == RETRIES or self._stops is None:
+            if not why or not why.transient or attempt == RETRIES:
                 break
             self._board.note(f"🔁  {task.tag} - {why.message}; try {attempt + 2} of {RETRIES + 1}")
+            if self._stopped.wait(PAUSE_SECONDS):
+                break
         return code
 
     def _build(self, task: Task) -> int:
@@ -113,22 +121,21 @@ class Builder:
         with task.log.open("a") as file:
             file.write(f"$ {run.line(task.argv)}\n")
             file.flush()
-            with run.spawn(task.argv, stdout=file.fileno(), stderr=file.fileno()) as process:
+            with run.spawn(task.argv, stdout=file.fileno(), stderr=file.fileno(), env=ENVIRONMENT) as process:
                 with self._lock:
-                    if self._stops is None:
-                        raise Error("interrupted")
                     self._stops[task.tag] = process.terminate
+                    if self._stopped.is_set():
+                        process.terminate()
                 code = process.wait()
-        with self._lock:
-            if self._stops is not None:
-                self._stops.pop(task.tag)
+                with self._lock:
+                    del self._stops[task.tag]
         return code
 
     def _stop(self) -> None:
         with self._lock:
-            stops, self._stops = self._stops or {}, None
-        for stop in stops.values():
-            stop()
+            self._stopped.set()
+            for stop in self._stops.values():
+                stop()
 
 
 def tail(file: Path) -> str:

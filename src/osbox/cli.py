@@ -21,6 +21,7 @@ from osbox.commands import context, engine, images
 from osbox.errors import Error, UserError
 from osbox.model.site import find_paths
 
+INTERRUPTED = 130
 EPILOG = (
     "Exit codes: 0 done; 1 something went wrong on our side or around us; 2 a wrong word, value or right of yours; "
     "130 interrupted.\n\n"
@@ -89,7 +90,7 @@ def execute(argv: Sequence[str]) -> int:
         return _call(lambda: typer.main.get_command(app).main(list(argv), prog_name="osbox", standalone_mode=False))
     except KeyboardInterrupt:
         log.err.print("Interrupted; run the same command again to go on")
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader went away (`osbox images | head`): nothing to tell, and nothing to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -113,6 +114,8 @@ def _call(command: Callable[[], object]) -> int:
         return 0
     except typer.TyperException as error:
         raise UserError(error.format_message(), hint="osbox --help") from error
+    if result == INTERRUPTED:  # Typer swallows the exception
+        raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
 
 

@@ -13,25 +13,27 @@ class Fault:
     transient: bool
 
 
+# What steps print and what BuildKit says; not the recipe, which it quotes: that may well say "timeout".
+TOLD = re.compile(r"^(?:#\d+ [\d.]+ .*|(?:#\d+ )?ERROR: (?!.*process \").*)$", re.MULTILINE)
 NETWORK = re.compile(
-    r"Temporary failure resolving|Could not resolve|failed to lookup address|no such host"
-    r"|[Cc]onnection (?:reset|refused|timed out|failed)|timed? ?out|TLS handshake|Hash Sum mismatch"
-    r"|File has unexpected size|unexpected EOF|error sending request"
-    r"|Network is unreachable|\b50[0234]\b[ :]|Unable to connect|NewConnectionError"
-    r"|request or response body error",
+    r"Temporary failure resolving|Could not resolve|failed to lookup address|no such host|[Tt]imed out|i/o timeout"
+    r"|[Cc]onnection (?:reset|refused|failed)|Timeout was reached|TLS handshake|Hash Sum mismatch"
+    r"|File has unexpected size|unexpected EOF|error sending request|Network is unreachable|\b50[0234]\b[ :]"
+    r"|Unable to connect|NewConnectionError|request or response body error"
 )
 ENGINE = re.compile(
     r"Cannot connect to the Docker daemon|error reading from server|closing transport|rpc error: code = Unavailable"
     r"|is the docker daemon running"
 )
 DISK = re.compile(r"[Nn]o space left on device|You don't have enough free space")
-DEBIAN = re.compile(r"^#\d+ [\d.]+ (?:E: |Err:|W: Failed to fetch)|apt-install", re.MULTILINE)
-PYPI = re.compile(r"uv-run|/simple/|pip(?:\._vendor| install)|Failed to (?:fetch|download)|Could not fetch URL")
+DEBIAN = re.compile(r"^#\d+ [\d.]+ (?:E: |Err:|W: Failed to fetch)", re.MULTILINE)
+PYPI = re.compile(r"/simple/|pip\._vendor|Failed to (?:fetch|download|get)|Could not fetch URL|Could not find a version")
 REGISTRY = re.compile(r"failed to resolve source metadata|failed to do request: Head")
 
 
 def explain(output: str) -> Fault | None:
     """The fault behind the end of a build's output; None if it is the recipe's own."""
+    output = "\n".join(TOLD.findall(output))
     if ENGINE.search(output):
         return Fault("the engine stopped while it was building", "run the same command again; it goes on", False)
     if DISK.search(output):
@@ -47,6 +49,6 @@ def _kind(output: str) -> str:
     """Which kind of package the failing step wanted."""
     if REGISTRY.search(output):
         return "the base image from the container registry"
-    if PYPI.search(output) and not re.search(r"^#\d+ [\d.]+ (?:E: |Err:)", output, re.MULTILINE):
-        return "Python packages (PyPI)"
-    return "Debian packages" if DEBIAN.search(output) else "something from the network"
+    if DEBIAN.search(output):
+        return "Debian packages"
+    return "Python packages (PyPI)" if PYPI.search(output) else "something from the network"
