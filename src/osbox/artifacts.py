@@ -1,6 +1,6 @@
 """The files that bare metal boots from: deploy ramdisk and guest image, built from images/ramdisk and images/guest.
 
-A built file lies in `artifacts/<kind>-<hash of everything it was made of>/`: an unchanged one is not made twice, and the
+A built file lies in `artifacts/<kind>-<hash of everything it was made of>/`, so that none is made twice, and the
 directory gets its name when all of it is there.
 """
 
