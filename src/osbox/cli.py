@@ -3,7 +3,6 @@
 Exit codes: 0 done; 1 something on our side or around us went wrong; 2 the user can put it right; 130 interrupted.
 """
 
-import os
 import signal
 import sys
 import time
@@ -17,7 +16,7 @@ import typer
 from typer._click.exceptions import NoArgsIsHelpError
 
 from osbox import log
-from osbox.commands import context, engine, images
+from osbox.commands import contents, context, engine, images, metal, net, stack
 from osbox.errors import Error, UserError
 from osbox.model.site import find_paths
 
@@ -75,6 +74,20 @@ app.command(rich_help_panel=context.IMAGES)(images.build)
 app.command("test", rich_help_panel=context.IMAGES)(images.check)
 app.command(rich_help_panel=context.IMAGES)(images.clean)
 app.command("images", rich_help_panel=context.IMAGES)(images.listing)
+app.command(rich_help_panel=context.CLOUD)(stack.up)
+app.command(rich_help_panel=context.CLOUD)(stack.status)
+app.command(rich_help_panel=context.CLOUD)(stack.logs)
+app.command("setup", rich_help_panel=context.CLOUD)(contents.prepare)
+app.command(rich_help_panel=context.CLOUD)(stack.down)
+app.command(
+    rich_help_panel=context.CLOUD,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)(stack.openstack)
+app.add_typer(net.app, name="net", rich_help_panel=context.NETWORK)
+app.add_typer(metal.node_app, name="node", rich_help_panel=context.METAL)
+app.add_typer(metal.rack_app, name="rack", rich_help_panel=context.METAL)
+app.command(rich_help_panel=context.METAL)(contents.ramdisk)
+app.command(rich_help_panel=context.METAL)(contents.guest)
 app.add_typer(engine.app, name="engine", rich_help_panel=context.ENGINE)
 
 
@@ -91,10 +104,6 @@ def execute(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         log.err.print("Interrupted; run the same command again to go on")
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (`osbox images | head`): nothing to tell, and nothing to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Error as error:
         log.failure(error)
         return error.code
@@ -113,7 +122,8 @@ def _call(command: Callable[[], object]) -> int:
         log.out.print(error.format_message(), markup=False)
         return 0
     except typer.TyperException as error:
-        raise UserError(error.format_message(), hint="osbox --help") from error
+        place = getattr(error, "ctx", None)
+        raise UserError(error.format_message(), hint=f"{place.command_path if place else 'osbox'} --help") from error
     if result == INTERRUPTED:  # Typer swallows the exception
         raise KeyboardInterrupt
     return result if isinstance(result, int) else 0

@@ -47,7 +47,7 @@ def status(context: typer.Context, json: Json = False) -> None:
 def shell(
     context: typer.Context,
     command: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- COMMAND…]", help="Run this instead of a shell.")
+        list[str] | None, typer.Argument(metavar="-- COMMAND…", help="Run this instead of a shell.")
     ] = None,
 ) -> None:
     """A shell where the engine's docker is, or one command: osbox engine shell -- docker ps"""

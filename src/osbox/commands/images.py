@@ -17,7 +17,7 @@ def _complete(text: str) -> list[str]:
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[IMAGE…]", help="Images by name, with or without os-; all if none is given.", autocompletion=_complete
+        metavar="IMAGE…", help="Images by name, with or without os-; all if none is given.", autocompletion=_complete
     ),
 ]
 Version = Annotated[str, typer.Option("--version", envvar="BUILD_VERSION", help="The images' tag.")]

@@ -1,0 +1,152 @@
+"""Every way a command can end: what is said, on which stream, and the exit code."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import PROJECT
+from osbox import engine, images, run
+from osbox.cli import execute
+from osbox.engine import Engine
+from osbox.errors import Error, UserError
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that has to fail before must not start one."""
+
+    def refuse(*_: object) -> Engine:
+        raise AssertionError("the engine was started")
+
+    monkeypatch.setattr(engine, "start", refuse)
+
+
+WRONG = {
+    "no such command": (["bild"], "No such command 'bild'. Did you mean 'build'?"),
+    "no such option": (["build", "--fast"], "No such option: --fast"),
+    "no such image": (["build", "keyston"], "no image is called keyston"),
+    "no such image to test": (["test", "keyston"], "no image is called keyston"),
+    "no such image to clean": (["clean", "keyston"], "no image is called keyston"),
+    "a version that is no tag": (["build", "--version", "1 0"], "the version '1 0' cannot be an image tag"),
+    "an empty version": (["clean", "--version="], "the version '' cannot be an image tag"),
+    "a version like an option": (["test", "--version=-1"], "the version '-1' cannot be an image tag"),
+    "jobs that are none": (["build", "-j", "0"], "Invalid value for '-j' / '--jobs': "),
+    "no such engine": (["--engine", "podman", "images"], "--engine podman is not known"),
+    "a missing value": (["build", "-j"], "Option '-j' requires an argument."),
+    "engine shell without one": (["--engine", "private", "engine", "shell"], "no engine runs"),
+}
+
+
+@pytest.mark.parametrize(("argv", "message"), WRONG.values(), ids=WRONG.keys())
+@pytest.mark.usefixtures("no_engine")
+def test_a_wrong_word_is_one_clear_line(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(argv) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"Error: {message}")
+    assert "Traceback" not in said.err
+
+
+def test_an_unknown_release_names_the_known_ones(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(engine, "start", lambda *_: Engine("host", "26"))
+    assert execute(["build", "--release", "1999.1"]) == 2
+    assert "known releases: " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize("command", ["build", "test", "clean"])
+def test_a_retired_image_is_explained(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute([command, "os-glance-registry"]) == 0
+    assert capsys.readouterr().out.startswith("☝️  os-glance-registry:latest - Retired: ")
+
+
+def test_relative_home_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("OSBOX_HOME", "here")
+    assert execute(["images"]) == 2
+    assert "OSBOX_HOME is not an absolute path: here" in capsys.readouterr().err
+
+
+def test_help_is_for_strangers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["--help"]) == 0
+    page = capsys.readouterr().out
+    assert all(word in page for word in ("build", "engine", "OSBOX_HOME", "Exit codes", "--verbose", "Images", "demo"))
+
+
+def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute([]) == 0
+    assert "Usage: osbox" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("osbox ")
+
+
+def test_status_changes_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["--engine", "private", "engine", "status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["running"] is False
+    assert not home.exists()
+
+
+ENDS = {
+    "ours": (Error("it broke", evidence="line 1\nline 2", hint="try this"), 1, "Error: it broke\n  │ line 1\n  │ line 2\nNext: try this\n"),
+    "the user's": (UserError("a wrong word"), 2, "Error: a wrong word\n"),
+    "interrupted": (KeyboardInterrupt(), 130, "Interrupted; run the same command again to go on\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "code", "said"), ENDS.values(), ids=ENDS.keys())
+def test_how_a_command_ends(
+    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> Engine:
+        raise error
+
+    monkeypatch.setattr(engine, "start", fail)
+    assert execute(["images"]) == code
+    assert capsys.readouterr().err.strip() == said.strip()
+
+
+def test_a_defect_is_one_line_and_a_file(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(engine, "start", lambda *_: 1 / 0)
+    assert execute(["images"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Error: osbox has a defect: ZeroDivisionError: division by zero\n")
+    assert "Traceback" not in said
+    [file] = (home / "logs").glob("defect-*.log")
+    assert str(file) in said
+    assert "ZeroDivisionError" in file.read_text()
+
+
+def test_a_listing_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(engine, "start", lambda *_: Engine("host", "26"))
+    monkeypatch.setattr(images, "list_images", lambda _: [images.Listed("os-mysql", "1.0", 5, "2026", "stack", "")])
+    assert execute(["images", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {"name": "os-mysql", "version": "1.0", "bytes": 5, "created": "2026", "user": "stack", "release": ""}
+    ]
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = run.line([sys.executable, "-m", "osbox.cli", "--help"])
+    assert run.run(["sh", "-c", f"{command} | true"]) == run.Result(0, "", "")
+
+
+def test_colour_only_on_a_terminal() -> None:
+    result = run.run([sys.executable, "-m", "osbox.cli", "build", "keyston"], check=False)
+    assert "\x1b" not in result.out + result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "jobs"), [(["-j5"], "-j5"), (["-j", "3"], "-j3"), (["-j"], ""), (["-j1"], "-j1"), ([], "")]
+)
+def test_make_hands_on_the_number_of_jobs(options: list[str], jobs: str) -> None:
+    """Through make itself: in a recipe MAKEFLAGS differs from what it is elsewhere."""
+    result = run.run(["make", "--no-print-directory", "-C", str(PROJECT), "all", *options, "BUILD_VERSION=1.0",
+                      "OSBOX=echo $$BUILD_VERSION", "--assume-old=.venv/installed"])  # fmt: skip
+    assert result.out.split() == ["1.0", "build", *([jobs] if jobs else [])]
+    assert result.err == ""

@@ -1,0 +1,83 @@
+"""The host's package settings, read from the files that hold them."""
+
+from pathlib import Path
+
+import pytest
+
+from osbox import host
+from osbox.model.site import Paths
+
+MIRRORS = {
+    "one line": ("# comment\ndeb http://mirror.example/debian trixie main\n", "http://mirror.example/debian"),
+    "with options": (
+        "deb [arch=amd64 signed-by=/usr/share/keyrings/x.gpg] https://mirror.example/debian trixie main",
+        "https://mirror.example/debian",
+    ),
+    "source first": ("deb-src http://a.example/ x\ndeb http://b.example/ x main", "http://b.example/"),
+    "deb822": ("Types: deb\nURIs: http://mirror.example/debian\nSuites: trixie\n", "http://mirror.example/debian"),
+    "nothing": ("# deb http://mirror.example/debian trixie main\n", ""),
+    "empty": ("", ""),
+    "cd-rom": ("deb cdrom:[Debian]/ trixie main", ""),
+}
+
+
+@pytest.mark.parametrize(("text", "mirror"), MIRRORS.values(), ids=MIRRORS.keys())
+def test_first_mirror(text: str, mirror: str) -> None:
+    assert host.first_mirror(text) == mirror
+
+
+@pytest.fixture
+def pip_file(tmp_path: Path) -> dict[str, str]:
+    file = tmp_path / "pip.conf"
+    file.write_text(
+        "[global]\nindex-url = https://index.example/simple\n"
+        "extra-index-url = file:///opt/local https://more.example/simple\n    http://third.example/simple\n"
+        "trusted-host = a.example\n  b.example\n[install]\nindex-url = https://not.example/\n"
+    )
+    return {"PIP_CONFIG_FILE": str(file)}
+
+
+def test_pip_settings_that_reach_an_index(pip_file: dict[str, str]) -> None:
+    assert host.pip_config(pip_file) == {
+        "index-url": "https://index.example/simple",
+        "extra-index-url": "https://more.example/simple http://third.example/simple",
+        "trusted-host": "a.example b.example",
+    }
+
+
+def test_the_environment_wins(pip_file: dict[str, str]) -> None:
+    assert host.pip_config({**pip_file, "PIP_INDEX_URL": "http://env.example/"})["index-url"] == "http://env.example/"
+
+
+def test_the_same_in_the_words_of_uv() -> None:
+    settings = {"index-url": "https://i/", "extra-index-url": "https://a/ https://b/", "trusted-host": "h"}
+    assert host.uv_toml(settings) == (
+        'index-url = "https://i/"\nextra-index-url = ["https://a/", "https://b/"]\nallow-insecure-host = ["h"]\n'
+    )
+    assert host.uv_toml({}) == host.pip_conf({}) == ""
+
+
+def test_pip_conf_is_what_pip_reads() -> None:
+    assert host.pip_conf({"index-url": "https://i/"}) == "[global]\nindex-url = https://i/\n"
+
+
+def test_proxies_in_either_case() -> None:
+    env = {"HTTP_PROXY": "http://p:1", "no_proxy": "localhost", "https_proxy": ""}
+    assert host.proxy_args(env) == {"http_proxy": "http://p:1", "no_proxy": "localhost"}
+
+
+def test_ca_bundle_is_what_the_environment_says(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.touch()
+    assert host.ca_bundle({"SSL_CERT_FILE": str(bundle)}) == bundle
+    assert host.ca_bundle({"SSL_CERT_FILE": "/no/such/file", "REQUESTS_CA_BUNDLE": str(bundle)}) == bundle
+
+
+def test_build_secrets_are_private_and_follow_the_host(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "pip_config", lambda: {"index-url": "https://user:password@index.example/"})
+    first = host.build_secrets(paths)
+    assert "password" in first["pip"].read_text()
+    assert all(file.stat().st_mode & 0o077 == 0 for name, file in first.items() if name != "ca")
+    monkeypatch.setattr(host, "pip_config", dict)
+    assert "pip" not in host.build_secrets(paths)
+    assert not first["pip"].exists()

@@ -1,0 +1,276 @@
+"""Building: what an image is made of, what a failure means; and the images themselves, with the engine."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from osbox import builder, docker, engine, images, imagetests, run
+from osbox.board import Board
+from osbox.builder import Outcome, Task
+from osbox.engine import Engine
+from osbox.errors import Error
+from osbox.imagetests import Report
+from osbox.model import catalogue, dockerfile, oslo, runspec
+from osbox.model.catalogue import IMAGES
+from osbox.model.fault import explain
+from osbox.model.site import Paths, find_paths, load_site
+
+RECIPE = """
+ARG BASE=ground:latest  # comments after an instruction are part of it; this one is never seen
+FROM ${BASE} AS lists
+RUN fetch
+FROM ${BASE} AS tools
+ARG RELEASE=1
+COPY releases/${RELEASE}/lock /lock
+FROM ${BASE} AS final
+RUN --mount=type=bind,from=lists,source=/x,target=/x \\
+    # a comment inside
+    --mount=type=bind,source=images/a/packages.txt,target=/p \\
+    install
+COPY --from=tools /opt /opt
+COPY ["images/a/etc", "/etc/"]
+RUN <<EOT
+COPY not/an/instruction /
+EOT
+FROM ${BASE} AS other
+COPY images/b /b
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name, text in {
+        "images/a/Dockerfile": RECIPE, "images/a/packages.txt": "x", "images/a/etc/conf": "y", "images/b/file": "z",
+        "releases/1/lock": "1", "releases/2/lock": "2", "images/a/etc/__pycache__/x.pyc": "cache",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def digest(project: Path, base: str = "ground", **arguments: str) -> str:
+    return dockerfile.digest(project, Path("images/a/Dockerfile"), "final", arguments, base)
+
+
+def write(name: str, text: str) -> Callable[[Path], object]:
+    return lambda project: (project / name).write_text(text)
+
+
+CHANGES = {
+    "a file it copies": write("images/a/etc/conf", "new"),
+    "a file more in a folder it copies": write("images/a/etc/more", ""),
+    "a file it mounts": write("images/a/packages.txt", "new"),
+    "a file that a stage before reads": write("releases/1/lock", "new"),
+    "its mode": lambda project: (project / "images/a/etc/conf").chmod(0o755),
+    "its recipe": write("images/a/Dockerfile", RECIPE.replace("    install", "    install more")),
+    "the recipe of a stage before": write("images/a/Dockerfile", RECIPE.replace("fetch", "fetch more")),
+}
+INDIFFERENT = {
+    "nothing": lambda _: None,
+    "a file of another target": write("images/b/file", "new"),
+    "the recipe of another target": write("images/a/Dockerfile", RECIPE + "RUN something\n"),
+    "a comment": write("images/a/Dockerfile", "# new\n" + RECIPE),
+    "Python's cache": write("images/a/etc/__pycache__/x.pyc", "new"),
+    "a time stamp": lambda project: os.utime(project / "images/a/etc/conf", (1, 1)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_what_changes_an_image(project: Path, change: Callable[[Path], object]) -> None:
+    before = digest(project)
+    change(project)
+    assert digest(project) != before
+
+
+@pytest.mark.parametrize("change", INDIFFERENT.values(), ids=INDIFFERENT.keys())
+def test_what_does_not_change_an_image(project: Path, change: Callable[[Path], object]) -> None:
+    before = digest(project)
+    change(project)
+    assert digest(project) == before
+
+
+def test_base_and_release_change_an_image_the_name_of_its_base_does_not(project: Path) -> None:
+    assert digest(project) == digest(project, RELEASE="1", BASE="ground:1.0")
+    assert len({digest(project), digest(project, base="another"), digest(project, RELEASE="2")}) == 3
+
+
+def test_an_unknown_target_names_the_known_ones(project: Path) -> None:
+    with pytest.raises(Error, match="no target os-x") as caught:
+        dockerfile.digest(project, Path("images/a/Dockerfile"), "os-x", {}, "")
+    assert caught.value.hint == "its targets: lists, tools, final, other"
+
+
+FAULTS = {
+    "apt cannot resolve": ("#9 1.2 E: Failed to fetch http://m/x  Temporary failure resolving 'm'", "Debian packages", True),
+    "apt is reset": ("#9 1.2 Err:3 http://m x\n#9 1.2 E: Unable to connect: Connection reset by peer", "Debian packages", True),
+    "a mirror in change": ("#9 1.2 E: Failed to fetch http://m/x  Hash Sum mismatch", "Debian packages", True),
+    "uv": ("#9 3.1 error: Failed to fetch: `https://i/simple/nova/`\n#9 3.1   Caused by: operation timed out", "Python packages", True),
+    "pip": ("#9 3.1 WARNING: Retrying: NewConnectionError('x'): /simple/uv/", "Python packages", True),
+    "a registry": ("#3 ERROR: failed to do request: Head \"https://r/\": dial tcp: lookup r: no such host", "container registry", True),
+    "engine": ("ERROR: Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "the engine stopped", False),
+    "disk": ("#9 5.0 cp: error writing '/x': No space left on device", "the disk is full", False),
+}  # fmt: skip
+OWN = {
+    "a compiler": "#9 8.1 error: command 'gcc' failed",
+    "a quoted recipe that says timeout": "  12 | >>> HEALTHCHECK --timeout=15s CMD x\n"
+    "ERROR: failed to solve: process \"/bin/sh -c curl --timeout 5 && connection reset\" did not complete successfully",
+    "a package that does not exist": "#9 1.2 E: Unable to locate package nonsense",
+}
+
+
+@pytest.mark.parametrize(("output", "message", "transient"), FAULTS.values(), ids=FAULTS.keys())
+def test_weather_is_told_from_defects(output: str, message: str, transient: bool) -> None:
+    fault = explain(f"#1 0.1 fine\n{output}\n")
+    assert fault
+    assert (message in fault.message, fault.transient) == (True, transient)
+
+
+@pytest.mark.parametrize("output", OWN.values(), ids=OWN.keys())
+def test_a_defect_is_no_weather(output: str) -> None:
+    assert explain(output) is None
+
+
+def task(name: str, folder: Path, script: str) -> Task:
+    return Task(catalogue.find(name), f"{name}:t", ("sh", "-c", script), folder / "logs" / f"{name}.log")
+
+
+def run_tasks(*tasks: Task, jobs: int = 2) -> list[Outcome]:
+    with Board() as board:
+        return builder.Builder(board, jobs).run(tasks)
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_the_others_go_on(tmp_path: Path, jobs: int, capsys: pytest.CaptureFixture[str]) -> None:
+    outcomes = run_tasks(
+        task("os-base-image", tmp_path, "true"), task("os-mysql", tmp_path, "echo why; exit 1"),
+        task("os-rack", tmp_path, "true"), jobs=jobs,
+    )  # fmt: skip
+    lines = capsys.readouterr().out.splitlines()
+    assert {"🔨  os-base-image:t - Done", "❌  os-mysql:t - Failed", "🔨  os-rack:t - Done"} <= set(lines)
+    assert lines[lines.index("❌  os-mysql:t - Failed") + 1].strip() == "$ sh -c 'echo why; exit 1'"
+    with pytest.raises(Error, match="1 of 3 images failed: os-mysql") as caught:
+        images.raise_for(outcomes)
+    assert caught.value.hint.endswith("run: osbox build os-mysql")
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_what_stands_on_a_failed_one_is_skipped(tmp_path: Path, jobs: int, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["os-base-image", "os-openstack", "os-mysql", "os-keystone"]
+    outcomes = run_tasks(*(task(name, tmp_path, "test $0 = x" if name == "os-base-image" else "exit 1") for name in names), jobs=jobs)
+    said = capsys.readouterr().out
+    assert "❌  os-mysql:t - Skipped: os-base-image failed" in said
+    assert "❌  os-keystone:t - Skipped: os-openstack failed" in said
+    with pytest.raises(Error) as caught:
+        images.raise_for(outcomes)
+    assert caught.value.hint.endswith("run: osbox build os-base-image")
+
+
+def test_weather_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(builder, "PAUSE_SECONDS", 0)
+    script = f"echo >>{tmp_path}/tries; echo '#9 1.2 E: Failed to fetch x  Connection timed out'; test $(wc -l <{tmp_path}/tries) = 3"
+    [outcome] = run_tasks(task("os-mysql", tmp_path, script))
+    assert not outcome.reason
+    assert capsys.readouterr().out.splitlines() == [
+        "🔁  os-mysql:t - Debian packages could not be fetched; try 2 of 3",
+        "🔁  os-mysql:t - Debian packages could not be fetched; try 3 of 3",
+        "🔨  os-mysql:t - Done",
+    ]
+
+
+def test_weather_that_stays_is_the_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builder, "PAUSE_SECONDS", 0)
+    outcomes = run_tasks(task("os-mysql", tmp_path, "echo '#9 1 error: Failed to fetch: `/simple/x`: timed out'; exit 1"))
+    with pytest.raises(Error, match=r"^Python packages \(PyPI\) could not be fetched; 1 of 1 images failed"):
+        images.raise_for(outcomes)
+
+
+def test_what_cannot_be_tried_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_tasks(Task(catalogue.find("mysql"), "os-mysql:t", (), tmp_path / "log", problem="no recipe"))
+    assert capsys.readouterr().out.split("\n")[:2] == ["❌  os-mysql:t - Failed", "      no recipe"]
+
+
+def test_the_step_that_a_build_is_at() -> None:
+    log = "#8 [os-mysql 2/6] RUN apt-install x\n#8 0.3 Get:1\n#9 [internal] load metadata\n#9 DONE 0.1s\n"
+    assert images.current_step(log) == "[os-mysql 2/6] RUN apt-install x"
+    assert images.current_step("") == ""
+
+
+def test_compose_says_how_an_image_is_started(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "services:\n  a: {image: 'os-a:${V:-latest}', cap_add: [NET_ADMIN], devices: [/dev/x], init: true, tmpfs: [/tmp],\n"
+        "    environment: {A: '${B:-c}'}, volumes: ['data:/data:ro', {source: r, target: /r, volume: {nocopy: true}}]}\n"
+        "  holder: {image: 'os-b:latest', entrypoint: [sleep]}\n"
+    )
+    found = runspec.load(tmp_path)
+    assert list(found) == ["os-a"]
+    assert set(found["os-a"].options()) == {
+        "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--cap-add=NET_ADMIN", "--device=/dev/x",
+        "--tmpfs=/tmp", "--volume=/data", "--env=A=c", "--init",
+    }  # fmt: skip
+
+
+def test_what_the_validator_cannot_know_is_left_out() -> None:
+    output = (
+        "INFO:root:Ignoring missing option\nERROR:root:nova/auth_url is not part of the sample config\n"
+        "ERROR:root:api/nonsense is not part of the sample config\n"
+    )
+    assert oslo.problems(output) == ["[api] nonsense is no option"]
+
+
+def test_a_failed_image_test_is_an_error() -> None:
+    imagetests.raise_for([Report("os-a", "t", ())])
+    with pytest.raises(Error, match="1 of 2 images failed their tests: os-b"):
+        imagetests.raise_for([Report("os-a", "t", ()), Report("os-b", "t", ("why",))])
+
+
+# --- with the engine -------------------------------------------------------------------------------------------------
+
+VERSION = os.environ.get("BUILD_VERSION", "latest")
+
+
+@pytest.fixture(scope="module")
+def at() -> tuple[Paths, Engine]:
+    paths = find_paths()
+    return paths, engine.start(paths, load_site(paths.home))
+
+
+@pytest.fixture(scope="module")
+def reports(at: tuple[Paths, Engine]) -> dict[str, Report]:
+    images.build(*at, version=VERSION)
+    return {report.image: report for report in imagetests.check(*at, IMAGES, version=VERSION)}
+
+
+@pytest.mark.images
+@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+def test_image(image: catalogue.Image, reports: dict[str, Report]) -> None:
+    assert reports[image.name].problems == ()
+
+
+BROKEN = {
+    "root": ("USER root\n", "runs as root"),
+    "a shell command": ("CMD mariadbd\n", "its command is in shell form"),
+    "no health check": ("HEALTHCHECK NONE\n", "has no health check"),
+    "a health check that cannot fail": ('HEALTHCHECK CMD ["true"]\n', "its health check succeeds although"),
+    "another program": ('CMD ["false"]\n', "started, it ended with exit code 1"),
+    "no bootstrap": ('ENTRYPOINT ["sh"]\n', "its entry point is ['sh']"),
+    "no configuration": ("USER root\nRUN : >/etc/osbox/bootstrap.toml\nUSER stack\n", "started, it ended"),
+    "something left": ("USER root\nRUN mkdir -p /root/.cache/x && chmod 755 /root\nUSER stack\n", "left behind: /root/.cache/x"),
+}  # fmt: skip
+
+
+@pytest.mark.images
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("lines", "problem"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_image_fails(lines: str, problem: str, at: tuple[Paths, Engine], reports: dict[str, Report]) -> None:
+    """A test that cannot fail proves nothing: break an image in one way and see it told."""
+    paths, running = at
+    broken = f"broken-{os.getpid()}"
+    text = f"FROM os-mysql:{VERSION}\n{lines}"
+    run.run(running.argv("docker", "build", "--quiet", "-t", f"os-mysql:{broken}", "-"), input=text)
+    try:
+        [report] = imagetests.check(paths, running, [catalogue.find("mysql")], version=broken)
+        assert any(item.startswith(problem) for item in report.problems), report.problems
+    finally:
+        docker.docker(running, "image", "rm", f"os-mysql:{broken}")
