@@ -3,7 +3,9 @@
 import importlib.util
 import json
 import os
+import select
 import sys
+import tty
 import xml.etree.ElementTree as ET
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +39,7 @@ def script(name: str) -> ModuleType:
 
 rackctl = script("rackctl")
 init = script("rack")
+console = script("console")
 
 
 class Docker:
@@ -201,7 +204,29 @@ def test_init_without_a_secret_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path
         init.prepare()
 
 
+def test_init_does_not_share_its_volume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(init, "ROOT", tmp_path)
+    assert init._can_lock() == ""
+    assert "another rack works on the volume" in init._can_lock()
+
+
 def test_init_waits_with_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(init, "START_SECONDS", 0)
     with pytest.raises(init.RackError, match="waited 0 s in vain for the sun: it is night"):
         init.until("the sun", lambda: "it is night")
+
+
+@pytest.mark.parametrize(("typed", "reason"), [(b"ver\r\x1dmore", "detached"), (b"", "the node was switched off")])
+def test_console_copies_until_the_escape_or_the_end(typed: bytes, reason: str) -> None:
+    (keyboard, keys), (node, port) = os.pipe(), os.openpty()
+    shown, screen = os.pipe()
+    tty.setraw(port)
+    if typed:
+        os.write(node, b"login: ")
+        select.select([port], [], [], 10)  # the kernel hands it over in its own time
+        os.write(keys, typed)
+    else:
+        os.close(node)
+    assert console.join(keyboard, screen, port) == reason
+    if typed:
+        assert (os.read(shown, 100), os.read(node, 100)) == (b"login: ", b"ver\r")

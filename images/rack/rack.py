@@ -7,6 +7,7 @@ On SIGTERM the nodes get the power button and some seconds to shut down cleanly 
 """
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -47,6 +48,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _on_signal)
     try:
+        until("the volume to be free", _can_lock)
         prepare()
         until("an address to listen on", _can_listen)
         start(children, "libvirtd", ["libvirtd"])
@@ -68,6 +70,17 @@ def _on_signal(_number: int, _frame: FrameType | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # once is enough
     raise Stopped
+
+
+def _can_lock() -> str:
+    """Claim the volume for as long as we live: two libvirtds over the same nodes would start each of them twice."""
+    descriptor = os.open(ROOT / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # never closed: the kernel does it when we end
+    except BlockingIOError:
+        os.close(descriptor)
+        return f"another rack works on the volume at {ROOT}"
+    return ""
 
 
 def prepare() -> None:
