@@ -5,16 +5,20 @@ OSBOX_UPDATE_CASES=1 pytest tests/test_nodes_file.py writes the expected texts a
 
 import json
 import os
+import re
 import shutil
+import textwrap
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from osbox.errors import UserError
-from osbox.model.nodes import Inventory, Node, load
+from osbox.model.bmc import Bmc
+from osbox.model.nodes import Inventory, Node, Port, Properties, load
 
 CASES = Path(__file__).parent / "cases/nodes"
+DOCUMENT = Path(__file__).parents[1] / "docs/nodes.md"
 PASSWORD = "from-the-file"
 
 
@@ -78,3 +82,26 @@ def test_values_are_frozen_and_secret(tmp_path: Path) -> None:
     assert inventory.nodes[0].bmc.password == SecretStr(PASSWORD)
     with pytest.raises(ValueError, match="frozen"):
         inventory.nodes[0].name = "other"  # type: ignore[misc]
+
+
+def examples() -> list[str]:
+    """The files that docs/nodes.md shows: indented blocks that begin with `nodes:`."""
+    blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", DOCUMENT.read_text(), re.MULTILINE)
+    return [text for block in blocks if (text := textwrap.dedent(block).strip("\n")).startswith("nodes:")]
+
+
+@pytest.mark.parametrize("text", examples())
+def test_examples_of_the_documentation_are_valid(text: str, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.touch(mode=0o600)
+    password.write_text(PASSWORD)
+    file = tmp_path / "nodes.yaml"
+    file.write_text(re.sub(r"(password_file:) [^\s,}]+", rf"\1 {password}", text))
+    assert load(file, pytest.fail).nodes
+
+
+def test_every_key_is_documented() -> None:
+    text = DOCUMENT.read_text()
+    models = (Node, Bmc, Port, Properties)
+    assert len(examples()) == 4
+    assert [key for model in models for key in model.model_fields if f"`{key}`" not in text] == []
