@@ -1,5 +1,6 @@
 """Every way a command can end: what is said, on which stream, and the exit code."""
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -95,6 +96,7 @@ def test_status_changes_nothing(home: Path, capsys: pytest.CaptureFixture[str]) 
 ENDS = {
     "ours": (Error("it broke", evidence="line 1\nline 2", hint="try this"), 1, "Error: it broke\n  │ line 1\n  │ line 2\nNext: try this\n"),
     "the user's": (UserError("a wrong word"), 2, "Error: a wrong word\n"),
+    "the disk's": (OSError(errno.ENOSPC, "No space left", "/x"), 1, "Error: the disk is full: /x\nNext: free some space; run it again\n"),
     "interrupted": (KeyboardInterrupt(), 130, "Interrupted; run the same command again to go on\n"),
 }  # fmt: skip
 

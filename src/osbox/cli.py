@@ -3,6 +3,9 @@
 Exit codes: 0 done; 1 something on our side or around us went wrong; 2 the user can put it right; 130 interrupted.
 """
 
+import errno
+import io
+import os
 import signal
 import sys
 import time
@@ -16,7 +19,7 @@ import typer
 from typer._click.exceptions import NoArgsIsHelpError
 
 from osbox import log
-from osbox.commands import contents, context, engine, images, metal, net, stack
+from osbox.commands import contents, context, demo, engine, images, metal, net, stack
 from osbox.errors import Error, UserError
 from osbox.model.site import find_paths
 
@@ -74,6 +77,7 @@ app.command(rich_help_panel=context.IMAGES)(images.build)
 app.command("test", rich_help_panel=context.IMAGES)(images.check)
 app.command(rich_help_panel=context.IMAGES)(images.clean)
 app.command("images", rich_help_panel=context.IMAGES)(images.listing)
+app.command(rich_help_panel=context.CLOUD)(demo.demo)
 app.command(rich_help_panel=context.CLOUD)(stack.up)
 app.command(rich_help_panel=context.CLOUD)(stack.status)
 app.command(rich_help_panel=context.CLOUD)(stack.logs)
@@ -94,6 +98,9 @@ app.add_typer(engine.app, name="engine", rich_help_panel=context.ENGINE)
 def main() -> None:
     """The entry point: every way a command can end is told in a line and has its exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no emoji gets question marks, not a crash
     sys.exit(execute(sys.argv[1:]))
 
 
@@ -107,6 +114,10 @@ def execute(argv: Sequence[str]) -> int:
     except Error as error:
         log.failure(error)
         return error.code
+    except OSError as error:
+        known = _of_the_machine(error)
+        log.failure(known)
+        return known.code
     except Exception as error:  # noqa: BLE001 - the last resort: one line, and the trace in a file
         log.failure(_unexpected(error))
         return 1
@@ -127,6 +138,15 @@ def _call(command: Callable[[], object]) -> int:
     if result == INTERRUPTED:  # Typer swallows the exception
         raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
+
+
+def _of_the_machine(error: OSError) -> Error:
+    """What the machine refuses is no defect of ours where the cause is known."""
+    if isinstance(error, PermissionError) and os.geteuid() != 0:
+        return UserError(f"no permission for {error.filename or 'this'}", hint="the same with sudo")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Error(f"the disk is full: {error.filename or find_paths().home}", hint="free some space; run it again")
+    return _unexpected(error)
 
 
 def _unexpected(error: Exception) -> Error:

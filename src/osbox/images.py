@@ -17,6 +17,7 @@ from osbox.model.catalogue import Image
 from osbox.model.site import Paths
 
 INPUTS = "io.osbox.inputs"
+MIN_FREE_BYTES = 2 << 30  # stop well before dockerd itself fails for want of space
 RELEASE = "io.osbox.release"
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 STEP = re.compile(r"^#\d+ (\[[^\]]*\d+/\d+\] .*|\[[^\]]+\] (?:FROM|RUN|COPY) .*|exporting .*)$", re.MULTILINE)
@@ -42,6 +43,8 @@ def build(
     check_version(version)
     check_release(paths, release)
     tasks = plan(paths, engine, catalogue.with_bases(wanted), version=version, release=release, no_cache=no_cache)
+    if any(task.argv for task in tasks):
+        _require_space(paths)
     logs = {task.tag: task.log for task in tasks}
     with Board(lambda tag: current_step(builder.tail(logs[tag])) if logs[tag].exists() else "") as board:
         outcomes = builder.Builder(board, jobs or os.cpu_count() or 1).run(tasks)
@@ -140,6 +143,15 @@ def _clean_cache(paths: Paths, engine: Engine) -> None:
         return
     freed = docker.docker(engine, "builder", "prune", "--all", "--force").out.rstrip().rpartition("\n")[2]
     log.out.print(f"🔫  build cache - Done ({freed})")
+
+
+def _require_space(paths: Paths) -> None:
+    free = shutil.disk_usage(paths.home).free
+    if free < MIN_FREE_BYTES:
+        raise Error(
+            f"only {free >> 20} MiB free under {paths.home}: a build needs {MIN_FREE_BYTES >> 20} MiB",
+            hint="osbox clean --all frees the build cache; or free some space, and run the same command again",
+        )
 
 
 def _remove_replaced(engine: Engine) -> None:

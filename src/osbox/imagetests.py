@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class Session:
     version: str
     specs: dict[str, runspec.RunSpec]
     doing: dict[str, str] = field(default_factory=dict)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
 
 def check(
@@ -65,6 +67,9 @@ def _test_all(session: Session, wanted: Sequence[Image], jobs: int) -> list[Repo
             return list(pool.map(lambda image: _test(session, image), wanted))
         with session.board:
             return list(pool.map(lambda image: _test(session, image), wanted))
+    except BaseException:
+        session.stopped.set()
+        raise
     finally:
         # Interrupted, what still runs ends by itself: its containers are removed under it.
         pool.shutdown(wait=False, cancel_futures=True)
@@ -79,7 +84,7 @@ def _test(session: Session, image: Image) -> Report:
     except Error as error:
         problems = [error.message]
     report = Report(image.name, session.version, tuple(dict.fromkeys(problems)))
-    if session.board:
+    if session.board and not session.stopped.is_set():
         first, *others = [*report.problems, ""]
         line = f"✅  {tag} - Passed" if report.passed else f"❌  {tag} - Failed: {first}"
         session.board.end(tag, line, "\n".join(filter(None, others)))
