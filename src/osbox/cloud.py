@@ -1,5 +1,6 @@
 """The cloud through its APIs: credentials, Keystone's catalogue, and the calls that prove a service works."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ GRANTS = ("admin", "service")  # what a service user has in the project `service
 
 def session(paths: Paths, site: Site, *, system: bool = False) -> Session:
     """An authenticated session of the administrator, of the project `admin` or of the whole system."""
-    scope = {"system_scope": "all"} if system else {"project_name": "admin", "project_domain_id": "default"}
+    scope: dict[str, Any] = {"system_scope": "all"} if system else {"project_name": "admin", "project_domain_id": "default"}
     auth = v3.Password(
         auth_url=f"http://{site.loopback}:5000/v3", username="admin", user_domain_id="default",
         password=secrets.read(paths, "admin-password"), **scope,
@@ -57,6 +58,12 @@ def _write_private(file: Path, text: str) -> None:
     if not file.exists() or file.read_text() != text:
         file.touch(mode=0o600)
         file.write_text(text)
+
+
+def client() -> str:
+    """The openstack client that was installed with the tool."""
+    beside = Path(sys.executable).with_name("openstack")
+    return str(beside) if beside.exists() else "openstack"
 
 
 # --- proof -----------------------------------------------------------------------------------------------------------

@@ -89,13 +89,28 @@ def stop(paths: Paths) -> bool:
     return True
 
 
-def purge(paths: Paths, site: Site) -> None:
-    """Remove the private engine altogether: its processes, bridge and directory."""
+KEPT = ("engine", "artifacts", "tools", "build-secrets")
+"""What `down --purge --keep-images` leaves in the state directory: everything that can be made again, at a cost."""
+
+
+def purge(paths: Paths, site: Site, *, keep_images: bool = False) -> list[str]:
+    """Stop the private engine and remove its bridge and the state directory; returns what was removed.
+
+    With keep_images, the engine's images and what was built and downloaded stay.
+    """
     require_root()
-    stop(paths)
-    if Path(f"/sys/class/net/{site.engine_bridge}").exists() and paths.engine.is_dir():
+    gone = ["private engine"] if stop(paths) else []
+    if paths.engine.is_dir() and Path(f"/sys/class/net/{site.engine_bridge}").exists():
         run.run(["ip", "link", "delete", site.engine_bridge])
-    shutil.rmtree(paths.engine, ignore_errors=True)
+        gone.append(f"link {site.engine_bridge}")
+    for entry in sorted(paths.home.iterdir()) if paths.home.is_dir() else []:
+        if keep_images and entry.name in KEPT:
+            continue
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        gone.append(str(entry))
+    if not keep_images and paths.home.is_dir():
+        paths.home.rmdir()
+    return gone
 
 
 def require_root() -> None:
@@ -239,7 +254,7 @@ def _server_version(prefix: tuple[str, ...]) -> str:
 
 
 def _recent(version: str) -> bool:
-    major = version.split(".")[0]
+    major = version.split(".", maxsplit=1)[0]
     return major.isdigit() and int(major) >= MINIMUM
 
 

@@ -154,6 +154,14 @@ def _require_space(paths: Paths) -> None:
         )
 
 
+def remove_all(engine: Engine) -> list[str]:
+    """Remove every image of every version and the Debian base: `osbox down --purge` on the machine's own Docker."""
+    names = [*docker.ids(engine, "image", f"label={INPUTS}"), *docker.ids(engine, "image", f"reference={debian.TAG}")]
+    if names:
+        docker.docker(engine, "image", "rm", "--force", *names)
+    return [f"image {name}" for name in names]
+
+
 def _remove_replaced(engine: Engine) -> None:
     """Remove images of ours that lost their tag to a newer build; those that a container uses stay."""
     docker.docker(engine, "image", "prune", "--force", "--filter", f"label={INPUTS}")

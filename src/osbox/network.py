@@ -2,6 +2,7 @@
 
 from osbox import log, net
 from osbox.engine import Engine, require_root
+from osbox.ledger import ledger
 from osbox.model.net import Change, NetState, Wish
 from osbox.model.site import Paths, Site
 
@@ -42,3 +43,12 @@ def _say(changes: list[Change]) -> list[Change]:
     if not changes:
         log.say("Nothing to change")
     return changes
+
+
+def reconnect(paths: Paths, site: Site, engine: Engine) -> list[Change]:
+    """Bring the network back as it was last connected (`osbox up`, after a reboot or a replaced container), if it ever was."""
+    book = ledger(paths.home)
+    if not book.find("link", site.veth[0]):
+        return []
+    physical = next((entry.name for entry in book.entries("port")), "")
+    return net.converge(net.doors(paths, site, engine), Wish(do="connect", interface=physical, force=True), "osbox up")

@@ -16,6 +16,7 @@ from osbox.model.site import Paths, Site
 READY_SECONDS = 300  # two cores bring everything up in about a minute; a laptop under load deserves patience
 POLL_SECONDS = 0.5
 RACK = "rack"
+RACK_SECONDS = 90
 
 Check = Callable[[], str]
 """Returns "" when what it checks is well, else the reason why not."""
@@ -178,7 +179,7 @@ def _not_ready(engine: Engine, site: Site, waiting: dict[str, str]) -> Error:
     )
 
 
-# --- down, logs ------------------------------------------------------------------------------------------------------
+# --- down, rack, logs ------------------------------------------------------------------------------------------------------
 
 def down(paths: Paths, site: Site, engine: Engine, *, volumes: bool = False) -> list[str]:
     """Stop and remove the containers and the control network; volumes only when asked. Returns what was removed."""
@@ -199,6 +200,19 @@ def down(paths: Paths, site: Site, engine: Engine, *, volumes: bool = False) -> 
             docker.docker(engine, "volume", "rm", *found)
         gone += [f"volume {name}" for name in found]
     return gone
+
+
+def start_rack(paths: Paths, site: Site, engine: Engine) -> None:
+    """Have the rack's container running; Redfish answers when it is healthy."""
+    argv = compose_argv(engine, paths, "--progress", "quiet", "up", "--detach", "--pull", "never", "--no-deps", RACK, rack=True)
+    result = run.run(argv, check=False)
+    if result.code != 0:
+        raise Error("the rack could not be started", evidence=run.tail(result.err), hint="make all builds os-rack")
+    deadline = time.monotonic() + RACK_SECONDS
+    while _container_reason(engine, site, RACK):
+        if time.monotonic() > deadline:
+            raise _not_ready(engine, site, {RACK: _container_reason(engine, site, RACK)})
+        time.sleep(POLL_SECONDS)
 
 
 def logs_argv(engine: Engine, paths: Paths, services: Iterable[str], *, follow: bool, tail: int, rack: bool) -> list[str]:

@@ -1,0 +1,69 @@
+"""osbox setup, ramdisk, guest: the cloud's first contents and the files that nodes boot."""
+
+from typing import Annotated
+
+import typer
+
+from osbox import artifacts, cloud, debian, log, setup, stack
+from osbox.commands.context import Context
+from osbox.engine import Engine
+
+Kernel = Annotated[str, typer.Option(metavar="cloud|generic", help="generic has the drivers of real hardware.")]
+Firmware = Annotated[bool, typer.Option("--firmware", help="Add non-free firmware, for real network cards and controllers.")]
+
+
+def prepare(
+    context: typer.Context,
+    image: Annotated[list[str] | None, typer.Option(metavar="FILE|URL", help="Add this image, too; may be repeated.")] = None,
+    checksum: Annotated[list[str] | None, typer.Option(metavar="SHA", help="SHA-256 or SHA-512 of each --image, in order.")] = None,
+    kernel: Kernel = "cloud",
+    firmware: Firmware = False,
+) -> None:
+    """Give the cloud its first contents: network, images, key pair, flavor. Running it again changes nothing."""
+    here: Context = context.obj
+    stack.require_up(here.paths, here.site)
+    sums = checksum or []
+    uploads = [setup.own_image(source, sums[number] if number < len(sums) else "", here.paths) for number, source in enumerate(image or [])]
+    at = here.engine()
+    deploy, disk = _ramdisk(here, at, kernel, firmware), _guest(here, at, "cloud")
+    connection = cloud.connect(here.paths, here.site)
+    changed = setup.network(connection, here.site)
+    changed += setup.key_pair(connection, here.paths)
+    changed += setup.security_rules(connection)
+    changed += setup.flavor(connection)
+    changed += setup.quotas(connection)
+    for upload in [*setup.deploy_images(deploy.kernel, deploy.initramfs), setup.guest_image(disk.path, disk.min_disk_gib), *uploads]:
+        changed += setup.image(connection, upload)
+    log.out.print("Set up: " + ", ".join(changed) if changed else "Nothing to change")
+
+
+def ramdisk(context: typer.Context, kernel: Kernel = "cloud", firmware: Firmware = False) -> None:
+    """Build the deploy ramdisk (Ironic Python Agent) and say where it is."""
+    here: Context = context.obj
+    made = _ramdisk(here, here.engine(), kernel, firmware)
+    log.out.print(f"{made.kernel}\n{made.initramfs}")
+
+
+def guest(context: typer.Context, kernel: Kernel = "cloud") -> None:
+    """Build the Debian guest image and say where it is."""
+    here: Context = context.obj
+    log.out.print(str(_guest(here, here.engine(), kernel).path))
+
+
+def _ramdisk(here: Context, at: Engine, kernel: str, firmware: bool) -> artifacts.Ramdisk:
+    debian.ensure(here.paths, at)
+    with log.step("Deploy ramdisk"):
+        return artifacts.build_ramdisk(
+            at, here.paths, here.site, debian=debian.TAG, on_line=_quiet, kernel=kernel, firmware=firmware
+        )  # fmt: skip
+
+
+def _guest(here: Context, at: Engine, kernel: str) -> artifacts.Guest:
+    debian.ensure(here.paths, at)
+    with log.step("Guest image"):
+        return artifacts.build_guest(at, here.paths, here.site, debian=debian.TAG, on_line=_quiet, kernel=kernel)
+
+
+def _quiet(line: str) -> None:
+    if log.is_verbose():
+        log.say(line)

@@ -1,0 +1,184 @@
+"""osbox demo: the public commands in a row, from an empty machine to a login prompt, and a picture of the end."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from osbox import cloud, docker, engine, log, nodes, rack, run, servers, setup, stack
+from osbox.commands import contents, images, metal, net
+from osbox.commands import stack as cloud_commands
+from osbox.commands.context import Context
+from osbox.model.nodes import BootMode
+
+SERVER = "bm-node-1"
+USER = "debian"
+WIDTH = 150
+
+
+class Steps:
+    """Runs the demo's steps, each announced by the command that does the same, and remembers how long each took."""
+
+    def __init__(self) -> None:
+        self.times: list[tuple[str, float]] = []
+
+    def __call__(self, title: str, command: str, action: Callable[[], Any]) -> Any:
+        log.err.print(f"\n[bold cyan]{title}[/]  [dim]$ {command}[/]")
+        begin = time.monotonic()
+        try:
+            return action()
+        finally:
+            self.times.append((title, time.monotonic() - begin))
+
+
+def demo(
+    context: typer.Context,
+    clean: Annotated[bool, typer.Option("--clean", help="Undo the demo's contents: server, nodes, virtual nodes.")] = False,
+    firmware: Annotated[BootMode, typer.Option(help="Firmware of the virtual node.")] = BootMode.BIOS,
+) -> None:
+    """From an empty machine to the login prompt of a provisioned bare-metal node."""
+    here: Context = context.obj
+    engine.require_root()
+    if clean:
+        _clean(here)
+        return
+    servers.require_client()
+    step = Steps()
+    step("Engine", "osbox engine start", here.engine)
+    step("Images", "osbox build", lambda: images.build(context))
+    step("Cloud", "osbox up", lambda: cloud_commands.up(context))
+    step("Network", "osbox net connect", lambda: net.connect(context))
+    step("Contents", "osbox setup", lambda: contents.prepare(context))
+    step("Rack", "osbox rack add --nodes 1", lambda: metal.rack_add(context, nodes=1, firmware=firmware))
+    file = here.paths.home / "rack.yaml"
+    step("Enrol", f"osbox node enroll {file}", lambda: metal.enroll(context, file))
+    create = ["server", "create", "--flavor", setup.FLAVOR, "--image", setup.GUEST, "--network", setup.NETWORK,
+              "--key-name", setup.KEY_PAIR, "--config-drive", "true", SERVER]  # fmt: skip
+    step("Request", f"osbox openstack {run.line(create)}", lambda: _create(here, create))
+    server = step("Deploy", f"osbox openstack server show {SERVER}", lambda: _active(here))
+    screen = step("Boot", f"osbox node console {server.node}", lambda: _login(here, server))
+    login = f"ssh -i {here.paths.home}/id_ed25519 {USER}@{server.address}"
+    answer = step("SSH", login, lambda: servers.ssh(here.paths, USER, server.address, "hostname; uname -sr; . /etc/os-release; echo $PRETTY_NAME"))
+    _picture(here, step.times, screen, answer)
+    log.out.print(f"\nLog in: {login}\nUndo:   osbox demo --clean        Remove everything: osbox down --purge")
+
+
+def _create(here: Context, words: list[str]) -> None:
+    """`openstack server create`, once: a server of an interrupted demo is taken over, a broken one replaced."""
+    connection = cloud.connect(here.paths, here.site)
+    have = servers.find(connection, SERVER)
+    if have and have.status != "ERROR":
+        log.say(f"The server {SERVER} is there: {have.status}")
+        return
+    servers.delete(connection, SERVER)
+    _wait_schedulable(here)
+    env = {"OS_CLIENT_CONFIG_FILE": str(here.paths.home / "clouds.yaml"), "OS_CLOUD": here.site.name}
+    run.run([cloud.client(), *words], env=env)
+
+
+def _wait_schedulable(here: Context) -> None:
+    """Nova hears of a new node at its next periodic look: until then every request ends in "No valid host"."""
+    session = cloud.session(here.paths, here.site)
+
+    def placed() -> bool:
+        resources = f"http://{here.site.loopback}:8778/allocation_candidates?resources=CUSTOM_{setup.RESOURCE_CLASS.upper()}:1"
+        answer = session.get(resources, headers={"OpenStack-API-Version": "placement 1.10"}, raise_exc=False)
+        return answer.status_code == 200 and bool(answer.json()["allocation_requests"])  # noqa: PLR2004 - OK
+
+    with log.step("Wait until Placement offers the node"):
+        cloud.wait("Placement offering a node", placed, 240, hint="osbox node list: is one available?")
+
+
+def _active(here: Context) -> servers.Server:
+    project, system = cloud.connect(here.paths, here.site), cloud.connect(here.paths, here.site, system=True)
+    return servers.wait_active(project, system, SERVER, servers.tell)
+
+
+def _login(here: Context, server: servers.Server) -> str:
+    at = here.engine()
+    with log.step(f"Wait for `{SERVER} login:` on the console of {server.node}"):
+        return servers.wait_login(lambda: rack.console_log(at, here.site, server.node, lines=40), SERVER)
+
+
+# --- the picture -----------------------------------------------------------------------------------------------------
+
+def _picture(here: Context, times: list[tuple[str, float]], screen: str, answer: str) -> None:
+    """The tables of the 2015 picture; shown, and written as SVG."""
+    console = Console(record=True, width=WIDTH, highlight=False, file=log.out.file)
+    rows = [(row["name"], row["image"], row["status"], row["ports"]) for row in _containers(here)]
+    _table(console, "docker ps", ("Names", "Image", "Status", "Ports"), rows)
+    system, project = cloud.connect(here.paths, here.site, system=True), cloud.connect(here.paths, here.site)
+    listed = nodes.listing(system)
+    _table(console, "openstack baremetal node list", ("UUID", "Name", "Instance UUID", "Power State", "Provisioning State", "Maintenance"),
+           [(row["uuid"], row["name"], row["instance_uuid"], row["power_state"], row["provision_state"], row["maintenance"]) for row in listed])
+    _table(console, "openstack hypervisor list", ("Hypervisor Hostname", "Type", "State", "Status"),
+           [(item.name, item.hypervisor_type, item.state, item.status) for item in project.compute.hypervisors(details=True)])
+    found = [(item.id, item.name, item.status, "; ".join(f"{name}={entry['addr']}" for name, entries in item.addresses.items() for entry in entries))
+             for item in project.compute.servers()]
+    _table(console, "openstack server list", ("ID", "Name", "Status", "Networks"), found)
+    console.print(Panel(Text("\n".join(_clean_lines(screen)[-8:])), title=f"serial console of {SERVER}", width=WIDTH // 2, title_align="left"))
+    console.print(f"[bold green]$[/] ssh {USER}@{found[0][3].partition('=')[2]} 'hostname; uname -sr; …'\n{answer.rstrip()}")
+    total = sum(seconds for _, seconds in times)
+    console.print("  ".join(f"{title} [cyan]{log.seconds(seconds)}[/]" for title, seconds in times) + f"  [bold]all {log.seconds(total)}[/]")
+    file = here.paths.home / "demo.svg"
+    console.save_svg(str(file), title="osbox demo")
+    log.say(f"The picture: {file}")
+
+
+def _containers(here: Context) -> list[dict[str, str]]:
+    at = here.engine()
+    states = stack.observe(at, here.site)
+    facts = docker.inspect(at, "container", *(f"{name}.{here.site.name}" for name in sorted(states)))
+    return [
+        {"name": item["Name"].lstrip("/"), "image": item["Config"]["Image"], "status": f"{item['State']['Status']} ({_health(item)})",
+         "ports": _published(item["NetworkSettings"]["Ports"])}
+        for item in facts
+    ]  # fmt: skip
+
+
+def _published(ports: dict[str, list[dict[str, str]] | None]) -> str:
+    return ", ".join(sorted({f"{bound['HostPort']}->{port}" for port, binds in ports.items() for bound in binds or []}))
+
+
+def _health(item: dict[str, Any]) -> str:
+    return str(item["State"].get("Health", {}).get("Status", "no check"))
+
+
+def _table(console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    console.print(f"[bold green]$[/] {title}")
+    table = Table(show_edge=False, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*("-" if value is None else str(value) for value in row))
+    console.print(table)
+    console.print()
+
+
+def _clean_lines(screen: str) -> list[str]:
+    plain = Text.from_ansi(screen).plain
+    return [line for line in plain.splitlines() if line.strip()]
+
+
+# --- undo ------------------------------------------------------------------------------------------------------------
+
+def _clean(here: Context) -> None:
+    """Undo the demo's contents; the cloud, its images and networks stay."""
+    stack.require_up(here.paths, here.site)
+    project, system = cloud.connect(here.paths, here.site), cloud.connect(here.paths, here.site, system=True)
+    if servers.delete(project, SERVER):
+        log.out.print(f"Removed the server {SERVER}")
+    at = here.engine()
+    names = [node.name for node in rack.nodes(at, here.site)] if stack.RACK in stack.observe(at, here.site) else []
+    if not names:
+        log.out.print("Nothing to remove in the rack")
+        return
+    for name in nodes.forget(system, names):
+        log.out.print(f"Removed the node {name}")
+    log.out.print("Removed the virtual nodes: " + ", ".join(rack.remove(at, here.site, names)))
+

@@ -1,0 +1,130 @@
+"""osbox rack …, osbox node …: virtual racks and bare-metal nodes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from osbox import cloud, log, nodes, rack, run, setup, stack
+from osbox.commands.context import Context, Json, print_json
+from osbox.errors import UserError
+from osbox.model import nodes as nodes_file
+from osbox.model.nodes import BootMode
+
+rack_app = typer.Typer(no_args_is_help=True, help="Virtual bare-metal nodes behind real Redfish, for try-outs and CI.")
+node_app = typer.Typer(no_args_is_help=True, help="Bare-metal nodes, real and virtual.")
+
+
+@rack_app.command("add")
+def rack_add(  # noqa: PLR0917 - the options of a node
+    context: typer.Context,
+    nodes: Annotated[int, typer.Option(help="How many nodes the rack shall have.", min=1, max=32)] = 2,
+    cpus: Annotated[int, typer.Option(help="Virtual CPUs of each.", min=1)] = 1,
+    ram: Annotated[int, typer.Option(help="MiB of each.", min=768)] = 1536,
+    disk: Annotated[int, typer.Option(help="GiB of each.", min=2)] = 8,
+    firmware: Annotated[BootMode, typer.Option(help="Firmware of each.")] = BootMode.BIOS,
+) -> None:
+    """Have that many virtual nodes; those that are there stay as they are. Writes nodes.yaml to enrol them."""
+    here: Context = context.obj
+    stack.require_up(here.paths, here.site)
+    at = here.engine()
+    stack.start_rack(here.paths, here.site, at)
+    wanted = [rack.spec(here.site, number, cpus=cpus, ram=ram, disk=disk, firmware=firmware) for number in range(1, nodes + 1)]
+    made = rack.define(at, here.site, wanted)
+    file = here.paths.home / "rack.yaml"
+    file.write_text(rack.enrolment(rack.nodes(at, here.site), here.site, here.paths.secrets / "bmc-password"))
+    log.out.print(f"Virtual nodes made: {', '.join(made) or 'none, all were there'}\nTo enrol them: osbox node enroll {file}")
+
+
+@rack_app.command("list")
+def rack_list(context: typer.Context, json: Json = False) -> None:
+    """Show the virtual nodes."""
+    here: Context = context.obj
+    found = rack.nodes(here.engine(), here.site)
+    if json:
+        print_json(found)
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("Name", "State", "CPUs", "MiB", "GiB", "Firmware", "MAC"):
+        table.add_column(column)
+    for node in found:
+        table.add_row(node.name, node.state, str(node.cpus), str(node.ram), str(node.disk), str(node.firmware), " ".join(node.macs))
+    log.out.print(table)
+
+
+@rack_app.command("remove")
+def rack_remove(context: typer.Context, names: Annotated[list[str], typer.Argument(metavar="NAME…")]) -> None:
+    """Remove virtual nodes with their disks."""
+    here: Context = context.obj
+    log.out.print("Removed: " + (", ".join(rack.remove(here.engine(), here.site, names)) or "none of these was there"))
+
+
+@node_app.command()
+def enroll(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="nodes.yaml", help="The nodes (docs/nodes.md).")],
+    inspect: Annotated[bool, typer.Option("--inspect/--no-inspect", help="Boot each node once to see what it has.")] = True,
+) -> None:
+    """Make nodes known to Ironic, verify and inspect them, and make them available. Running it again goes on."""
+    here: Context = context.obj
+    inventory = nodes_file.load(file)
+    stack.require_up(here.paths, here.site)
+    project, system = cloud.connect(here.paths, here.site), cloud.connect(here.paths, here.site, system=True)
+    deploy = {}
+    for key, name in (("deploy_kernel", setup.KERNEL), ("deploy_ramdisk", setup.RAMDISK)):
+        image = project.image.find_image(name)
+        if not image:
+            raise UserError(f"there is no image {name} for nodes to boot", hint="osbox setup")
+        deploy[key] = image.id
+    changed = nodes.enroll(system, inventory, owner=str(project.current_project_id), deploy=deploy, report=nodes.tell, inspect=inspect)
+    log.out.print(f"{len(inventory.nodes)} nodes are enrolled" if changed else "Nothing to change")
+
+
+@node_app.command("list")
+def node_list(context: typer.Context, json: Json = False) -> None:
+    """Show the nodes as Ironic sees them."""
+    here: Context = context.obj
+    stack.require_up(here.paths, here.site)
+    rows = nodes.listing(cloud.connect(here.paths, here.site, system=True))
+    if json:
+        print_json(rows)
+        return
+    table = Table(box=None, pad_edge=False)
+    columns = ("name", "provision_state", "power_state", "maintenance", "instance_uuid", "resource_class", "driver")
+    for column in columns:
+        table.add_column(column.replace("_", " ").capitalize())
+    for row in rows:
+        table.add_row(*(str(row[column]) if row[column] is not None else "-" for column in columns))
+    log.out.print(table)
+
+
+@node_app.command("show")
+def node_show(context: typer.Context, name: str, json: Json = False) -> None:
+    """Show all that Ironic knows of a node."""
+    here: Context = context.obj
+    stack.require_up(here.paths, here.site)
+    facts = nodes.show(cloud.connect(here.paths, here.site, system=True), name)
+    if json:
+        print_json(facts)
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for key, value in sorted(facts.items()):
+        table.add_row(f"[bold]{key}[/]", str(value))
+    log.out.print(table)
+
+
+@node_app.command()
+def console(
+    context: typer.Context,
+    name: str,
+    log_only: Annotated[bool, typer.Option("--log", help="Print what was written so far instead of attaching.")] = False,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="With --log: go on as it is written.")] = False,
+) -> None:
+    """Attach to a virtual node's serial console; Ctrl-] leaves it."""
+    here: Context = context.obj
+    at = here.engine()
+    if name not in {node.name for node in rack.nodes(at, here.site)}:
+        raise UserError(f"{name} is not a node of the rack: the console of real hardware is its BMC's", hint="osbox rack list")
+    argv = rack.console_log_argv(at, here.site, name, follow=follow) if log_only or follow else rack.console_argv(at, here.site, name)
+    raise typer.Exit(run.attach(argv))

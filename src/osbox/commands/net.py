@@ -1,0 +1,39 @@
+"""osbox net connect, show, disconnect."""
+
+from typing import Annotated
+
+import typer
+
+from osbox import engine, log, network, picture
+from osbox.commands.context import Context, Json, print_json
+
+app = typer.Typer(no_args_is_help=True, help="The provisioning network that bare metal boots from.")
+
+
+@app.command()
+def connect(
+    context: typer.Context,
+    interface: Annotated[str, typer.Option(metavar="NAME", help="Put this physical interface into the bridge.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Take the interface even if it has addresses or the default route.")] = False,
+) -> None:
+    """Join the bridge, the neutron namespace and, if you name one, a physical interface."""
+    here: Context = context.obj
+    network.connect(here.paths, here.site, here.engine(), interface, force=force)
+
+
+@app.command()
+def show(context: typer.Context, json: Json = False) -> None:
+    """Draw the network as it is now. Changes nothing."""
+    here: Context = context.obj
+    state = network.show(here.paths, here.site, engine.find(here.paths, here.site))
+    if json:
+        print_json(state.model_dump(mode="json"))
+    else:
+        log.out.print(picture.draw(state), markup=False)
+
+
+@app.command()
+def disconnect(context: typer.Context) -> None:
+    """Undo `connect`: the physical interface gets back what it had."""
+    here: Context = context.obj
+    network.disconnect(here.paths, here.site, engine.find(here.paths, here.site))

@@ -1,0 +1,121 @@
+"""osbox up, status, logs, down, openstack."""
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from osbox import cloud, engine, images, log, net, network, run, stack
+from osbox.commands.context import Context, Json, print_json
+from osbox.errors import UserError
+
+Version = Annotated[str, typer.Option("--version", metavar="TAG", help="Tag of the images to run.")]
+
+
+def up(
+    context: typer.Context,
+    version: Version = "latest",
+    listen: Annotated[str, typer.Option(metavar="ADDRESS", help="Publish the APIs on this address of the host, too.")] = "",
+) -> None:
+    """Bring the cloud up and prove that every service answers. Running it again changes nothing."""
+    here: Context = context.obj
+    engine.require_root()
+    begin = time.monotonic()
+    at = here.engine()
+    net.ensure_bridge(here.paths, here.site)
+    changed = stack.up(here.paths, here.site, at, version=version, listen=listen)
+    changed += [str(change) for change in network.reconnect(here.paths, here.site, at)]
+    took = log.seconds(time.monotonic() - begin)
+    if not changed:
+        log.out.print(f"Nothing to change: every service of {here.site.name} is ready ({took})")
+        return
+    log.out.print(f"The cloud {here.site.name} is up: {len(changed)} changes in {took}")
+    log.out.print(f"  osbox openstack catalog list        or:  export OS_CLIENT_CONFIG_FILE={here.paths.home}/clouds.yaml OS_CLOUD={here.site.name}")
+
+
+def status(context: typer.Context, json: Json = False) -> None:
+    """Show each service: health, image, uptime. Changes nothing."""
+    here: Context = context.obj
+    at = engine.find(here.paths, here.site)
+    states = stack.observe(at, here.site) if at else {}
+    if json:
+        print_json(list(states.values()))
+        return
+    if not states:
+        log.out.print("The cloud is not up; to bring it up: osbox up")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("Service", "State", "Health", "Image", "Up for"):
+        table.add_column(column)
+    for name in sorted(states):
+        state = states[name]
+        colour = {"healthy": "green", "unhealthy": "red", "starting": "yellow"}.get(state.health, "")
+        health = f"[{colour}]{state.health}[/]" if colour else state.health or "-"
+        table.add_row(name, state.state, health, state.image, _age(state.started) if state.state == "running" else "-")
+    log.out.print(table)
+
+
+def _age(started: str) -> str:
+    since = datetime.fromisoformat(started[:19]).replace(tzinfo=UTC)
+    minutes = int((datetime.now(UTC) - since).total_seconds() // 60)
+    return f"{minutes // 60} h {minutes % 60:02} m" if minutes >= 60 else f"{minutes} m"  # noqa: PLR2004
+
+
+def logs(
+    context: typer.Context,
+    services: Annotated[list[str] | None, typer.Argument(metavar="[SERVICE…]")] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines are written.")] = False,
+    tail: Annotated[int, typer.Option(help="Lines from the end.")] = 200,
+) -> None:
+    """Show the logs of all services, or of these."""
+    here: Context = context.obj
+    at = engine.find(here.paths, here.site)
+    states = stack.observe(at, here.site) if at else {}
+    if not at or not states:
+        raise UserError("the cloud is not up, so there are no logs", hint="osbox up")
+    for name in services or []:
+        if name not in states:
+            raise UserError(f"there is no service {name}", hint="services: " + ", ".join(sorted(states)))
+    argv = stack.logs_argv(at, here.paths, services or [], follow=follow, tail=tail, rack=stack.RACK in states)
+    raise typer.Exit(run.attach(argv))
+
+
+def down(
+    context: typer.Context,
+    purge: Annotated[bool, typer.Option("--purge", help="Remove everything that osbox made: volumes, network, engine, files.")] = False,
+    keep_images: Annotated[bool, typer.Option("--keep-images", help="With --purge: keep the engine, its images and caches.")] = False,
+) -> None:
+    """Stop the cloud and keep its data; with --purge, leave the host as it was before osbox."""
+    here: Context = context.obj
+    engine.require_root()
+    if keep_images and not purge:
+        raise UserError("--keep-images goes with --purge")
+    at = engine.find(here.paths, here.site)
+    if purge and not at and (here.paths.engine / "data").is_dir():
+        at = here.engine()  # the firewall rules are the engine's, and its volumes are to go
+    gone = stack.down(here.paths, here.site, at, volumes=purge) if at else []
+    if purge:
+        gone += [str(change) for change in network.remove(here.paths, here.site, at)]
+        if not keep_images and at and at.kind == "host":
+            gone += images.remove_all(at)
+        gone += engine.purge(here.paths, here.site, keep_images=keep_images)
+    if log.is_verbose():
+        for thing in gone:
+            log.out.print(thing, markup=False)
+    log.out.print(f"{len(gone)} things removed" if gone else "Nothing to remove")
+
+
+def openstack(context: typer.Context) -> None:
+    """The openstack client with this cloud's credentials: osbox openstack server list"""
+    here: Context = context.obj
+    if not (here.paths.home / "clouds.yaml").exists():
+        raise UserError("there is no cloud yet", hint="osbox up")
+    words = list(context.args)
+    # Nodes belong to the system, not to a project: the administrator sees all of them with a token of that scope.
+    scope = f"{here.site.name}-system" if words[:1] == ["baremetal"] else here.site.name
+    env = {"OS_CLIENT_CONFIG_FILE": str(here.paths.home / "clouds.yaml"), "OS_CLOUD": scope}
+    clean = {name: "" for name in os.environ if name.startswith("OS_")}
+    raise typer.Exit(run.attach([cloud.client(), *words], env=clean | env))

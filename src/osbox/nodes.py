@@ -1,0 +1,204 @@
+"""Bare-metal nodes: enrol what nodes.yaml says, bring them to `available`, show them. Nothing here knows virtual from real."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from openstack import exceptions
+from openstack.connection import Connection
+
+from osbox import log
+from osbox.errors import Error
+from osbox.model.nodes import Inventory, Node
+
+POLL_SECONDS = 2
+MICROVERSION = "1.80"
+STEP_SECONDS = 1800
+"""How long one step (verify, inspect, clean) may take: Ironic's own deploy and clean callback time-outs."""
+INTERFACES = (
+    "bios_interface", "boot_interface", "console_interface", "deploy_interface", "firmware_interface", "inspect_interface",
+    "management_interface", "network_interface", "power_interface", "raid_interface", "vendor_interface",
+)  # fmt: skip
+FAILED = frozenset({"inspect failed", "clean failed", "error", "adopt failed", "deploy failed"})
+SETTLED = frozenset({"available", "active"})
+DELETABLE = frozenset({"available", "enroll", "manageable", "inspect failed", "clean failed", "error", "adopt failed"})
+Report = Callable[[str, str], None]
+"""Called with a node's name and its new state."""
+
+
+@dataclass
+class _Work:
+    """Where one node stands on its way to available."""
+
+    node: Node
+    since: float = field(default_factory=time.monotonic)
+    state: str = ""
+    asked: set[str] = field(default_factory=set)
+
+
+def enroll(system: Connection, inventory: Inventory, *, owner: str, deploy: dict[str, str], report: Report, inspect: bool = True) -> list[str]:
+    """Create or update the nodes and bring each to `available`; returns what was changed.
+
+    system is a system-scoped connection, owner the project that sees the nodes, deploy the driver_info of the deploy images.
+    Raises Error for the first node that Ironic gives up on, after all others have settled.
+    """
+    changed = []
+    for node in inventory.nodes:
+        changed += _ensure(system, node, owner, deploy)
+    problems = _settle(system, [_Work(node) for node in inventory.nodes], report, inspect, changed)
+    if problems:
+        raise problems[0]
+    return changed
+
+
+def _ensure(system: Connection, node: Node, owner: str, deploy: dict[str, str]) -> list[str]:
+    """The node's record and its ports as the file says."""
+    wish = _wish(node, owner, deploy)
+    have = _find(system, node.name)
+    changed = []
+    if have is None:
+        have = system.baremetal.create_node(name=node.name, **wish)
+        changed.append(f"node {node.name}")
+    elif have.provision_state not in ("active", "deploying", "wait call-back"):
+        differing = {key: value for key, value in wish.items() if _differs(key, getattr(have, key), value)}
+        if differing:
+            have = system.baremetal.update_node(have, **differing)
+            changed.append(f"node {node.name} ({', '.join(sorted(differing))})")
+    known = {port.address for port in system.baremetal.ports(node=have.id)}
+    for port in node.ports:
+        if port.address.lower() not in known:
+            system.baremetal.create_port(node_id=have.id, address=port.address.lower(), is_pxe_enabled=port.pxe_enabled, physical_network="physnet1")
+            changed.append(f"port {port.address} of {node.name}")
+    return changed
+
+
+def _wish(node: Node, owner: str, deploy: dict[str, str]) -> dict[str, Any]:
+    properties = node.properties.model_dump(mode="json", exclude_none=True)
+    capabilities = ",".join(f"{key}:{value}" for key, value in properties.pop("capabilities", {}).items())
+    if capabilities:
+        properties["capabilities"] = capabilities
+    wish: dict[str, Any] = {
+        "driver": str(node.driver), "driver_info": {**node.driver_info(), **deploy}, "properties": properties,
+        "resource_class": node.resource_class, "owner": owner, "extra": node.extra,
+    }  # fmt: skip
+    if node.description:
+        wish["description"] = node.description
+    return wish | {name: getattr(node, name) for name in INTERFACES if getattr(node, name)}
+
+
+def _differs(key: str, have: Any, wish: Any) -> bool:
+    if key in ("driver_info", "properties"):
+        # Ironic masks passwords in its answers, and inspection adds properties of its own.
+        return any(have.get(name) != value for name, value in wish.items() if "password" not in name and str(value) != str(have.get(name)))
+    return bool(have != wish)
+
+
+def _find(system: Connection, name: str) -> Any:
+    try:
+        return system.baremetal.get_node(name)
+    except exceptions.NotFoundException:
+        return None
+
+
+def _settle(system: Connection, works: Sequence[_Work], report: Report, inspect: bool, changed: list[str]) -> list[Error]:
+    """Push every node on, all at the same time, until each is available, in use, or given up."""
+    waiting, problems = list(works), []
+    while waiting:
+        for work in list(waiting):
+            current = system.baremetal.get_node(work.node.name)
+            if current.provision_state != work.state:
+                work.state, work.since = current.provision_state, time.monotonic()
+                report(work.node.name, work.state)
+            problem = _problem(current, work)
+            if problem:
+                problems.append(problem)
+            if problem or work.state in SETTLED:
+                waiting.remove(work)
+                continue
+            _push(system, current, work, inspect, changed)
+        if waiting:
+            time.sleep(POLL_SECONDS)
+    return problems
+
+
+def _push(system: Connection, current: Any, work: _Work, inspect: bool, changed: list[str]) -> None:
+    """Ask Ironic for the node's next step, once per state."""
+    verb = None
+    if work.state == "enroll" and "manage" not in work.asked:
+        verb = "manage"
+    elif work.state == "manageable":
+        skip = not inspect or work.node.inspect_interface == "no-inspect"
+        verb = "provide" if skip or _inspected(system, current.id) else "inspect"
+    elif work.state in ("inspect failed", "clean failed") and not work.asked:
+        verb = "manage"  # a failure of an earlier run: try again
+    if verb and verb not in work.asked:
+        work.asked.add(verb)
+        if current.is_maintenance and work.state == "clean failed":
+            system.baremetal.unset_node_maintenance(current)
+        system.baremetal.set_node_provision_state(current, verb)
+        changed.append(f"{work.node.name}: {verb}")
+
+
+def _inspected(system: Connection, uuid: str) -> bool:
+    """Whether Ironic has ever finished an inspection of the node (the SDK's Node has no such field)."""
+    answer = system.baremetal.get(f"/nodes/{uuid}", params={"fields": "inspection_finished_at"}, microversion=MICROVERSION)
+    return bool(answer.json()["inspection_finished_at"])
+
+
+def _problem(current: Any, work: _Work) -> Error | None:
+    """Why this node will not get on by itself; None while it may."""
+    name = work.node.name
+    if work.state == "enroll" and "manage" in work.asked and current.last_error and time.monotonic() - work.since > 1:
+        return Error(
+            f"{name}: Ironic cannot reach or log in to its BMC at {work.node.bmc.address}", evidence=current.last_error,
+            hint="check address, user name and password in nodes.yaml, then osbox node enroll again",
+        )  # fmt: skip
+    if work.state in FAILED and work.asked:
+        return Error(f"{name} is in the state `{work.state}`", evidence=current.last_error or "",
+                     hint=f"osbox node console {name}; osbox node enroll again")  # fmt: skip
+    if time.monotonic() - work.since > STEP_SECONDS:
+        return Error(
+            f"{name} has been in the state `{work.state}` for {STEP_SECONDS // 60} minutes", evidence=current.last_error or "no error of Ironic's",
+            hint=f"osbox node console {name}",
+        )  # fmt: skip
+    return None
+
+
+def listing(system: Connection) -> list[dict[str, Any]]:
+    """What `baremetal node list` shows, and the server on each node."""
+    rows = []
+    for node in system.baremetal.nodes(details=True):
+        rows.append({
+            "uuid": node.id, "name": node.name, "instance_uuid": node.instance_id, "power_state": node.power_state,
+            "provision_state": node.provision_state, "maintenance": node.is_maintenance, "resource_class": node.resource_class,
+            "driver": node.driver, "last_error": node.last_error,
+        })  # fmt: skip
+    return rows
+
+
+def show(system: Connection, name: str) -> dict[str, Any]:
+    """Everything Ironic knows of a node (passwords are masked by Ironic)."""
+    node = _find(system, name)
+    if node is None:
+        raise Error(f"there is no node {name}", hint="osbox node list")
+    return {key: value for key, value in node.to_dict().items() if value not in (None, {}, []) and key not in ("links", "location")}
+
+
+def forget(system: Connection, names: Sequence[str], seconds: float = STEP_SECONDS) -> list[str]:
+    """Delete nodes from Ironic, after what they are at (cleaning, say) has ended; returns those that were there."""
+    gone, deadline = [], time.monotonic() + seconds
+    for name in names:
+        while (current := _find(system, name)) is not None:
+            if current.provision_state in DELETABLE:
+                system.baremetal.delete_node(current)
+                gone.append(name)
+                break
+            if time.monotonic() > deadline:
+                raise Error(f"{name} is still in the state `{current.provision_state}`", evidence=current.last_error or "", hint="osbox node list")
+            time.sleep(POLL_SECONDS)
+    return gone
+
+
+def tell(name: str, state: str) -> None:
+    log.say(f"  {name}: {state}")

@@ -1,0 +1,115 @@
+"""Servers on bare metal: wait until one is ACTIVE, see its login prompt, log in."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from openstack.connection import Connection
+
+from osbox import log, run
+from osbox.errors import Error
+from osbox.model.site import Paths
+
+ACTIVE_SECONDS = 1800  # Ironic's own deploy_callback_timeout: a slow disk under emulation included
+LOGIN_SECONDS = 900
+SSH_SECONDS = 240
+POLL_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that is ACTIVE: its address, the node it is on."""
+
+    id: str
+    name: str
+    address: str
+    node: str
+
+
+def find(cloud: Connection, name: str) -> Any:
+    return next(iter(cloud.compute.servers(name=f"^{name}$")), None)
+
+
+def wait_active(cloud: Connection, system: Connection, name: str, report: Callable[[str, str], None]) -> Server:
+    """Wait until Nova says ACTIVE; report(name, state) tells each state of the server and its node.
+
+    Raises Error with Nova's fault, or with the node's last state when the time is over.
+    """
+    deadline, told = time.monotonic() + ACTIVE_SECONDS, ""
+    while True:
+        server = find(cloud, name)
+        if server is None:
+            raise Error(f"there is no server {name}", hint="osbox openstack server list")
+        node = next(iter(system.baremetal.nodes(instance_id=server.id, details=True)), None)
+        state = server.status + (f" ({node.name}: {node.provision_state})" if node else "")
+        if state != told:
+            report(name, state)
+            told = state
+        if server.status == "ACTIVE" and node and node.provision_state == "active":
+            return Server(server.id, name, _address(server), node.name)
+        if server.status == "ERROR":
+            fault = (cloud.compute.get_server(server.id).fault or {}).get("message", "")
+            evidence = fault or (node.last_error if node else "")
+            raise Error(f"Nova could not build {name}", evidence=evidence, hint=f"osbox openstack server delete {name}")
+        if time.monotonic() > deadline:
+            evidence = f"last seen: {state}\n{(node.last_error if node else '') or 'no error of Ironic'}"
+            raise Error(f"{name} was not ACTIVE within {ACTIVE_SECONDS // 60} minutes", evidence=evidence, hint="osbox node list")
+        time.sleep(POLL_SECONDS)
+
+
+def _address(server: Any) -> str:
+    return next((entry["addr"] for entries in server.addresses.values() for entry in entries), "")
+
+
+def wait_login(read_console: Callable[[], str], name: str) -> str:
+    """Wait for `NAME login:` on the console and return the end of what it shows; raises Error with it when it does not come."""
+    deadline = time.monotonic() + LOGIN_SECONDS
+    prompt = f"{name} login:"
+    while True:
+        text = read_console()
+        if prompt in text:
+            return text[: text.rindex(prompt) + len(prompt)]
+        if time.monotonic() > deadline:
+            raise Error(f"no `{prompt}` on the console within {LOGIN_SECONDS // 60} minutes", evidence=run.tail(text), hint="osbox node console")
+        time.sleep(POLL_SECONDS)
+
+
+def ssh_argv(paths: Paths, user: str, address: str, *command: str) -> list[str]:
+    """The ssh line with the deployment's own key; every deployed server has a new host key, so none is remembered."""
+    return [
+        "ssh", "-i", str(paths.home / "id_ed25519"), "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR",
+        "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", f"{user}@{address}", *command,
+    ]  # fmt: skip
+
+
+def ssh(paths: Paths, user: str, address: str, command: str) -> str:
+    """Run a command on the server by SSH, as soon as it lets us in; returns what it printed."""
+    deadline = time.monotonic() + SSH_SECONDS
+    argv = ssh_argv(paths, user, address, command)
+    while True:
+        result = run.run(argv, check=False, timeout=120)
+        if result.code == 0:
+            return result.out
+        if time.monotonic() > deadline:
+            raise Error(f"{address} does not let {user} in by SSH", evidence=run.line(argv) + "\n" + run.tail(result.err), hint="osbox node console")
+        time.sleep(POLL_SECONDS)
+
+
+def delete(cloud: Connection, name: str) -> bool:
+    """Delete a server and wait until it is gone; False if there was none."""
+    server = find(cloud, name)
+    if server is None:
+        return False
+    cloud.compute.delete_server(server.id)
+    cloud.compute.wait_for_delete(server, interval=POLL_SECONDS, wait=ACTIVE_SECONDS)
+    return True
+
+
+def require_client() -> None:
+    """SSH's client is the one program of the host's that the demo needs at its end: ask at its beginning."""
+    run.run(["ssh", "-V"], hint="apt-get install openssh-client")
+
+
+def tell(name: str, state: str) -> None:
+    log.say(f"  {name}: {state}")
