@@ -29,7 +29,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 BRIDGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}")
 STATES = {1: "running", 2: "blocked", 3: "paused", 4: "shutting down", 5: "off", 6: "crashed", 7: "suspended"}
-# QEMU's own default is an eighth of the machine's memory for every node; a whole boot was seen to fill less than this.
+# For translated code. It bounds what a node takes beside its own memory; more was not seen to be faster (docs/rack.md).
 TB_CACHE_MIB = 256
 
 
