@@ -2,11 +2,11 @@
 
 import pytest
 
-from conftest import PROJECT
 from osbox.errors import UserError
 from osbox.model import catalogue, dockerfile
 from osbox.model.catalogue import IMAGES, Image
 from osbox.probes import VERSION
+from tests.conftest import PROJECT
 
 NAMES_OF_2015 = [
     "os-base-image", "os-mysql", "os-httpboot", "os-tftpboot", "os-rabbitmq", "os-memcached", "os-keystone",

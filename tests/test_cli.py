@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PROJECT
 from osbox import engine, images, run
 from osbox.cli import execute
 from osbox.engine import Engine
 from osbox.errors import Error, UserError
+from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.usefixtures("home")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PROJECT, tracked
+from tests.conftest import PROJECT, tracked
 
 SOURCE = PROJECT / "src" / "osbox"
 # A module imports from rows above its own only; those of one package (model, commands) may import each other.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PROJECT, tracked
 from osbox import host, run
 from osbox.probes import SHELLS, tool
+from tests.conftest import PROJECT, tracked
 
 
 def clean(result: run.Result) -> None:
