@@ -74,7 +74,7 @@ def parse(text: str) -> Dockerfile:
         if item.word == "FROM":
             close()
             words = [word for word in item.text.split() if not word.startswith("--")]
-            base = Template(words[0]).safe_substitute({key: f"${{{key}}}" for key in args})
+            base = words[0]
             name = words[2] if len(words) > 2 else str(len(stages))  # noqa: PLR2004 - image AS name
             body = []
         elif base:
