@@ -10,6 +10,7 @@ bootstrap.toml, all parts optional (docs/images.md):
     wait_files = ["/path"]             files that another container writes
     [[file]]    path, text             written to tmpfs; {name} stands for the secret /run/secrets/name, ${NAME} for the environment
     [prepare]   directory, marker, commands        fill an empty volume once; a half-filled one is emptied and filled again
+    [identity]  user, service          wait until Keystone lets the user in and its catalogue has the service
     [migrate]   project, commands, environment     under a database lock, once for each version of the software
     [schema]    project                wait until another container has migrated it to this very version
     [health]    url | command | tcp, user, expect
@@ -82,6 +83,8 @@ def make_ready(config: dict) -> None:
         wait_for(f"the file {path}", lambda path=path: Path(path).exists() or "it is not there", deadline)
     for address in config.get("wait", []):
         wait_for(address, lambda address=address: connects(address), deadline)
+    if "identity" in config:
+        wait_for(f"Keystone's user {config['identity']['user']}", lambda: can_log_in(config["identity"]), deadline)
     if "migrate" in config:
         migrate(config["migrate"], deadline)
     if "schema" in config:
@@ -151,6 +154,14 @@ def connects(address: str):
             return True
     except OSError as error:
         return error.strerror or str(error)
+
+
+def can_log_in(config: dict):
+    try:
+        authenticate(config)
+    except (OSError, Failure) as error:
+        return str(error)
+    return True
 
 
 # --- volumes and schemas ---------------------------------------------------------------------------------------------

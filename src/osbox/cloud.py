@@ -3,38 +3,44 @@
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keystoneauth1.exceptions
-import openstack
-import openstack.connection
 import yaml
-from keystoneauth1.adapter import Adapter
-from keystoneauth1.identity import v3
-from keystoneauth1.session import Session
 
 from osbox import secrets
 from osbox.errors import Error
 from osbox.model.services import APIS, REGION, Agent, Api
 from osbox.model.site import Paths, Site
 
+# The client libraries take a second to import: only commands that talk to the cloud pay for them.
+if TYPE_CHECKING:
+    from keystoneauth1.adapter import Adapter
+    from keystoneauth1.session import Session
+    from openstack.connection import Connection
+
 CALL_SECONDS = 10
 GRANTS = ("admin", "service")  # what a service user has in the project `service`
 
 
-def session(paths: Paths, site: Site, *, system: bool = False) -> Session:
+def session(paths: Paths, site: Site, *, system: bool = False) -> "Session":
     """An authenticated session of the administrator, of the project `admin` or of the whole system."""
-    scope: dict[str, Any] = {"system_scope": "all"} if system else {"project_name": "admin", "project_domain_id": "default"}
-    auth = v3.Password(
-        auth_url=f"http://{site.loopback}:5000/v3", username="admin", user_domain_id="default",
-        password=secrets.read(paths, "admin-password"), **scope,
-    )  # fmt: skip
-    return Session(auth=auth, timeout=CALL_SECONDS)
+    scope = {"system_scope": "all"} if system else {"project_name": "admin", "project_domain_id": "default"}
+    return _log_in(site, "admin", secrets.read(paths, "admin-password"), scope)
 
 
-def connect(paths: Paths, site: Site, *, system: bool = False) -> openstack.connection.Connection:
+def _log_in(site: Site, user: str, password: str, scope: dict[str, str]) -> "Session":
+    from keystoneauth1.identity import v3  # noqa: PLC0415 - see above
+    from keystoneauth1.session import Session  # noqa: PLC0415
+
+    whole: dict[str, Any] = {"username": user, "password": password, "user_domain_id": "default", **scope}
+    return Session(auth=v3.Password(auth_url=f"http://{site.loopback}:5000/v3", **whole), timeout=CALL_SECONDS)
+
+
+def connect(paths: Paths, site: Site, *, system: bool = False) -> "Connection":
     """An openstacksdk connection of the administrator; system scope is for what belongs to no project (nodes)."""
-    return openstack.connection.Connection(
+    from openstack.connection import Connection  # noqa: PLC0415
+
+    return Connection(
         session=session(paths, site, system=system), region_name=REGION, baremetal_api_version="1.96", compute_api_version="2.96"
     )
 
@@ -72,28 +78,28 @@ def probe_identity(paths: Paths, site: Site) -> str:
     """"" when Keystone gives a token, else why not."""
     try:
         session(paths, site).get_token()
-    except (keystoneauth1.exceptions.ClientException, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever keeps us from a token is the reason to tell
         return _reason(error)
     return ""
 
 
-def probe_api(authenticated: Session, site: Site, api: Api) -> str:
+def probe_api(authenticated: "Session", site: Site, api: Api) -> str:
     """"" when the authenticated call that proves the API works does so, else why not."""
     path = api.path % {"project_id": authenticated.get_project_id()} if "%" in api.path else api.path
     try:
         answer = authenticated.get(f"http://{site.loopback}:{api.port}{path}{api.probe}", headers=HEADERS, raise_exc=False)
-    except (keystoneauth1.exceptions.ClientException, OSError) as error:
+    except Exception as error:  # noqa: BLE001
         return _reason(error)
     return "" if answer.status_code in (200, 204) else f"HTTP {answer.status_code}: {answer.text[:120]}"
 
 
-def probe_agent(authenticated: Session, site: Site, agent: Agent) -> str:
+def probe_agent(authenticated: "Session", site: Site, agent: Agent) -> str:
     """"" when every agent of the kind is reported alive, else why not."""
     api = next(item for item in APIS if item.type == agent.api)
     try:
         answer = authenticated.get(f"http://{site.loopback}:{api.port}{api.path}{agent.path}", headers=HEADERS, raise_exc=False)
         found = answer.json()[agent.key] if answer.status_code == 200 else None  # noqa: PLR2004 - OK
-    except (keystoneauth1.exceptions.ClientException, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # noqa: BLE001
         return _reason(error)
     if not found:
         return "not registered yet" if found == [] else f"HTTP {answer.status_code}"
@@ -115,12 +121,13 @@ def ensure_catalogue(paths: Paths, site: Site, public: str) -> list[str]:
 
     public is the address that clients outside the containers use.
     """
-    keystone = Adapter(session(paths, site), service_type="identity", interface="public", region_name=REGION,
-                       endpoint_override=f"http://{site.loopback}:5000/v3")  # fmt: skip
+    from keystoneauth1.adapter import Adapter  # noqa: PLC0415
+
+    keystone = Adapter(session(paths, site), service_type="identity", endpoint_override=f"http://{site.loopback}:5000/v3")
     return [*_ensure_users(keystone, paths), *_ensure_endpoints(keystone, public)]
 
 
-def _ensure_users(keystone: Adapter, paths: Paths) -> list[str]:
+def _ensure_users(keystone: "Adapter", paths: Paths) -> list[str]:
     changed = []
     projects = _by_name(keystone, "projects")
     project = projects.get("service")
@@ -143,7 +150,7 @@ def _ensure_users(keystone: Adapter, paths: Paths) -> list[str]:
     return changed
 
 
-def _ensure_endpoints(keystone: Adapter, public: str) -> list[str]:
+def _ensure_endpoints(keystone: "Adapter", public: str) -> list[str]:
     changed = []
     services = {item["type"]: item["id"] for item in keystone.get("/services").json()["services"]}
     endpoints = {(item["service_id"], item["interface"]): item for item in keystone.get("/endpoints").json()["endpoints"]}
@@ -167,9 +174,7 @@ def _ensure_endpoints(keystone: Adapter, public: str) -> list[str]:
 
 def ensure_temp_url_key(paths: Paths, site: Site) -> bool:
     """Set the key that signs Swift's temporary URLs on the account of the project `service`; True if it was changed."""
-    auth = v3.Password(auth_url=f"http://{site.loopback}:5000/v3", username="glance", user_domain_id="default",
-                       password=secrets.read(paths, "service-glance"), project_name="service", project_domain_id="default")  # fmt: skip
-    glance = Session(auth=auth, timeout=CALL_SECONDS)
+    glance = _log_in(site, "glance", secrets.read(paths, "service-glance"), {"project_name": "service", "project_domain_id": "default"})
     account = f"http://{site.loopback}:8080/v1/AUTH_{glance.get_project_id()}"
     key = secrets.read(paths, "temp-url-key")
     if glance.head(account, raise_exc=False).headers.get("X-Account-Meta-Temp-Url-Key") == key:
@@ -178,12 +183,12 @@ def ensure_temp_url_key(paths: Paths, site: Site) -> bool:
     return True
 
 
-def _by_name(keystone: Adapter, kind: str) -> dict[str, str]:
+def _by_name(keystone: "Adapter", kind: str) -> dict[str, str]:
     query = "?domain_id=default" if kind in ("users", "projects") else ""
     return {item["name"]: item["id"] for item in keystone.get(f"/{kind}{query}").json()[kind]}
 
 
-def _create(keystone: Adapter, kind: str, body: dict[str, Any]) -> str:
+def _create(keystone: "Adapter", kind: str, body: dict[str, Any]) -> str:
     return str(keystone.post(f"/{kind}s", json={kind: body}).json()[kind]["id"])
 
 

@@ -3,17 +3,18 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from openstack import exceptions
-from openstack.connection import Connection
+from typing import TYPE_CHECKING, Any
 
 from osbox import log
 from osbox.errors import Error
 from osbox.model.nodes import Inventory, Node
 
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
 POLL_SECONDS = 2
 MICROVERSION = "1.80"
+HEARTBEAT_SECONDS = 45  # more than the ramdisk's longest interval: 0.6 of [api]ramdisk_heartbeat_timeout
 STEP_SECONDS = 1800
 """How long one step (verify, inspect, clean) may take: Ironic's own deploy and clean callback time-outs."""
 INTERFACES = (
@@ -37,7 +38,7 @@ class _Work:
     asked: set[str] = field(default_factory=set)
 
 
-def enroll(system: Connection, inventory: Inventory, *, owner: str, deploy: dict[str, str], report: Report, inspect: bool = True) -> list[str]:
+def enroll(system: "Connection", inventory: Inventory, *, owner: str, deploy: dict[str, str], report: Report, inspect: bool = True) -> list[str]:
     """Create or update the nodes and bring each to `available`; returns what was changed.
 
     system is a system-scoped connection, owner the project that sees the nodes, deploy the driver_info of the deploy images.
@@ -52,7 +53,7 @@ def enroll(system: Connection, inventory: Inventory, *, owner: str, deploy: dict
     return changed
 
 
-def _ensure(system: Connection, node: Node, owner: str, deploy: dict[str, str]) -> list[str]:
+def _ensure(system: "Connection", node: Node, owner: str, deploy: dict[str, str]) -> list[str]:
     """The node's record and its ports as the file says."""
     wish = _wish(node, owner, deploy)
     have = _find(system, node.name)
@@ -94,14 +95,16 @@ def _differs(key: str, have: Any, wish: Any) -> bool:
     return bool(have != wish)
 
 
-def _find(system: Connection, name: str) -> Any:
+def _find(system: "Connection", name: str) -> Any:
+    from openstack import exceptions  # noqa: PLC0415 - slow to import
+
     try:
         return system.baremetal.get_node(name)
     except exceptions.NotFoundException:
         return None
 
 
-def _settle(system: Connection, works: Sequence[_Work], report: Report, inspect: bool, changed: list[str]) -> list[Error]:
+def _settle(system: "Connection", works: Sequence[_Work], report: Report, inspect: bool, changed: list[str]) -> list[Error]:
     """Push every node on, all at the same time, until each is available, in use, or given up."""
     waiting, problems = list(works), []
     while waiting:
@@ -122,14 +125,13 @@ def _settle(system: Connection, works: Sequence[_Work], report: Report, inspect:
     return problems
 
 
-def _push(system: Connection, current: Any, work: _Work, inspect: bool, changed: list[str]) -> None:
+def _push(system: "Connection", current: Any, work: _Work, inspect: bool, changed: list[str]) -> None:
     """Ask Ironic for the node's next step, once per state."""
     verb = None
     if work.state == "enroll" and "manage" not in work.asked:
         verb = "manage"
     elif work.state == "manageable":
-        skip = not inspect or work.node.inspect_interface == "no-inspect"
-        verb = "provide" if skip or _inspected(system, current.id) else "inspect"
+        verb = _from_manageable(system, current, work, inspect)
     elif work.state in ("inspect failed", "clean failed") and not work.asked:
         verb = "manage"  # a failure of an earlier run: try again
     if verb and verb not in work.asked:
@@ -140,7 +142,18 @@ def _push(system: Connection, current: Any, work: _Work, inspect: bool, changed:
         changed.append(f"{work.node.name}: {verb}")
 
 
-def _inspected(system: Connection, uuid: str) -> bool:
+def _from_manageable(system: "Connection", current: Any, work: _Work, inspect: bool) -> str | None:
+    """Inspect first, then provide: as soon as the ramdisk that inspected has sent a heartbeat, so that cleaning goes on in it."""
+    if inspect and work.node.inspect_interface != "no-inspect" and not _inspected(system, current.id):
+        return "inspect"
+    waited = time.monotonic() - work.since
+    heard = "agent_last_heartbeat" in (current.driver_internal_info or {})
+    if "inspect" in work.asked and not heard and waited < HEARTBEAT_SECONDS:
+        return None
+    return "provide"
+
+
+def _inspected(system: "Connection", uuid: str) -> bool:
     """Whether Ironic has ever finished an inspection of the node (the SDK's Node has no such field)."""
     answer = system.baremetal.get(f"/nodes/{uuid}", params={"fields": "inspection_finished_at"}, microversion=MICROVERSION)
     return bool(answer.json()["inspection_finished_at"])
@@ -165,7 +178,7 @@ def _problem(current: Any, work: _Work) -> Error | None:
     return None
 
 
-def listing(system: Connection) -> list[dict[str, Any]]:
+def listing(system: "Connection") -> list[dict[str, Any]]:
     """What `baremetal node list` shows, and the server on each node."""
     rows = []
     for node in system.baremetal.nodes(details=True):
@@ -177,7 +190,7 @@ def listing(system: Connection) -> list[dict[str, Any]]:
     return rows
 
 
-def show(system: Connection, name: str) -> dict[str, Any]:
+def show(system: "Connection", name: str) -> dict[str, Any]:
     """Everything Ironic knows of a node (passwords are masked by Ironic)."""
     node = _find(system, name)
     if node is None:
@@ -185,7 +198,7 @@ def show(system: Connection, name: str) -> dict[str, Any]:
     return {key: value for key, value in node.to_dict().items() if value not in (None, {}, []) and key not in ("links", "location")}
 
 
-def forget(system: Connection, names: Sequence[str], seconds: float = STEP_SECONDS) -> list[str]:
+def forget(system: "Connection", names: Sequence[str], seconds: float = STEP_SECONDS) -> list[str]:
     """Delete nodes from Ironic, after what they are at (cleaning, say) has ended; returns those that were there."""
     gone, deadline = [], time.monotonic() + seconds
     for name in names:

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-from openstack.connection import Connection
+from typing import TYPE_CHECKING, Any
 
 from osbox import log, run
 from osbox.errors import Error
 from osbox.model.site import Paths
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
 
 ACTIVE_SECONDS = 1800  # Ironic's own deploy_callback_timeout: a slow disk under emulation included
 LOGIN_SECONDS = 900
@@ -27,11 +28,11 @@ class Server:
     node: str
 
 
-def find(cloud: Connection, name: str) -> Any:
+def find(cloud: "Connection", name: str) -> Any:
     return next(iter(cloud.compute.servers(name=f"^{name}$")), None)
 
 
-def wait_active(cloud: Connection, system: Connection, name: str, report: Callable[[str, str], None]) -> Server:
+def wait_active(cloud: "Connection", system: "Connection", name: str, report: Callable[[str, str], None]) -> Server:
     """Wait until Nova says ACTIVE; report(name, state) tells each state of the server and its node.
 
     Raises Error with Nova's fault, or with the node's last state when the time is over.
@@ -96,7 +97,7 @@ def ssh(paths: Paths, user: str, address: str, command: str) -> str:
         time.sleep(POLL_SECONDS)
 
 
-def delete(cloud: Connection, name: str) -> bool:
+def delete(cloud: "Connection", name: str) -> bool:
     """Delete a server and wait until it is gone; False if there was none."""
     server = find(cloud, name)
     if server is None:

@@ -7,16 +7,14 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import openstack.exceptions
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from openstack.connection import Connection
+from typing import TYPE_CHECKING, Any
 
 from osbox import log
 from osbox.errors import Error, UserError
 from osbox.model.site import Paths, Site
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
 
 NETWORK = "external"
 SUBNET = "external"
@@ -44,7 +42,7 @@ class Upload:
     min_disk: int = 0
 
 
-def network(cloud: Connection, site: Site) -> list[str]:
+def network(cloud: "Connection", site: Site) -> list[str]:
     """The external network and its subnet: flat, on the provisioning bridge, with DHCP and our DNS."""
     changed = []
     found = cloud.network.find_network(NETWORK)
@@ -118,7 +116,7 @@ def _download(url: str, checksum: str, paths: Paths) -> Path:
     return file
 
 
-def image(cloud: Connection, wish: Upload, on_start: Callable[[str], None] = log.say) -> list[str]:
+def image(cloud: "Connection", wish: Upload, on_start: Callable[[str], None] = log.say) -> list[str]:
     """Upload an image unless the one of that name was made from the same; a half-uploaded or older one is replaced."""
     same = None
     for have in cloud.image.images(name=wish.name):
@@ -143,8 +141,11 @@ def image(cloud: Connection, wish: Upload, on_start: Callable[[str], None] = log
     return [f"image {wish.name}"]
 
 
-def key_pair(cloud: Connection, paths: Paths) -> list[str]:
+def key_pair(cloud: "Connection", paths: Paths) -> list[str]:
     """A key pair of the deployment's own: the private half is $OSBOX_HOME/id_ed25519."""
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - slow to import
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+
     private = paths.home / "id_ed25519"
     changed = []
     if not private.exists():
@@ -165,7 +166,7 @@ def key_pair(cloud: Connection, paths: Paths) -> list[str]:
     return [*changed, f"key pair {KEY_PAIR}"]
 
 
-def security_rules(cloud: Connection) -> list[str]:
+def security_rules(cloud: "Connection") -> list[str]:
     """SSH and ping into the administrator's default group (bare metal on a flat network is filtered by no one; VMs are)."""
     project = cloud.current_project_id
     group = next(iter(cloud.network.security_groups(project_id=project, name="default")), None)
@@ -182,7 +183,7 @@ def security_rules(cloud: Connection) -> list[str]:
     return changed
 
 
-def flavor(cloud: Connection, disk: int = 4) -> list[str]:
+def flavor(cloud: "Connection", disk: int = 4) -> list[str]:
     """The bare-metal flavor: one unit of the nodes' resource class, and nothing of what only virtual machines have."""
     specs = {
         f"resources:CUSTOM_{RESOURCE_CLASS.upper()}": "1", "resources:VCPU": "0", "resources:MEMORY_MB": "0", "resources:DISK_GB": "0",
@@ -195,7 +196,7 @@ def flavor(cloud: Connection, disk: int = 4) -> list[str]:
     return [f"flavor {FLAVOR}"]
 
 
-def quotas(cloud: Connection) -> list[str]:
+def quotas(cloud: "Connection") -> list[str]:
     """No limits for the administrator's project: a rack is its own limit."""
     wish = {"instances": -1, "cores": -1, "ram": -1}
     project: Any = cloud.current_project_id
@@ -206,7 +207,3 @@ def quotas(cloud: Connection) -> list[str]:
     compute.update_quota_set(project, **wish)
     return ["quotas"]
 
-
-def explain(error: openstack.exceptions.SDKException) -> Error:
-    """An API's refusal as our error."""
-    return Error("the cloud refused a request", evidence=str(error)[:400], hint="osbox status")

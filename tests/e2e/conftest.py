@@ -1,0 +1,114 @@
+"""End to end: a whole cloud on a state directory, names and subnets of its own, removed again whatever happens.
+
+What is dear and can be made again (the engine's root, images, ramdisk, guest image) stays in OSBOX_CHECK_HOME for the next run.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from osbox import run
+
+HOME = Path(os.environ.get("OSBOX_CHECK_HOME", "/var/lib/osbox-check"))
+NAME = "check"
+ADDRESS = "10.29.31.1"
+SITE = f"""\
+name = "{NAME}"
+bridge = "prov-check"
+veth = ["ext0-check", "ext1-check"]
+subnet = "10.29.31.0/24"
+control_subnet = "10.29.30.0/24"
+control_bridge = "osbox-check"
+engine_bridge = "osbox-check-e"
+engine_subnet = "10.29.32.0/24"
+loopback = "127.0.29.1"
+engine = "private"
+"""
+ENVIRONMENT = {"OSBOX_HOME": str(HOME), "NO_COLOR": "1", "COLUMNS": "200"}
+
+
+OURS = re.compile(r"dockerd|containerd|qemu|ovs-|libvirt")
+
+
+class Tool:
+    """Runs `osbox` as a person would: the installed program, on the check's own state directory."""
+
+    program = str(Path(sys.executable).with_name("osbox"))
+
+    def __call__(self, *words: str, code: int = 0, timeout: float = 1800) -> str:
+        """What the command printed; fails the test when its exit code is another one."""
+        result = run.run([self.program, *words], env=ENVIRONMENT, check=False, timeout=timeout)
+        print(f"$ osbox {' '.join(words)}\n{result.out}{result.err}")
+        assert result.code == code, f"osbox {' '.join(words)}: exit code {result.code}\n{result.out[-3000:]}\n{result.err[-3000:]}"
+        assert "Traceback" not in result.err
+        return result.out + result.err
+
+    def json(self, *words: str) -> object:
+        result = run.run([self.program, *words], env=ENVIRONMENT, timeout=300)
+        return json.loads(result.out)
+
+    def killed_after(self, line: str, *words: str, seconds: float = 1.0) -> bool:
+        """Start the command and kill it (SIGKILL) some seconds after it prints a line with this text; False if it ended before."""
+        with run.spawn([self.program, *words], stdout=-1, stderr=-2, env=ENVIRONMENT) as process:
+            assert process.stdout is not None
+            for text in process.stdout:
+                print(text, end="")
+                if line in text:
+                    time.sleep(seconds)
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
+                    return True
+            return False
+
+
+@pytest.fixture(scope="session")
+def osbox() -> Iterator[Tool]:
+    if os.geteuid() != 0:
+        pytest.skip("the end-to-end tests make namespaces, bridges and an engine: they need root")
+    tool = Tool()
+    HOME.mkdir(parents=True, exist_ok=True)
+    (HOME / "site.toml").write_text(SITE)
+    remove(tool)
+    (HOME / "site.toml").write_text(SITE)
+    yield tool
+    if not os.environ.get("OSBOX_CHECK_KEEP"):
+        remove(tool)
+
+
+def remove(tool: Tool) -> None:
+    """Leave nothing but what can be made again; site.toml goes last, it names what is to be removed."""
+    tool("down", "--purge", "--keep-images", timeout=300)
+
+
+def host() -> dict[str, object]:
+    """What osbox might leave behind on the host, as data."""
+    links = sorted(item["ifname"] for item in json.loads(run.run(["ip", "-json", "link"]).out))
+    addresses = {item["ifname"]: sorted(a["local"] for a in item["addr_info"]) for item in json.loads(run.run(["ip", "-json", "addr"]).out)}
+    facts: dict[str, object] = {
+        "links": links, "addresses": addresses,
+        "routes": sorted(json.dumps(item, sort_keys=True) for item in json.loads(run.run(["ip", "-json", "route"]).out)),
+        "netns": sorted(run.run(["ip", "netns"]).out.splitlines()),
+        "mounts": sorted(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
+        "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text().strip(),
+        "processes": sorted({name for name in map(_command, Path("/proc").glob("[0-9]*")) if OURS.search(name)}),
+    }  # fmt: skip
+    for program, words in (("iptables-save", []), ("ip6tables-save", []), ("nft", ["list", "ruleset"])):
+        if shutil.which(program):
+            text = run.run([program, *words]).out
+            facts[program] = [re.sub(r"\[\d+:\d+\]|packets \d+ bytes \d+", "", line) for line in text.splitlines() if not line.startswith("#")]
+    return facts
+
+
+def _command(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:200]
+    except OSError:
+        return ""

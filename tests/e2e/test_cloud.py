@@ -1,0 +1,184 @@
+"""The whole path, in order: an empty machine, the demo killed at every step, the cloud used, moved, and removed without a trace.
+
+The tests build on one another (one cloud takes minutes to make): when one fails, read it before those after it.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from osbox import run
+from osbox.model.services import SERVICES
+from tests.e2e.conftest import ADDRESS, ENVIRONMENT, HOME, NAME, Tool, host
+
+pytestmark = pytest.mark.e2e
+
+STEPS = ("Engine", "Images", "Cloud", "Network", "Contents", "Rack", "Enrol", "Request", "Deploy", "Boot")
+"""The demo's steps that are killed once each, a second after their first line."""
+
+
+@pytest.fixture(scope="module")
+def before(osbox: Tool) -> dict[str, object]:
+    return host()
+
+
+def ssh(command: str) -> str:
+    """Run a command on the server, with the words that the demo printed."""
+    address = server_address()
+    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10"]
+    return run.run(["ssh", "-i", str(HOME / "id_ed25519"), *options, f"debian@{address}", command], timeout=120).out
+
+
+def server_address() -> str:
+    text = client("server", "show", "bm-node-1", "-f", "json")
+    return str(json.loads(text)["addresses"]["external"][0])
+
+
+def client(*words: str) -> str:
+    return run.run([Tool.program, "openstack", *words], env=ENVIRONMENT, timeout=300).out
+
+
+def engine(*words: str) -> str:
+    return run.run([Tool.program, "engine", "shell", "--", *words], env=ENVIRONMENT, timeout=300).out
+
+
+def test_demo_killed_at_every_step_goes_on(osbox: Tool, before: dict[str, object]) -> None:
+    for step in STEPS:
+        osbox.killed_after(f"{step}  $ osbox", "demo")
+    text = osbox("demo", timeout=2400)
+    assert "bm-node-1 login:" in text
+    assert "ACTIVE" in text
+    assert re.search(r"rack-1 .* power on +.*active", text)
+    assert f"ssh -i {HOME}/id_ed25519 debian@10.29.31." in text
+    assert (HOME / "demo.svg").stat().st_size > 10_000
+
+
+def test_the_picture_was_measured(osbox: Tool) -> None:
+    """Every service of the Compose file stands in the status, running, and none is unhealthy."""
+    states = {item["service"]: item for item in osbox.json("status")}  # type: ignore[attr-defined]
+    assert set(SERVICES) | {"rack"} == set(states)
+    assert {item["state"] for item in states.values()} == {"running"}
+    assert "unhealthy" not in {item["health"] for item in states.values()}
+
+
+def test_second_up_changes_nothing(osbox: Tool) -> None:
+    assert "Nothing to change" in osbox("up")
+
+
+def test_every_other_command_again_changes_nothing(osbox: Tool) -> None:
+    assert "Nothing to change" in osbox("setup")
+    assert "Nothing to change" in osbox("net", "connect")
+    assert "all were there" in osbox("rack", "add", "--nodes", "1")
+    assert "Nothing to change" in osbox("node", "enroll", str(HOME / "rack.yaml"))
+
+
+def test_openstack_client(osbox: Tool) -> None:
+    catalogue = json.loads(client("catalog", "list", "-f", "json"))
+    assert {entry["Type"] for entry in catalogue} == {"identity", "image", "object-store", "placement", "compute", "network", "baremetal"}
+    assert [node["Name"] for node in json.loads(client("baremetal", "node", "list", "-f", "json"))] == ["rack-1"]
+
+
+def test_port_of_the_server_is_bound(osbox: Tool) -> None:
+    port = json.loads(client("port", "list", "--server", "bm-node-1", "--long", "-f", "json"))[0]
+    shown = json.loads(client("port", "show", port["ID"], "-f", "json"))
+    assert (shown["status"], shown["binding_vif_type"], shown["binding_vnic_type"]) == ("ACTIVE", "other", "baremetal")
+
+
+def test_image_lies_in_swift(osbox: Tool) -> None:
+    disk = engine("docker", "exec", f"swift-object.{NAME}", "du", "-sm", "/srv/node/d1/objects")
+    assert int(disk.split()[0]) > 200, "the guest image alone is larger"
+
+
+def test_node_and_host_resolve_the_cloud(osbox: Tool) -> None:
+    assert ADDRESS in ssh(f"getent hosts keystone.{NAME}")
+    assert ADDRESS in ssh(f"python3 -c 'import socket; print(socket.gethostbyname(\"ironic-api.{NAME}\"))'")
+    answer = run.run(["python3", "-c", RESOLVE, ADDRESS, f"keystone.{NAME}"], timeout=30).out
+    assert answer.strip() == ADDRESS
+
+
+RESOLVE = """
+import socket, struct, sys
+question = b"".join(bytes([len(part)]) + part.encode() for part in sys.argv[2].split(".")) + b"\\0" + struct.pack(">HH", 1, 1)
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+    client.settimeout(5)
+    client.sendto(struct.pack(">HHHHHH", 1, 0x100, 1, 0, 0, 0) + question, (sys.argv[1], 53))
+    print(socket.inet_ntoa(client.recv(600)[-4:]))
+"""
+
+
+def test_no_secret_is_seen(osbox: Tool) -> None:
+    """Neither in `docker inspect`, nor in a log, nor readable by others."""
+    names = engine("docker", "ps", "-a", "--format", "{{.Names}}").split()
+    shown = engine("docker", "inspect", *names)
+    logs = "".join(engine("sh", "-c", f"docker logs {name} 2>&1") for name in names)
+    for file in (HOME / "secrets").iterdir():
+        secret = file.read_text().strip()
+        assert secret not in shown, f"{file.name} stands in docker inspect"
+        assert secret not in logs, f"{file.name} stands in a log"
+        assert file.stat().st_mode & 0o077 == 0
+
+
+def test_no_container_is_privileged(osbox: Tool) -> None:
+    names = engine("docker", "ps", "-a", "--format", "{{.Names}}").split()
+    for item in json.loads(engine("docker", "inspect", *names)):
+        config = item["HostConfig"]
+        assert not config["Privileged"], item["Name"]
+        assert config["CapDrop"] == ["ALL"], item["Name"]
+        assert config["ReadonlyRootfs"], item["Name"]
+
+
+def test_ports_are_published_where_they_should(osbox: Tool) -> None:
+    names = engine("docker", "ps", "--format", "{{.Names}}").split()
+    for item in json.loads(engine("docker", "inspect", *names)):
+        for bindings in item["NetworkSettings"]["Ports"].values():
+            for bound in bindings or []:
+                assert bound["HostIp"] in (ADDRESS, "127.0.29.1"), f"{item['Name']} is published on {bound['HostIp']}"
+
+
+def test_wrong_bmc_password_is_told(osbox: Tool, tmp_path: Path) -> None:
+    wrong = (HOME / "rack.yaml").read_text().replace("rack-1", "rack-wrong").replace("password_file:", "password: wrong #")
+    file = tmp_path / "nodes.yaml"
+    file.write_text(re.sub(r"[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}$", "00:00:01", wrong, flags=re.MULTILINE))
+    text = osbox("node", "enroll", str(file), code=1)
+    assert "cannot reach or log in to its BMC" in text
+    client("baremetal", "node", "delete", "rack-wrong")
+
+
+def test_network_comes_back_after_neutron_is_replaced(osbox: Tool) -> None:
+    """The agents and Open vSwitch may be restarted; the node is still reachable and DHCP is served."""
+    engine("docker", "restart", f"openvswitch.{NAME}", f"neutron-openvswitch-agent.{NAME}", f"neutron-dhcp-agent.{NAME}")
+    assert "ready" in osbox("up").lower()
+    namespace = engine("docker", "exec", f"neutron-dhcp-agent.{NAME}", "sh", "-c", "ip netns; ps ax")
+    assert "qdhcp-" in namespace
+    assert "dnsmasq" in namespace
+    assert "bm-node-1" in ssh("hostname")
+
+
+def test_down_and_up_keep_everything(osbox: Tool) -> None:
+    """Users, images, nodes and the server are there again, and the node boots its own disk."""
+    image = client("image", "show", "debian-13", "-f", "value", "-c", "checksum")
+    ssh("echo kept | sudo tee /root/kept && sync")
+    osbox("down")
+    assert osbox.json("status") == []
+    osbox("up")
+    osbox("net", "connect")
+    osbox("rack", "add", "--nodes", "1")
+    assert client("image", "show", "debian-13", "-f", "value", "-c", "checksum") == image
+    osbox("demo", timeout=1200)
+    assert ssh("sudo cat /root/kept").strip() == "kept"
+
+
+def test_demo_clean(osbox: Tool) -> None:
+    osbox("demo", "--clean")
+    assert json.loads(client("server", "list", "-f", "json")) == []
+    assert osbox.json("node", "list") == []
+    assert "Nothing to remove" in osbox("demo", "--clean")
+
+
+def test_purge_leaves_the_host_as_it_was(osbox: Tool, before: dict[str, object]) -> None:
+    osbox("down", "--purge", "--keep-images")
+    after = host()
+    assert {key: after[key] for key in before} == before
+    assert sorted(path.name for path in HOME.iterdir() if path.name not in ("engine", "artifacts", "tools", "build-secrets")) == []
