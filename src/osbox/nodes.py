@@ -16,7 +16,7 @@ POLL_SECONDS = 2
 MICROVERSION = "1.80"
 HEARTBEAT_SECONDS = 45  # more than the ramdisk's longest interval: 0.6 of [api]ramdisk_heartbeat_timeout
 STEP_SECONDS = 1800
-"""How long one step (verify, inspect, clean) may take: Ironic's own deploy and clean callback time-outs."""
+"""How long one step (verify, inspect, clean) may take by default: Ironic's own deploy and clean callback time-outs."""
 INTERFACES = (
     "bios_interface", "boot_interface", "console_interface", "deploy_interface", "firmware_interface", "inspect_interface",
     "management_interface", "network_interface", "power_interface", "raid_interface", "vendor_interface",
@@ -26,6 +26,8 @@ SETTLED = frozenset({"available", "active"})
 DELETABLE = frozenset({"available", "enroll", "manageable", "inspect failed", "clean failed", "error", "adopt failed"})
 Report = Callable[[str, str], None]
 """Called with a node's name and its new state."""
+LastSeen = Callable[[Sequence[str], Any], Sequence[str]]
+"""What was seen of a node's MAC addresses on the network: the evidence when it does not boot."""
 
 
 @dataclass
@@ -38,7 +40,17 @@ class _Work:
     asked: set[str] = field(default_factory=set)
 
 
-def enroll(system: "Connection", inventory: Inventory, *, owner: str, deploy: dict[str, str], report: Report, inspect: bool = True) -> list[str]:
+@dataclass(frozen=True)
+class Options:
+    """How nodes are brought to `available`: inspect boots each once; a step that takes longer than deadline (s) is given up."""
+
+    report: Report
+    last_seen: LastSeen
+    inspect: bool = True
+    deadline: float = STEP_SECONDS
+
+
+def enroll(system: "Connection", inventory: Inventory, *, owner: str, deploy: dict[str, str], options: Options) -> list[str]:
     """Create or update the nodes and bring each to `available`; returns what was changed.
 
     system is a system-scoped connection, owner the project that sees the nodes, deploy the driver_info of the deploy images.
@@ -47,7 +59,7 @@ def enroll(system: "Connection", inventory: Inventory, *, owner: str, deploy: di
     changed = []
     for node in inventory.nodes:
         changed += _ensure(system, node, owner, deploy)
-    problems = _settle(system, [_Work(node) for node in inventory.nodes], report, inspect, changed)
+    problems = _settle(system, [_Work(node) for node in inventory.nodes], options, changed)
     if problems:
         raise problems[0]
     return changed
@@ -104,7 +116,7 @@ def _find(system: "Connection", name: str) -> Any:
         return None
 
 
-def _settle(system: "Connection", works: Sequence[_Work], report: Report, inspect: bool, changed: list[str]) -> list[Error]:
+def _settle(system: "Connection", works: Sequence[_Work], options: Options, changed: list[str]) -> list[Error]:
     """Push every node on, all at the same time, until each is available, in use, or given up."""
     waiting, problems = list(works), []
     while waiting:
@@ -112,14 +124,14 @@ def _settle(system: "Connection", works: Sequence[_Work], report: Report, inspec
             current = system.baremetal.get_node(work.node.name)
             if current.provision_state != work.state:
                 work.state, work.since = current.provision_state, time.monotonic()
-                report(work.node.name, work.state)
-            problem = _problem(current, work)
+                options.report(work.node.name, work.state)
+            problem = _problem(current, work, options)
             if problem:
                 problems.append(problem)
             if problem or work.state in SETTLED:
                 waiting.remove(work)
                 continue
-            _push(system, current, work, inspect, changed)
+            _push(system, current, work, options.inspect, changed)
         if waiting:
             time.sleep(POLL_SECONDS)
     return problems
@@ -159,7 +171,7 @@ def _inspected(system: "Connection", uuid: str) -> bool:
     return bool(answer.json()["inspection_finished_at"])
 
 
-def _problem(current: Any, work: _Work) -> Error | None:
+def _problem(current: Any, work: _Work, options: Options) -> Error | None:
     """Why this node will not get on by itself; None while it may."""
     name = work.node.name
     if work.state == "enroll" and "manage" in work.asked and current.last_error and time.monotonic() - work.since > 1:
@@ -170,10 +182,11 @@ def _problem(current: Any, work: _Work) -> Error | None:
     if work.state in FAILED and work.asked:
         return Error(f"{name} is in the state `{work.state}`", evidence=current.last_error or "",
                      hint=f"osbox node console {name}; osbox node enroll again")  # fmt: skip
-    if time.monotonic() - work.since > STEP_SECONDS:
+    if time.monotonic() - work.since > options.deadline and work.state not in SETTLED:
+        seen = options.last_seen([port.address for port in work.node.ports], current)
         return Error(
-            f"{name} has been in the state `{work.state}` for {STEP_SECONDS // 60} minutes", evidence=current.last_error or "no error of Ironic's",
-            hint=f"osbox node console {name}",
+            f"{name} has been in the state `{work.state}` for {log.seconds(options.deadline)}",
+            evidence="\n".join([f"Ironic: {current.last_error or 'no error'}", *seen]), hint=f"osbox node console {name}",
         )  # fmt: skip
     return None
 

@@ -30,8 +30,8 @@ def wanted(site: Site) -> list[tuple[str, str, int, socket.SocketKind]]:
     for service, numbers in PORTS.items():
         for number in numbers:
             found.append((service, str(site.address), number, socket.SOCK_STREAM))
-            if service in apis:
-                found.append((service, str(site.loopback), number, socket.SOCK_STREAM))
+            more = [site.loopback, site.listen] if service in apis else []
+            found += [(service, str(address), number, socket.SOCK_STREAM) for address in more if address]
     found += [(service, str(site.address), number, socket.SOCK_DGRAM) for service, number in UDP_PORTS.items()]
     return found
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 
 from osbox import cloud, docker, log, ports, run, secrets
 from osbox.board import Board
@@ -14,7 +15,7 @@ from osbox.model.services import AGENTS, APIS, INFRASTRUCTURE
 from osbox.model.site import Paths, Site
 
 READY_SECONDS = 300  # two cores bring everything up in about a minute; a laptop under load deserves patience
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1
 RACK = "rack"
 RACK_SECONDS = 90
 
@@ -36,17 +37,19 @@ class ServiceState:
 
 def compose_argv(engine: Engine, paths: Paths, *words: str, rack: bool = False) -> list[str]:
     """`docker compose` on our plain files, with this site's values from stack.env."""
-    files = ["-f", str(paths.compose / "stack.yaml")] + (["-f", str(paths.compose / "rack.yaml")] if rack else [])
-    return engine.argv("docker", "compose", "--env-file", paths.home / "stack.env", *files, *words)
+    environment = paths.home / "stack.env"
+    overlays = ["stack.yaml"] + ["rack.yaml"] * rack + ["listen.yaml"] * ("\nOSBOX_LISTEN=\n" not in environment.read_text())
+    files = [word for name in overlays for word in ("-f", str(paths.compose / name))]
+    return engine.argv("docker", "compose", "--env-file", environment, *files, *words)
 
 
-def write_environment(paths: Paths, site: Site, version: str, listen: str) -> None:
+def write_environment(paths: Paths, site: Site, version: str) -> None:
     """Write the values of this site for Compose (stack.env); no secret is among them."""
     values = {
         "OSBOX_HOME": str(paths.home), "OSBOX_NAME": site.name, "OSBOX_VERSION": version, "OSBOX_ADDRESS": str(site.address),
         "OSBOX_LOOPBACK": str(site.loopback), "OSBOX_CONTROL_BRIDGE": site.control_bridge, "OSBOX_EXT1": site.veth[1],
         "OSBOX_CONTROL_SUBNET": str(site.control_subnet), "OSBOX_REDFISH_PORT": str(site.redfish_port),
-        "OSBOX_VOLUME_PREFIX": "" if site.name == "os-in-a-box" else f"{site.name}-", "OSBOX_LISTEN": listen,
+        "OSBOX_VOLUME_PREFIX": "" if site.name == "os-in-a-box" else f"{site.name}-", "OSBOX_LISTEN": str(site.listen or ""),
     }  # fmt: skip
     file, text = paths.home / "stack.env", "".join(f"{name}={value}\n" for name, value in values.items())
     if not file.exists() or file.read_text() != text:
@@ -71,7 +74,7 @@ def _label(site: Site) -> str:
     return f"label=io.osbox.deployment={site.name}"
 
 
-def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest", listen: str = "") -> list[str]:
+def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> list[str]:
     """Bring the whole control plane up and prove it; returns what was changed (empty when nothing was).
 
     Needs the provisioning bridge (its address is published on) and the images; both are the caller's steps before this one.
@@ -79,7 +82,7 @@ def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest", lis
     before = observe(engine, site)
     _require_images(engine, version)
     changed = [f"secret {name}" for name in secrets.ensure(paths)]
-    write_environment(paths, site, version, listen)
+    write_environment(paths, site, version)
     ports.require_free(site, running={name for name, state in before.items() if state.state == "running"})
     _compose_up(engine, paths, rack=RACK in before)
     after = observe(engine, site)
@@ -116,9 +119,10 @@ def _compose_up(engine: Engine, paths: Paths, *, rack: bool) -> None:
 def _prove(paths: Paths, site: Site, engine: Engine) -> list[str]:
     """Wait until every service answers for real; makes Keystone's catalogue on the way, as soon as Keystone lives."""
     waiting = _Waiting(engine, site)
-    with waiting.board, ThreadPoolExecutor(8) as pool:
-        waiting.until({"keystone": lambda: cloud.probe_identity(paths, site)}, pool)
-        changed = cloud.ensure_catalogue(paths, site, str(site.address))
+    containers = _Containers(engine, site)
+    with waiting.board:
+        waiting.until({"keystone": lambda: cloud.probe_identity(paths, site)})
+        changed = cloud.ensure_catalogue(paths, site, str(site.listen or site.address))
         member, system = cloud.session(paths, site), cloud.session(paths, site, system=True)
         checks: dict[str, Check] = {}
         for api in APIS:
@@ -126,14 +130,15 @@ def _prove(paths: Paths, site: Site, engine: Engine) -> list[str]:
             checks[api.service] = partial(cloud.probe_api, scope, site, api)
         for agent in AGENTS:
             checks[agent.service] = partial(cloud.probe_agent, system if agent.api == "baremetal" else member, site, agent)
-        waiting.until({**{name: partial(_container_reason, engine, site, name) for name in INFRASTRUCTURE}, **checks}, pool)
+        checks |= {name: partial(containers.reason, name) for name in INFRASTRUCTURE}
+        waiting.until(checks)
     if cloud.ensure_temp_url_key(paths, site):
         changed.append("temporary URL key")
     return changed
 
 
 class _Waiting:
-    """Polls checks until none gives a reason any more, and shows each service as it becomes ready."""
+    """Polls checks side by side until none gives a reason any more, and shows each service as it becomes ready."""
 
     def __init__(self, engine: Engine, site: Site) -> None:
         self.engine, self.site = engine, site
@@ -141,26 +146,44 @@ class _Waiting:
         self.board = Board(lambda name: self.reasons.get(name, ""))
         self.begin = time.monotonic()
 
-    def until(self, checks: dict[str, Check], pool: ThreadPoolExecutor) -> None:
+    def until(self, checks: dict[str, Check]) -> None:
         """Raises Error naming what is not ready after READY_SECONDS, with the last lines of its log."""
-        waiting = dict(checks)
-        for name in waiting:
-            self.board.start(name)
-        while waiting:
-            for name, reason in zip(waiting, list(pool.map(lambda check: check(), waiting.values())), strict=True):
-                self.reasons[name] = reason
-            for name in [name for name in waiting if not self.reasons[name]]:
-                del waiting[name]
+        with ThreadPoolExecutor(len(checks)) as pool:
+            for name in checks:
+                self.board.start(name)
+            for done in [pool.submit(self._until_ready, name, check) for name, check in checks.items()]:
+                done.result()
+        late = {name: self.reasons[name] for name in checks if self.reasons[name]}
+        if late:
+            raise _not_ready(self.engine, self.site, late)
+
+    def _until_ready(self, name: str, check: Check) -> None:
+        while True:
+            self.reasons[name] = check()
+            if not self.reasons[name]:
                 self.board.end(name, f"✔  {name} - Ready {log.seconds(time.monotonic() - self.begin)}")
-            if waiting and time.monotonic() - self.begin > READY_SECONDS:
-                raise _not_ready(self.engine, self.site, {name: self.reasons[name] for name in waiting})
-            if waiting:
-                time.sleep(POLL_SECONDS)
+                return
+            if time.monotonic() - self.begin > READY_SECONDS:
+                return
+            time.sleep(POLL_SECONDS)
 
 
-def _container_reason(engine: Engine, site: Site, service: str) -> str:
-    """What Docker's health check of a service without an API says; "" when it is healthy."""
-    state = observe(engine, site, service).get(service)
+class _Containers:
+    """The containers as they were seen within the last second: eleven checks share one look."""
+
+    def __init__(self, engine: Engine, site: Site) -> None:
+        self.engine, self.site, self.lock = engine, site, Lock()
+        self.seen, self.states = 0.0, dict[str, ServiceState]()
+
+    def reason(self, service: str) -> str:
+        """What Docker's health check of a service without an API says; "" when it is healthy."""
+        with self.lock:
+            if time.monotonic() - self.seen > POLL_SECONDS:
+                self.states, self.seen = observe(self.engine, self.site), time.monotonic()
+            return _container_reason(self.states.get(service))
+
+
+def _container_reason(state: ServiceState | None) -> str:
     if state is None:
         return "no container"
     if state.state != "running":
@@ -209,9 +232,9 @@ def start_rack(paths: Paths, site: Site, engine: Engine) -> None:
     if result.code != 0:
         raise Error("the rack could not be started", evidence=run.tail(result.err), hint="make all builds os-rack")
     deadline = time.monotonic() + RACK_SECONDS
-    while _container_reason(engine, site, RACK):
+    while reason := _container_reason(observe(engine, site, RACK).get(RACK)):
         if time.monotonic() > deadline:
-            raise _not_ready(engine, site, {RACK: _container_reason(engine, site, RACK)})
+            raise _not_ready(engine, site, {RACK: reason})
         time.sleep(POLL_SECONDS)
 
 

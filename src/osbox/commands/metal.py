@@ -1,12 +1,13 @@
 """osbox rack …, osbox node …: virtual racks and bare-metal nodes."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from osbox import cloud, log, nodes, rack, run, setup, stack
+from osbox import cloud, log, nodes, rack, run, setup, sightings, stack
 from osbox.commands.context import Context, Json, print_json
 from osbox.errors import UserError
 from osbox.model import nodes as nodes_file
@@ -65,6 +66,7 @@ def enroll(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="nodes.yaml", help="The nodes (docs/nodes.md).")],
     inspect: Annotated[bool, typer.Option("--inspect/--no-inspect", help="Boot each node once to see what it has.")] = True,
+    deadline: Annotated[int, typer.Option(metavar="SECONDS", help="Give a step up that takes longer.", min=1)] = nodes.STEP_SECONDS,
 ) -> None:
     """Make nodes known to Ironic, verify and inspect them, and make them available. Running it again goes on."""
     here: Context = context.obj
@@ -77,7 +79,9 @@ def enroll(
         if not image:
             raise UserError(f"there is no image {name} for nodes to boot", hint="osbox setup")
         deploy[key] = image.id
-    changed = nodes.enroll(system, inventory, owner=str(project.current_project_id), deploy=deploy, report=nodes.tell, inspect=inspect)
+    last_seen = partial(sightings.last_seen, here.engine(), here.site)
+    options = nodes.Options(nodes.tell, last_seen, inspect=inspect, deadline=deadline)
+    changed = nodes.enroll(system, inventory, owner=str(project.current_project_id), deploy=deploy, options=options)
     log.out.print(f"{len(inventory.nodes)} nodes are enrolled" if changed else "Nothing to change")
 
 

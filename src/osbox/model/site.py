@@ -37,6 +37,8 @@ class Site(BaseModel):
     engine_subnet: ipaddress.IPv4Network = ipaddress.IPv4Network("10.29.27.0/24")
     loopback: ipaddress.IPv4Address = ipaddress.IPv4Address("127.0.0.1")
     """The loopback address that API ports are published on."""
+    listen: ipaddress.IPv4Address | None = None
+    """One more address of the host that the APIs are published on, for clients elsewhere."""
     redfish_port: int = 8000
     """Where the rack answers Redfish, on the provisioning address."""
     engine: str = Field("auto", pattern="^(auto|private|host)$")
@@ -45,6 +47,13 @@ class Site(BaseModel):
     @classmethod
     def _network(cls, value: object) -> object:
         return ipaddress.IPv4Network(value) if isinstance(value, str) else value
+
+    def listening_on(self, address: str) -> "Site":
+        """The same site with its APIs on one more address; raises UserError when it is no IPv4 address."""
+        try:
+            return self.model_copy(update={"listen": ipaddress.IPv4Address(address)})
+        except ValueError as error:
+            raise UserError(f"--listen {address}: {error}", hint="an IPv4 address of this host, or 0.0.0.0 for all") from error
 
     @property
     def address(self) -> ipaddress.IPv4Address:
