@@ -1,11 +1,12 @@
 #!/bin/sh
-# Runs inside a new mount namespace (engine.py calls it through `unshare --mount`) and becomes dockerd.
+# Runs inside a new mount namespace (engine.py calls it through `unshare --mount`) and becomes dockerd, or whatever it is given.
 # A plain chroot breaks `docker import`, so the namespace pivots into the engine's own root file system.
-#   engine-init.sh ROOT STATE PROJECT dockerd-arguments…
+#   engine-init.sh ROOT STATE PROJECT PROGRAM ARGUMENTS…
 set -eu
 root=$1 state=$2 project=$3
 shift 3
 
+echo $$ >"$state/engine/dockerd.pid" # by itself: whoever started it may be killed before it could
 mount --make-rprivate /
 mount --bind "$root" "$root"
 for dir in proc sys dev; do mount --rbind "/$dir" "$root/$dir"; done
@@ -25,4 +26,4 @@ mkdir -p .host
 pivot_root . .host
 umount -l .host
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
-exec dockerd "$@"
+exec "$@"

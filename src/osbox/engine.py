@@ -1,7 +1,8 @@
 """The container engine: the machine's Docker when it is recent enough, else a private one.
 
 The private engine is a small Debian root file system (docker.io, Buildx, Compose) under `$OSBOX_HOME/engine`, with dockerd in a
-mount namespace of its own. It needs nothing installed on the host, and leaves nothing there but its directory and its bridge.
+mount namespace of its own. It needs nothing installed on the host. What dockerd changes there is written down before it first
+starts and put back by `purge` (osbox.footprint).
 """
 
 import fcntl
@@ -11,17 +12,18 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from osbox import host, log, run
+from osbox import footprint, leftovers, log, privateroot, run
 from osbox.errors import Error, UserError
 from osbox.model.site import Paths, Site
+from osbox.privateroot import debootstrap
+
+__all__ = ["Engine", "debootstrap", "find", "purge", "require_root", "start", "stop", "tools"]
 
 MINIMUM = 25  # Docker 25 brought `--start-interval` of health checks
-PACKAGES = ("ca-certificates", "docker-buildx", "docker-cli", "docker-compose", "docker.io", "iptables", "mount")
-RECIPE = "etc/osbox-engine"  # what the root file system was made of
 START_SECONDS = 90
 STOP_SECONDS = 60
 MIN_FREE_BYTES = 8 << 30  # images 1.5 GB, build cache 3 GB, guest and virtual disks: seen to need about 6 GB
@@ -74,41 +76,83 @@ def find(paths: Paths, site: Site) -> Engine | None:
     return None
 
 
+def tools(paths: Paths) -> Engine | None:
+    """The private engine's programs without a running engine: enough for its firewall, and all there is when dockerd has died."""
+    prefix = privateroot.tools(paths)
+    return Engine("private", "", prefix) if prefix else None
+
+
 def stop(paths: Paths) -> bool:
-    """Stop the private engine and what runs in it; returns whether there was one. The machine's own Docker is left alone."""
+    """Stop the private engine and what runs in it; returns whether there was anything. The machine's own Docker is left alone.
+
+    Of an engine that was killed, the containers are ended.
+    """
     pid = _private_pid(paths)
-    if not pid:
-        return False
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    while _private_pid(paths) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    if _private_pid(paths):
-        raise Error(f"dockerd (pid {pid}) did not end within {STOP_SECONDS} s", evidence=_log_tail(paths), hint="osbox engine stop")
+    if pid:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while _private_pid(paths) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if _private_pid(paths):
+            log.warn(f"dockerd (pid {pid}) did not end within {STOP_SECONDS} s: it is killed")
+    ended = leftovers.end(paths)
     (paths.engine / "dockerd.pid").unlink(missing_ok=True)
-    return True
+    return bool(pid or ended)
 
 
-KEPT = ("engine", "artifacts", "tools", "build-secrets")
-"""What `down --purge --keep-images` leaves in the state directory: everything that can be made again, at a cost."""
+KEPT = ("engine", "artifacts", "downloads", "tools", "build-secrets", "site.toml")
+"""What `down --purge --keep-images` leaves in the state directory: what can be made again, at a cost, and what was written by hand."""
+MADE = (
+    *KEPT, "engine.gone", "secrets", "logs", "tests", "clouds.yaml", "debian.tar", "demo.svg", "id_ed25519", "id_ed25519.pub",
+    "ledger.json", "ledger.json.new", "openrc", "rack.yaml", "stack.env", "tmp",
+)  # fmt: skip
+"""All that osbox puts there. Anything else stays: OSBOX_HOME may have been set to a directory with other things in it."""
 
 
 def purge(paths: Paths, site: Site, *, keep_images: bool = False) -> list[str]:
-    """Stop the private engine and remove its bridge and the state directory; returns what was removed.
+    """Stop the private engine, undo what it changed on the host, remove the state directory; returns what was removed.
 
-    With keep_images, the engine's images and what was built and downloaded stay.
+    With keep_images, the engine's images and what was built and downloaded stay. Killed anywhere, it can be run again.
     """
     require_root()
-    gone = ["private engine"] if stop(paths) else []
-    if paths.engine.is_dir() and Path(f"/sys/class/net/{site.engine_bridge}").exists():
-        run.run(["ip", "link", "delete", site.engine_bridge])
-        gone.append(f"link {site.engine_bridge}")
+    running = find(paths, site)
+    gone = _empty(running) if running and running.kind == "private" else []
+    gone += ["private engine"] if stop(paths) else []
+    gone += footprint.undo(paths, site)
+    return gone + _remove_files(paths, KEPT if keep_images else ())
+
+
+def _empty(engine: Engine) -> list[str]:
+    """Remove the containers and networks that are left: while dockerd lives, it takes their rules and bridges down itself."""
+    gone = []
+    for kind, listing in (("container", ["container", "ls", "--all"]), ("network", ["network", "ls", "--filter", "type=custom"])):
+        found = run.run(engine.argv("docker", *listing, "--quiet"), check=False).out.split()
+        if found:
+            force = ["--force"] if kind == "container" else []
+            run.run(engine.argv("docker", kind, "rm", *force, *found), check=False)
+        gone += [f"{kind} {name}" for name in found]
+    return gone
+
+
+def _remove_files(paths: Paths, kept: tuple[str, ...]) -> list[str]:
+    gone = []
     for entry in sorted(paths.home.iterdir()) if paths.home.is_dir() else []:
-        if keep_images and entry.name in KEPT:
+        if entry.name in kept or entry.name not in MADE:
             continue
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        place = entry
+        if entry == paths.engine:
+            # Renamed first: half an engine must not pass for a whole one when this is killed.
+            place = entry.with_name("engine.gone")
+            privateroot.remove_tree(place)
+            privateroot.require_unmounted(entry)
+            entry.rename(place)
+        privateroot.remove_tree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
         gone.append(str(entry))
-    if not keep_images and paths.home.is_dir():
+    rest = [entry.name for entry in paths.home.iterdir()] if not kept and paths.home.is_dir() else []
+    if rest:
+        log.say(f"In {paths.home} this stays, which osbox did not make: {', '.join(sorted(rest))}")
+    elif not kept and paths.home.is_dir() and not paths.home.is_mount():
         paths.home.rmdir()
     return gone
 
@@ -119,16 +163,17 @@ def require_root() -> None:
 
 
 def _start_private(paths: Paths, site: Site) -> Engine:
+    pid = _private_pid(paths)
+    if pid:
+        return _wait(paths, site, pid)  # it is starting: who started it was killed
     _require_space(paths)
-    root = paths.engine / "root"
-    if not _is_current(root):
-        with log.step("Make the private engine from Debian packages"):
-            _bootstrap(paths, root)
+    root = privateroot.ensure(paths)
     with log.step("Start the private engine"):
-        _bridge(site)
-        pid = _launch(paths, site, root)
-        (paths.engine / "dockerd.pid").write_text(f"{pid}\n")
-        return _wait(paths, site, pid)
+        if leftovers.end(paths):
+            log.say("Processes of an engine that died were ended")
+        footprint.record(paths, site)
+        with footprint.sparing_others(paths):
+            return _wait(paths, site, _launch(paths, site, root))
 
 
 def _launch(paths: Paths, site: Site, root: Path) -> int:
@@ -138,8 +183,8 @@ def _launch(paths: Paths, site: Site, root: Path) -> int:
     (paths.engine / "dockerd.log").unlink(missing_ok=True)
     return run.daemon(
         ["unshare", "--mount", "--propagation", "private", "--", "sh", str(init), str(root), str(paths.home), str(paths.project),
-         f"--data-root={data}", "--exec-root=/run/docker", "--pidfile=/run/docker.pid", f"--bridge={site.engine_bridge}",
-         "--log-level=warn"],
+         "dockerd", f"--data-root={data}", "--exec-root=/run/docker", "--pidfile=/run/docker.pid", f"--bridge={site.engine_bridge}",
+         f"--cgroup-parent=/{leftovers.cgroup(paths)}", "--log-level=warn"],
         paths.engine / "dockerd.log",
     )  # fmt: skip
 
@@ -150,79 +195,10 @@ def _wait(paths: Paths, site: Site, pid: int) -> Engine:
         engine = find(paths, site)
         if engine:
             return engine
-        if not Path(f"/proc/{pid}").exists() or _state(pid) == "Z":
+        if not leftovers.alive(pid):
             break
         time.sleep(0.1)
     raise Error("the private engine did not start", evidence=_log_tail(paths), hint=f"read {paths.engine}/dockerd.log")
-
-
-def _bootstrap(paths: Paths, root: Path) -> None:
-    """Make the root file system with mmdebstrap, in a directory that gets its name only when it is whole."""
-    paths.engine.mkdir(parents=True, exist_ok=True)
-    new = root.with_name("root.new")
-    shutil.rmtree(new, ignore_errors=True)
-    debootstrap(paths, new, PACKAGES, variant="apt")
-    (new / RECIPE).write_text(_recipe())
-    shutil.rmtree(root, ignore_errors=True)
-    new.rename(root)
-
-
-def _is_current(root: Path) -> bool:
-    file = root / RECIPE
-    return file.exists() and file.read_text() == _recipe()
-
-
-def _recipe() -> str:
-    return " ".join((host.SUITE, *PACKAGES))
-
-
-def debootstrap(paths: Paths, target: Path, packages: tuple[str, ...], *, variant: str) -> None:
-    """Make a Debian root file system (a directory, or a tar file by its name) from the host's own mirror.
-
-    Raises Error that names the mirror's answer when packages cannot be had.
-    """
-    tools = _mmdebstrap(paths)
-    env = {"PATH": f"{tools}/usr/bin:{os.environ['PATH']}", "TMPDIR": str(paths.home)}
-    argv = [
-        "perl", f"{tools}/usr/bin/mmdebstrap", f"--variant={variant}", "--mode=root", f"--include={','.join(packages)}",
-        "--aptopt=Apt::Install-Recommends \"false\"", "--aptopt=Acquire::Retries \"3\"", "--aptopt=Acquire::Languages \"none\"",
-        "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-        "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/info/*",
-        # The mirror is this host's business: builds get it as a secret.
-        "--customize-hook=rm -f \"$1\"/etc/apt/sources.list \"$1\"/etc/apt/sources.list.d/* \"$1\"/etc/apt/apt.conf.d/99mmdebstrap",
-        *_keyring(tools), host.SUITE, str(target), *host.apt_mirrors(),
-    ]  # fmt: skip
-    run.run(argv, env=env, hint="the Debian package mirror must be reachable: try `apt-get update`")
-
-
-def _mmdebstrap(paths: Paths) -> Path:
-    """mmdebstrap is a Perl script: it is taken from its package without being installed on the host."""
-    if shutil.which("mmdebstrap"):
-        return Path("/")
-    tools = paths.home / "tools"
-    if not (tools / "usr/bin/mmdebstrap").exists():
-        tools.mkdir(parents=True, exist_ok=True)
-        wanted = ["mmdebstrap"] + ([] if Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists() else ["debian-archive-keyring"])
-        for package in wanted:
-            if run.run(["apt-get", "download", "-q", package], cwd=tools, check=False).code != 0:
-                run.run(["apt-get", "update", "-q"], hint="`apt-get update` must work on this machine")
-                run.run(["apt-get", "download", "-q", package], cwd=tools, hint=f"apt-get install {package}")
-        for deb in tools.glob("*.deb"):
-            run.run(["dpkg-deb", "-x", str(deb), str(tools)])
-            deb.unlink()
-    return tools
-
-
-def _keyring(tools: Path) -> list[str]:
-    own = tools / "usr/share/keyrings"
-    return [f"--keyring={own}"] if own.is_dir() and tools != Path("/") else []
-
-
-def _bridge(site: Site) -> None:
-    if not Path(f"/sys/class/net/{site.engine_bridge}").exists():
-        run.run(["ip", "link", "add", site.engine_bridge, "type", "bridge"])
-        run.run(["ip", "address", "add", f"{site.engine_subnet[1]}/{site.engine_subnet.prefixlen}", "dev", site.engine_bridge])
-    run.run(["ip", "link", "set", site.engine_bridge, "up"])
 
 
 def _private_pid(paths: Paths) -> int:
@@ -233,14 +209,7 @@ def _private_pid(paths: Paths) -> int:
     except (FileNotFoundError, ProcessLookupError, ValueError):
         return 0
     ours = words[0].endswith(b"dockerd") and f"--data-root={paths.engine / 'data'}".encode() in words
-    return pid if ours and _state(pid) != "Z" else 0
-
-
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return "Z"
+    return pid if ours and leftovers.alive(pid) else 0
 
 
 def _server_version(prefix: tuple[str, ...]) -> str:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from osbox.errors import Error
 
-Kind = Literal["link", "address", "firewall", "port", "file", "mount", "namespace"]
+Kind = Literal["link", "address", "firewall", "port", "file", "mount", "namespace", "sysctl"]
 
 
 class Entry(BaseModel):

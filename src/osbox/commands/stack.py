@@ -24,10 +24,11 @@ def up(
     here: Context = context.obj
     engine.require_root()
     begin = time.monotonic()
+    site = here.site.listening_on(listen) if listen else here.site
     at = here.engine()
-    net.ensure_bridge(here.paths, here.site)
-    changed = stack.up(here.paths, here.site, at, version=version, listen=listen)
-    changed += [str(change) for change in network.reconnect(here.paths, here.site, at)]
+    net.ensure_bridge(here.paths, site)
+    changed = stack.up(here.paths, site, at, version=version)
+    changed += [str(change) for change in network.reconnect(here.paths, site, at)]
     took = log.seconds(time.monotonic() - begin)
     if not changed:
         log.out.print(f"Nothing to change: every service of {here.site.name} is ready ({took})")
@@ -94,11 +95,13 @@ def down(
     if keep_images and not purge:
         raise UserError("--keep-images goes with --purge")
     at = engine.find(here.paths, here.site)
-    if purge and not at and (here.paths.engine / "data").is_dir():
-        at = here.engine()  # the firewall rules are the engine's, and its volumes are to go
+    if purge and not at and keep_images and (here.paths.engine / "data").is_dir():
+        at = here.engine()  # the volumes are to go, the images are not: only a running engine tells them apart
     gone = stack.down(here.paths, here.site, at, volumes=purge) if at else []
     if purge:
-        gone += [str(change) for change in network.remove(here.paths, here.site, at)]
+        if not at:
+            engine.stop(here.paths)  # containers of an engine that died may still hold the network
+        gone += [str(change) for change in network.remove(here.paths, here.site, at or engine.tools(here.paths))]
         if not keep_images and at and at.kind == "host":
             gone += images.remove_all(at)
         gone += engine.purge(here.paths, here.site, keep_images=keep_images)

@@ -1,0 +1,159 @@
+"""Docker's rules among those of others: read what `iptables-save` prints, say which text takes exactly ours out again. Pure.
+
+A rule is ours when it names a bridge or a subnet of our engine and has a shape that Docker gives to its rules. What all engines
+of a machine share (chains, jumps to them, the policy of FORWARD) goes only when no other engine runs, when it was not there
+before ours, and when nothing of others is in it.
+"""
+
+import ipaddress
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Chains = Mapping[str, Mapping[str, str]]
+"""Table → chain → policy; "-" stands for a chain that somebody made."""
+
+SHAPES = re.compile("|".join((
+    r"FORWARD -o B (?:-j DOCKER|-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT)",
+    r"FORWARD -i B (?:! )?-o B -j (?:ACCEPT|DROP)",
+    r"POSTROUTING -s N ! -o B -j (?:MASQUERADE|SNAT --to-source \S+)",
+    r"POSTROUTING -s N -d N -p \w+ -m \w+ --dport \d+ -j MASQUERADE",
+    r"POSTROUTING -o B -m addrtype --src-type LOCAL -j (?:MASQUERADE|SNAT --to-source \S+)",
+)))  # fmt: skip
+JUMPS = re.compile(r"(?:FORWARD|PREROUTING|OUTPUT)(?: ! -d \S+)?(?: -m addrtype --dst-type LOCAL)? -j (DOCKER\S*)")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its chains with their policies, its rules as `-A CHAIN …`."""
+
+    chains: Mapping[str, str]
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Own:
+    """What tells our rules from those of another engine."""
+
+    bridges: frozenset[str]
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True)
+class Undo:
+    """Input for `iptables-restore --noflush` ("" when there is nothing to do), and the chains that must stay, as `table chain`."""
+
+    text: str
+    kept: tuple[str, ...]
+
+
+def parse(text: str) -> dict[str, Table]:
+    """The tables of one family, from the output of iptables-save."""
+    tables: dict[str, tuple[dict[str, str], list[str]]] = {}
+    name = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            name = line[1:]
+            tables[name] = {}, []
+        elif line.startswith(":"):
+            chain, policy = line[1:].split()[:2]
+            tables[name][0][chain] = policy
+        elif line.startswith("-A "):
+            tables[name][1].append(line)
+    return {name: Table(chains, tuple(rules)) for name, (chains, rules) in tables.items()}
+
+
+def chains(tables: Mapping[str, Table]) -> dict[str, dict[str, str]]:
+    """What is to be written down before an engine starts."""
+    return {name: dict(table.chains) for name, table in tables.items()}
+
+
+def undo(before: Chains, now: Mapping[str, Table], own: Own, *, shared: bool) -> Undo:
+    """Take our rules out; unless shared with another engine, also what Docker made for all engines."""
+    texts, kept = [], []
+    for name, table in now.items():
+        known = before.get(name, {})
+        made = set() if shared else {chain for chain in table.chains if chain.startswith("DOCKER")} - set(known)
+        others = [rule for rule in table.rules if not ours(rule, own)]
+        doomed = _unused(made, others)
+        kept += [f"{name} {chain}" for chain in sorted(made - doomed)]
+        lines = [f"-D{rule[2:]}" for rule in table.rules if _chain(rule) not in doomed and (ours(rule, own) or _jump(rule) in doomed)]
+        lines += [f"-F {chain}" for chain in sorted(doomed)] + [f"-X {chain}" for chain in sorted(doomed)]
+        policy = known.get("FORWARD", "ACCEPT")
+        if name == "filter" and not shared and table.chains.get("FORWARD", policy) != policy:
+            lines.append(f"-P FORWARD {policy}")
+        if lines:
+            texts.append("\n".join([f"*{name}", *lines, "COMMIT", ""]))
+    return Undo("".join(texts), tuple(kept))
+
+
+def lost(before: Mapping[str, Table], now: Mapping[str, Table]) -> str:
+    """Input for `iptables-restore --noflush` that gives another engine the rules back that a dockerd, starting, swept away."""
+    texts = []
+    for name, table in now.items():
+        missing = [rule for rule in before[name].rules if rule not in table.rules] if name in before else []
+        # In front, and so from the last to the first: some of these chains end with a RETURN.
+        lines = [f"-I{rule[2:]}" for rule in reversed(missing) if _chain(rule).startswith("DOCKER") and _chain(rule) in table.chains]
+        texts += ["\n".join([f"*{name}", *lines, "COMMIT", ""])] if lines else []
+    return "".join(texts)
+
+
+def ours(rule: str, own: Own) -> bool:
+    """Whether our engine's Docker wrote this rule."""
+    words = shlex.split(rule)
+    plain = [_plain(before, word, own) for before, word in pairwise(words)]
+    chain = plain[0]
+    if chain.startswith("DOCKER") and chain != "DOCKER-USER":
+        return bool({"B", "N"} & set(plain))
+    return bool({"B", "N"} & set(plain)) and bool(SHAPES.fullmatch(" ".join(plain)))
+
+
+def _plain(option: str, word: str, own: Own) -> str:
+    """A word of a rule with our names taken out: B for a bridge, N for an address in a subnet."""
+    if option in ("-i", "-o") and word in own.bridges:
+        return "B"
+    if option in ("-s", "-d", "--to-destination") and _within(word, own.networks):
+        return "N"
+    return word
+
+
+def _within(word: str, networks: tuple[Network, ...]) -> bool:
+    match = re.fullmatch(r"\[(\S+)\](?::\d+)?|([\d.]+)(?::\d+)?|(\S+)", word)
+    try:
+        found = ipaddress.ip_network(next(filter(None, match.groups())) if match else word, strict=False)
+    except ValueError:
+        return False
+    return any(found.version == network.version and network.supernet_of(found) for network in networks)  # type: ignore[arg-type]
+
+
+def _unused(made: set[str], rules: list[str]) -> set[str]:
+    """Those of the chains that hold nothing but what Docker puts there, and that nobody else jumps to."""
+    doomed = set(made)
+    while True:
+        held = set()
+        for rule in rules:
+            chain, targets = _chain(rule), set(_targets(rule))
+            if chain in doomed and shlex.split(rule)[2:] != ["-j", "RETURN"] and not targets & doomed:
+                held.add(chain)
+            if chain not in doomed and _jump(rule) not in doomed:
+                held |= targets & doomed
+        if not held:
+            return doomed
+        doomed -= held
+
+
+def _chain(rule: str) -> str:
+    return rule.split()[1]
+
+
+def _targets(rule: str) -> Iterator[str]:
+    return (word for option, word in pairwise(shlex.split(rule)) if option in ("-j", "-g"))
+
+
+def _jump(rule: str) -> str:
+    """The Docker chain that a rule of Docker's in a built-in chain jumps to, or ""."""
+    match = JUMPS.fullmatch(rule.removeprefix("-A "))
+    return match[1] if match else ""

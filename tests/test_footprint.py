@@ -1,0 +1,240 @@
+"""Which firewall rules are ours, what is recorded and kept, and that removing files stops at a mount."""
+
+import ipaddress
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from osbox import engine, footprint, leftovers, privateroot, run
+from osbox.errors import Error
+from osbox.ledger import Entry, ledger
+from osbox.model import firewall
+from osbox.model.firewall import Own
+from osbox.model.site import Paths
+from tests.conftest import PROJECT
+
+OWN = Own(frozenset({"osbox-engine", "osbox"}), (ipaddress.ip_network("10.29.27.0/24"), ipaddress.ip_network("10.29.28.0/24")))
+# As `iptables-save` printed it with Docker 26.1, one network and one published port.
+DOCKER = """\
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [20:5235]
+:OUTPUT ACCEPT [0:0]
+:DOCKER - [0:0]
+:DOCKER-ISOLATION-STAGE-1 - [0:0]
+:DOCKER-ISOLATION-STAGE-2 - [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-ISOLATION-STAGE-1
+-A FORWARD -o osbox -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -o osbox -j DOCKER
+-A FORWARD -i osbox ! -o osbox -j ACCEPT
+-A FORWARD -i osbox -o osbox -j ACCEPT
+-A DOCKER -d 10.29.28.2/32 ! -i osbox -o osbox -p tcp -m tcp --dport 8080 -j ACCEPT
+-A DOCKER-ISOLATION-STAGE-1 -i osbox ! -o osbox -j DOCKER-ISOLATION-STAGE-2
+-A DOCKER-ISOLATION-STAGE-1 -j RETURN
+-A DOCKER-ISOLATION-STAGE-2 -o osbox -j DROP
+-A DOCKER-ISOLATION-STAGE-2 -j RETURN
+-A DOCKER-USER -j RETURN
+COMMIT
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s 10.29.28.0/24 ! -o osbox -j MASQUERADE
+-A POSTROUTING -s 10.29.28.2/32 -d 10.29.28.2/32 -p tcp -m tcp --dport 8080 -j MASQUERADE
+-A DOCKER -i osbox -j RETURN
+-A DOCKER -d 10.29.29.1/32 ! -i osbox -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.29.28.2:8080
+-A DOCKER ! -i osbox -p tcp -m tcp --dport 8081 -j DNAT --to-destination 10.29.28.3:81
+COMMIT
+"""
+
+
+def after(text: str, *extra: str) -> str:
+    """The rules with others' added behind a line that each of these names: `LINE => NEW`."""
+    for pair in extra:
+        line, _, new = pair.partition(" => ")
+        assert line in text
+        text = text.replace(line, f"{line}\n{new}")
+    return text
+
+
+def simulate(text: str, commands: str) -> dict[str, firewall.Table]:
+    """What `iptables-restore --noflush` makes of these commands; strict about deleting what is not there."""
+    tables = {name: (dict(table.chains), list(table.rules)) for name, table in firewall.parse(text).items()}
+    name = ""
+    for line in commands.splitlines():
+        words = line.split()
+        if line.startswith("*"):
+            name = line[1:]
+            continue
+        chains, rules = tables[name]
+        match words[0]:
+            case "-D":
+                rules.remove(line.replace("-D", "-A", 1))
+            case "-F":
+                rules[:] = [rule for rule in rules if rule.split()[1] != words[1]]
+            case "-X":
+                del chains[words[1]]
+                used = [rule for rule in rules if words[1] in rule.split()]
+                assert not used
+            case "-P":
+                chains[words[1]] = words[2]
+            case "-I":
+                rules.insert(0, line.replace("-I", "-A", 1))
+    return {name: firewall.Table(chains, tuple(rules)) for name, (chains, rules) in tables.items()}
+
+
+def test_nothing_is_left_of_docker_alone() -> None:
+    undo = firewall.undo({}, firewall.parse(DOCKER), OWN, shared=False)
+    left = simulate(DOCKER, undo.text)
+    assert undo.kept == ()
+    assert {name: table.rules for name, table in left.items()} == {"filter": (), "nat": ()}
+    assert left["filter"].chains == {"INPUT": "ACCEPT", "FORWARD": "ACCEPT", "OUTPUT": "ACCEPT"}
+    assert firewall.undo({}, left, OWN, shared=False).text == "", "done twice"
+
+
+FOREIGN = {
+    "a rule beside Docker's": "-A FORWARD -i osbox -o osbox -j ACCEPT => -A FORWARD -i tun0 -o eth0 -j ACCEPT",
+    "one that names our bridge": "-A FORWARD -i osbox -o osbox -j ACCEPT => -A FORWARD -i osbox -o tun0 -m comment --comment \"a b\" -j LOG",
+    "a chain of one's own": ":DOCKER-USER - [0:0] => :MINE - [0:0]\n-A MINE -j ACCEPT",
+    "another subnet's masquerade": "-A DOCKER -i osbox -j RETURN => -A POSTROUTING -s 10.8.0.0/24 ! -o tun0 -j MASQUERADE",
+    "a wider masquerade": "-A DOCKER -i osbox -j RETURN => -A POSTROUTING -s 10.0.0.0/8 ! -o osbox -j MASQUERADE",
+}
+
+
+@pytest.mark.parametrize("extra", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_rule_survives_and_hinders_nothing(extra: str) -> None:
+    text = after(DOCKER, extra)
+    undo = firewall.undo({}, firewall.parse(text), OWN, shared=False)
+    left = [rule for table in simulate(text, undo.text).values() for rule in table.rules]
+    assert left == [line for line in extra.partition(" => ")[2].splitlines() if line.startswith("-A")]
+    assert undo.kept == ()
+
+
+HOLDING = {
+    "in DOCKER-USER": ("-A FORWARD -j DOCKER-USER => -A DOCKER-USER -s 192.0.2.1/32 -j DROP", ("filter DOCKER-USER",),
+                       ("-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -s 192.0.2.1/32 -j DROP", "-A DOCKER-USER -j RETURN")),
+    "a jump into it": ("-A FORWARD -j DOCKER-USER => -A INPUT -i eth9 -j DOCKER-USER", ("filter DOCKER-USER",),
+                       ("-A FORWARD -j DOCKER-USER", "-A INPUT -i eth9 -j DOCKER-USER", "-A DOCKER-USER -j RETURN")),
+    "a stopped Docker's isolation": (
+        "-A FORWARD -j DOCKER-ISOLATION-STAGE-1 => -A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2\n"
+        "-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP",
+        ("filter DOCKER-ISOLATION-STAGE-1", "filter DOCKER-ISOLATION-STAGE-2"),
+        ("-A FORWARD -j DOCKER-ISOLATION-STAGE-1", "-A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2",
+         "-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP", "-A DOCKER-ISOLATION-STAGE-1 -j RETURN", "-A DOCKER-ISOLATION-STAGE-2 -j RETURN")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("extra", "kept", "left"), HOLDING.values(), ids=HOLDING)
+def test_a_chain_that_others_use_stays_with_what_leads_to_it(extra: str, kept: tuple[str, ...], left: tuple[str, ...]) -> None:
+    text = after(DOCKER, extra)
+    undo = firewall.undo({}, firewall.parse(text), OWN, shared=False)
+    assert undo.kept == kept
+    assert simulate(text, undo.text)["filter"].rules == left
+
+
+def test_beside_another_engine_only_our_rules_go() -> None:
+    undo = firewall.undo({}, firewall.parse(DOCKER), OWN, shared=True)
+    left = simulate(DOCKER, undo.text)
+    assert left["filter"].chains["FORWARD"] == "DROP"
+    assert "DOCKER" in left["filter"].chains
+    assert not re.search("osbox|10.29", " ".join(rule for table in left.values() for rule in table.rules))
+    assert "-A FORWARD -j DOCKER-USER" in left["filter"].rules
+
+
+def test_what_was_there_before_stays() -> None:
+    before = {"filter": {"FORWARD": "DROP", "DOCKER": "-", "DOCKER-USER": "-"}}
+    left = simulate(DOCKER, firewall.undo(before, firewall.parse(DOCKER), OWN, shared=False).text)["filter"]
+    assert left.chains == {"INPUT": "ACCEPT", "FORWARD": "DROP", "OUTPUT": "ACCEPT", "DOCKER": "-", "DOCKER-USER": "-"}
+    assert left.rules == ("-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -j RETURN")
+
+
+def test_what_a_starting_dockerd_swept_away_is_given_back() -> None:
+    other = DOCKER.replace("osbox", "docker0").replace("10.29.28", "172.17.0")
+    swept = "\n".join(line for line in other.splitlines() if not (line.startswith("-A DOCKER") and "docker0" in line))
+    commands = firewall.lost(firewall.parse(other), firewall.parse(swept))
+    left = simulate(swept, commands)
+    for name, table in firewall.parse(other).items():
+        assert [rule for rule in left[name].rules if rule.startswith("-A DOCKER ")] == [r for r in table.rules if r.startswith("-A DOCKER ")]
+        assert set(left[name].rules) == set(table.rules)
+    assert firewall.lost(left, firewall.parse(other)) == ""
+
+
+def test_a_record_of_an_earlier_boot_or_namespace_is_void(paths: Paths) -> None:
+    book = ledger(paths.home)
+    assert not footprint._valid(None)
+    footprint._note(book, "sysctl", "engine", {"values": {}})
+    assert footprint._valid(book.find("sysctl", "engine"))
+    for key in ("boot", "netns"):
+        details = {**footprint._where(), key: "another", "part": "engine"}
+        assert not footprint._valid(Entry(kind="sysctl", name="engine", details=details))
+
+
+def test_undo_without_a_record_touches_nothing(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "run", lambda argv, **_: run.Result(0, "[]", "") if argv[0] == "ip" else pytest.fail(str(argv)))
+    book = ledger(paths.home)
+    book.add(Entry(kind="firewall", name="engine", details={"part": "engine", "boot": "long ago", "netns": "", "chains": {}, "tables": []}))
+    book.add(Entry(kind="link", name="theirs", details={"part": "net"}))
+    assert footprint.undo(paths, engine.Site()) == []
+    assert [entry.name for entry in book.entries()] == ["theirs"]
+
+
+def test_only_what_osbox_puts_into_its_directory_is_removed(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("artifacts/x", "engine/data/y", "thesis/chapter1"):
+        (paths.home / name).parent.mkdir(parents=True)
+        (paths.home / name).touch()
+    (paths.home / "site.toml").touch()
+    engine._remove_files(paths, engine.KEPT)
+    assert sorted(entry.name for entry in paths.home.iterdir()) == ["artifacts", "engine", "site.toml", "thesis"]
+    engine._remove_files(paths, ())
+    assert [entry.name for entry in paths.home.iterdir()] == ["thesis"]
+    assert "thesis" in capsys.readouterr().err
+
+
+def test_all_that_osbox_puts_into_its_directory_is_known() -> None:
+    names = {
+        name
+        for path in (PROJECT / "src/osbox").rglob("*.py")
+        for name in re.findall(r"\bhome / f?\"([^\"{]+)\"", path.read_text())
+    }  # fmt: skip
+    assert names
+    assert names - set(engine.MADE) == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts: run as root")
+def test_removing_files_never_crosses_into_a_mount(tmp_path: Path) -> None:
+    inner, precious = tmp_path / "top/a b/mnt", tmp_path / "precious"
+    inner.mkdir(parents=True)
+    precious.mkdir()
+    (precious / "file").touch()
+    run.run(["mount", "--bind", str(precious), str(inner)])
+    try:
+        with pytest.raises(Error, match="mounted") as caught:
+            privateroot.remove_tree(tmp_path / "top")
+        assert caught.value.evidence == str(inner)
+    finally:
+        run.run(["umount", str(inner)])
+    privateroot.remove_tree(tmp_path / "top")
+    assert (precious / "file").exists()
+    assert not (tmp_path / "top").exists()
+
+
+def test_a_process_is_ours_by_what_it_stands_in_not_by_its_name(paths: Paths) -> None:
+    """A stranger called dockerd is left alone; one on our data directory is ours from its first moment."""
+    with run.spawn(["bash", "-c", "exec -a dockerd sleep 60"]) as stranger, run.spawn(
+        ["bash", "-c", f"exec -a --data-root={paths.engine / 'data'} sleep 60"]
+    ) as own:
+        while leftovers.name(own.pid) != "sleep" or leftovers.name(stranger.pid) != "sleep":
+            pass
+        assert leftovers.find(paths) == [own.pid]
+        assert leftovers.end(paths) == 1
+        assert own.wait(10) == -signal.SIGKILL
+        assert stranger.poll() is None
