@@ -15,7 +15,9 @@ from osbox.imagetests import Report
 from osbox.model import catalogue, dockerfile, oslo, runspec
 from osbox.model.catalogue import IMAGES
 from osbox.model.fault import explain
-from osbox.model.site import Paths, find_paths, load_site
+from osbox.model.site import Paths, load_site
+from tests.conftest import PROJECT
+from tests.home import prepare
 
 RECIPE = """
 ARG BASE=ground:latest  # comments after an instruction are part of it; this one is never seen
@@ -232,7 +234,7 @@ VERSION = os.environ.get("BUILD_VERSION", "latest")
 
 @pytest.fixture(scope="module")
 def at() -> tuple[Paths, Engine]:
-    paths = find_paths()
+    paths = Paths(PROJECT, prepare())
     return paths, engine.start(paths, load_site(paths.home))
 
 

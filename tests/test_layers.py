@@ -19,7 +19,7 @@ ROWS = [
     {"footprint"},
     {"engine"},
     {"cloud", "docker", "net", "rack"},
-    {"board", "debian", "sandbox"},
+    {"board", "debian", "sandbox", "sightings"},
     {"builder", "probes"},
     {"artifacts", "demo", "images", "imagetests", "network", "nodes", "servers", "setup", "stack"},
     {"commands"},

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import sys
 from pathlib import Path
 
 from osbox.errors import UserError
@@ -19,7 +20,7 @@ def require_free(site: Site, running: set[str]) -> None:
         if _taken(address, port, kind):
             raise UserError(
                 f"port {port}/{'tcp' if kind == socket.SOCK_STREAM else 'udp'} on {address}, which {service} needs, is in use",
-                evidence=f"held by {holder(port, kind)}", hint="stop that program, or set another loopback address in site.toml",
+                evidence=f"held by {holder(address, port, kind)}", hint="stop that program, or set another loopback address in site.toml",
             )  # fmt: skip
 
 
@@ -46,9 +47,9 @@ def _taken(address: str, port: int, kind: socket.SocketKind) -> bool:
     return False
 
 
-def holder(port: int, kind: socket.SocketKind, proc: Path = Path("/proc")) -> str:
-    """The program that listens on a port, as `name (pid N)`; read from /proc, so it needs root."""
-    inodes = _inodes(port, kind, proc)
+def holder(address: str, port: int, kind: socket.SocketKind, proc: Path = Path("/proc")) -> str:
+    """The program that listens on a port of an address (or of all), as `name (pid N)`; read from /proc, so it needs root."""
+    inodes = _inodes(address, port, kind, proc)
     for process in proc.glob("[0-9]*"):
         try:
             links = [str(entry.readlink()) for entry in (process / "fd").iterdir()]
@@ -59,13 +60,16 @@ def holder(port: int, kind: socket.SocketKind, proc: Path = Path("/proc")) -> st
     return "another network namespace or a firewall rule" if not inodes else "a process that /proc does not show"
 
 
-def _inodes(port: int, kind: socket.SocketKind, proc: Path) -> set[str]:
+def _inodes(address: str, port: int, kind: socket.SocketKind, proc: Path) -> set[str]:
     found = set()
+    # The kernel prints addresses in the machine's byte order; zeros mean every address.
+    mine = f"{int.from_bytes(socket.inet_aton(address), sys.byteorder):08X}"
     listening = "0A" if kind == socket.SOCK_STREAM else "07"  # TCP_LISTEN; an unconnected UDP socket is in TCP_CLOSE
     for table in ("tcp", "tcp6") if kind == socket.SOCK_STREAM else ("udp", "udp6"):
         file = proc / "net" / table
         for entry in file.read_text().splitlines()[1:] if file.exists() else []:
             words = entry.split()
-            if words[3] == listening and int(words[1].rpartition(":")[2], 16) == port:
+            where, _, number = words[1].rpartition(":")
+            if words[3] == listening and int(number, 16) == port and (where == mine or not where.strip("0")):
                 found.add(words[9])
     return found

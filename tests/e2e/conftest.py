@@ -1,7 +1,4 @@
-"""End to end: a whole cloud on a state directory, names and subnets of its own, removed again whatever happens.
-
-What is dear and can be made again (the engine's root, images, ramdisk, guest image) stays in OSBOX_CHECK_HOME for the next run.
-"""
+"""End to end: a whole cloud on a state directory, names and subnets of its own (tests/home.py), removed again whatever happens."""
 
 import json
 import os
@@ -16,22 +13,8 @@ from pathlib import Path
 import pytest
 
 from osbox import run
+from tests.home import HOME, prepare
 
-HOME = Path(os.environ.get("OSBOX_CHECK_HOME", "/var/lib/osbox-check"))
-NAME = "check"
-ADDRESS = "10.29.31.1"
-SITE = f"""\
-name = "{NAME}"
-bridge = "prov-check"
-veth = ["ext0-check", "ext1-check"]
-subnet = "10.29.31.0/24"
-control_subnet = "10.29.30.0/24"
-control_bridge = "osbox-check"
-engine_bridge = "osbox-check-e"
-engine_subnet = "10.29.32.0/24"
-loopback = "127.0.29.1"
-engine = "private"
-"""
 ENVIRONMENT = {"OSBOX_HOME": str(HOME), "NO_COLOR": "1", "COLUMNS": "200"}
 
 
@@ -74,10 +57,9 @@ def osbox() -> Iterator[Tool]:
     if os.geteuid() != 0:
         pytest.skip("the end-to-end tests make namespaces, bridges and an engine: they need root")
     tool = Tool()
-    HOME.mkdir(parents=True, exist_ok=True)
-    (HOME / "site.toml").write_text(SITE)
+    prepare()
     remove(tool)
-    (HOME / "site.toml").write_text(SITE)
+    prepare()
     yield tool
     if not os.environ.get("OSBOX_CHECK_KEEP"):
         remove(tool)

@@ -11,7 +11,8 @@ import pytest
 
 from osbox import run
 from osbox.model.services import SERVICES
-from tests.e2e.conftest import ADDRESS, ENVIRONMENT, HOME, NAME, Tool, host
+from tests.e2e.conftest import ENVIRONMENT, Tool, host
+from tests.home import ADDRESS, HOME, LOOPBACK, NAME
 
 pytestmark = pytest.mark.e2e
 
@@ -134,7 +135,7 @@ def test_ports_are_published_where_they_should(osbox: Tool) -> None:
     for item in json.loads(engine("docker", "inspect", *names)):
         for bindings in item["NetworkSettings"]["Ports"].values():
             for bound in bindings or []:
-                assert bound["HostIp"] in (ADDRESS, "127.0.29.1"), f"{item['Name']} is published on {bound['HostIp']}"
+                assert bound["HostIp"] in (ADDRESS, LOOPBACK), f"{item['Name']} is published on {bound['HostIp']}"
 
 
 def test_wrong_bmc_password_is_told(osbox: Tool, tmp_path: Path) -> None:

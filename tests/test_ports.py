@@ -1,0 +1,49 @@
+"""Ports that are taken, for real: sockets on loopback."""
+
+import os
+import socket
+
+import pytest
+
+from osbox import ports
+from osbox.errors import UserError
+from osbox.model.services import APIS
+from osbox.model.site import Site
+
+SITE = Site.model_validate({"loopback": "127.0.77.1", "subnet": "127.0.78.0/24"})
+HOLDER = "python"
+
+
+def test_free_ports_are_no_error() -> None:
+    ports.require_free(SITE, running=set())
+
+
+@pytest.mark.parametrize(("kind", "address", "port", "service"), [
+    (socket.SOCK_STREAM, "127.0.77.1", 8774, "nova-api"),
+    (socket.SOCK_STREAM, "127.0.78.1", 8090, "ipxe-httpd"),
+    (socket.SOCK_DGRAM, "127.0.78.1", 69, "pxe-tftp"),
+])  # fmt: skip
+def test_a_taken_port_names_its_holder(kind: socket.SocketKind, address: str, port: int, service: str) -> None:
+    if port < 1024 and os.geteuid() != 0:
+        pytest.skip("only root may take a port below 1024")
+    with socket.socket(socket.AF_INET, kind) as holder:
+        holder.bind((address, port))
+        if kind == socket.SOCK_STREAM:
+            holder.listen()
+        with pytest.raises(UserError) as error:
+            ports.require_free(SITE, running=set())
+        assert f"port {port}/" in error.value.message
+        assert service in error.value.message
+        assert f"pid {os.getpid()}" in error.value.evidence
+        ports.require_free(SITE, running={service})
+
+
+def test_boot_services_are_not_on_loopback() -> None:
+    found = {(service, address) for service, address, _, _ in ports.wanted(SITE)}
+    assert ("ipxe-httpd", "127.0.77.1") not in found
+    assert {("keystone", "127.0.77.1"), ("ipxe-httpd", "127.0.78.1"), ("autodns", "127.0.78.1")} <= found
+
+
+def test_listening_address_is_checked_too() -> None:
+    found = {address for service, address, _, _ in ports.wanted(SITE.listening_on("127.0.79.1")) if service in {api.service for api in APIS}}
+    assert found == {"127.0.77.1", "127.0.78.1", "127.0.79.1"}

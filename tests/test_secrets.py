@@ -1,0 +1,44 @@
+"""Passwords: made once, for few eyes."""
+
+import os
+import re
+
+import pytest
+
+from osbox import secrets
+from osbox.model.site import Paths
+from tests.conftest import PROJECT
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="secrets are given to the containers' user, which needs root")
+
+
+def test_secrets_are_made_once(paths: Paths) -> None:
+    assert set(secrets.ensure(paths)) == set(secrets.NAMES)
+    first = {name: secrets.read(paths, name) for name in secrets.NAMES}
+    assert secrets.ensure(paths) == []
+    assert {name: secrets.read(paths, name) for name in secrets.NAMES} == first
+    assert len(set(first.values())) == len(first)
+
+
+def test_secrets_are_for_root_and_the_containers_user(paths: Paths) -> None:
+    secrets.ensure(paths)
+    assert paths.secrets.stat().st_mode & 0o777 == 0o700
+    for name in secrets.NAMES:
+        status = (paths.secrets / name).stat()
+        assert (status.st_mode & 0o777, status.st_uid) == (0o600, secrets.UID)
+
+
+def test_a_lost_secret_is_made_anew_and_the_others_stay(paths: Paths) -> None:
+    secrets.ensure(paths)
+    kept = secrets.read(paths, "db-nova")
+    (paths.secrets / "db-keystone").write_text("")
+    assert secrets.ensure(paths) == ["db-keystone"]
+    assert secrets.read(paths, "db-nova") == kept
+
+
+def test_every_secret_needs_no_quoting_and_stands_in_compose(paths: Paths) -> None:
+    secrets.ensure(paths)
+    compose = (PROJECT / "compose/stack.yaml").read_text() + (PROJECT / "compose/rack.yaml").read_text()
+    for name in secrets.NAMES:
+        assert re.fullmatch(r"[A-Za-z0-9_.~-]{20,}", secrets.read(paths, name))
+        assert f"/secrets/{name}" in compose
