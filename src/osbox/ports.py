@@ -1,8 +1,10 @@
 """Are the ports free that the cloud publishes? And if not, who holds them?"""
 
+import contextlib
 import errno
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from osbox.errors import UserError
@@ -50,14 +52,19 @@ def _taken(address: str, port: int, kind: socket.SocketKind) -> bool:
 def holder(address: str, port: int, kind: socket.SocketKind, proc: Path = Path("/proc")) -> str:
     """The program that listens on a port of an address (or of all), as `name (pid N)`; read from /proc, so it needs root."""
     inodes = _inodes(address, port, kind, proc)
+    wanted = {f"socket:[{inode}]" for inode in inodes}
     for process in proc.glob("[0-9]*"):
-        try:
-            links = [str(entry.readlink()) for entry in (process / "fd").iterdir()]
-        except OSError:  # it has ended meanwhile, or is not ours to read
-            continue
-        if any(link == f"socket:[{inode}]" for inode in inodes for link in links):
+        if wanted & set(_links(process / "fd")):
             return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
     return "another network namespace or a firewall rule" if not inodes else "a process that /proc does not show"
+
+
+def _links(directory: Path) -> Iterator[str]:
+    """What the open files of a process are; those that are closed meanwhile, and processes that end, are left out."""
+    with contextlib.suppress(OSError):
+        for entry in directory.iterdir():
+            with contextlib.suppress(OSError):
+                yield str(entry.readlink())
 
 
 def _inodes(address: str, port: int, kind: socket.SocketKind, proc: Path) -> set[str]:
