@@ -128,8 +128,8 @@ def _nft_tables(paths: Paths) -> set[str]:
 def _undo_firewall(
     paths: Paths, site: Site, before: Mapping[str, Any], bridges: Mapping[str, list[firewall.Network]], *, shared: bool
 ) -> list[str]:
-    networks = {site.engine_subnet, site.control_subnet, *(network for found in bridges.values() for network in found)}
-    own = Own(frozenset({site.engine_bridge, site.control_bridge, *bridges}), tuple(networks))
+    networks = {site.engine_subnet, *(network for found in bridges.values() for network in found)}
+    own = Own(frozenset({site.engine_bridge, *_docker_notes(paths), *bridges}), tuple(networks))
     gone = []
     for family, program in FAMILIES.items():
         todo = firewall.undo(before["chains"].get(family, {}), _tables(paths, family), own, shared=shared)

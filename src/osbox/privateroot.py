@@ -28,7 +28,7 @@ CONTAINED = (
 def ensure(paths: Paths) -> Path:
     """The private engine's root file system; it is made when there is none, or one of another recipe."""
     root = paths.engine / "root"
-    if not _is_current(root):
+    if not is_current(root):
         with log.step("Make the private engine from Debian packages"):
             _bootstrap(paths, root)
     return root
@@ -82,7 +82,7 @@ def _bootstrap(paths: Paths, root: Path) -> None:
             remove_tree(rest)
 
 
-def _is_current(root: Path) -> bool:
+def is_current(root: Path) -> bool:
     file = root / RECIPE
     return file.exists() and file.read_text() == _recipe()
 

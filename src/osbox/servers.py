@@ -16,6 +16,8 @@ ACTIVE_SECONDS = 1800  # Ironic's own deploy_callback_timeout: a slow disk under
 LOGIN_SECONDS = 900
 SSH_SECONDS = 240
 POLL_SECONDS = 2
+FIRMWARE = ("SeaBIOS (", "BdsDxe: starting")
+"""What firmware prints first: the virtual nodes' BIOS and UEFI."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ def wait_login(read_console: Callable[[], str], name: str) -> str:
     prompt = f"{name} login:"
     while True:
         text = read_console()
+        # Only what came since the node was last switched on: a prompt of the boot before proves nothing.
+        text = text[max(0, *(text.rfind(banner) for banner in FIRMWARE)) :]
         if prompt in text:
             return text[: text.rindex(prompt) + len(prompt)]
         if time.monotonic() > deadline:

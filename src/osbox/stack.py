@@ -84,7 +84,7 @@ def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> 
     changed = [f"secret {name}" for name in secrets.ensure(paths)]
     write_environment(paths, site, version)
     ports.require_free(site, running={name for name, state in before.items() if state.state == "running"})
-    _compose_up(engine, paths, rack=RACK in before)
+    _compose_up(engine, paths, rack=RACK in before or _has_rack(engine, site))
     after = observe(engine, site)
     changed += [f"container {name}" for name in sorted(after) if _differs(before.get(name), after[name])]
     changed += _prove(paths, site, engine)
@@ -105,6 +105,11 @@ def _require_images(engine: Engine, version: str) -> None:
 
 def _version(version: str) -> str:
     return "" if version == "latest" else f" BUILD_VERSION={version}"
+
+
+def _has_rack(engine: Engine, site: Site) -> bool:
+    """Whether there are virtual nodes from before a `down`: their disks are on this volume, and servers may be on them."""
+    return any(name.endswith("rack-data") for name in docker.ids(engine, "volume", _label(site)))
 
 
 def _compose_up(engine: Engine, paths: Paths, *, rack: bool) -> None:
@@ -209,6 +214,8 @@ def down(paths: Paths, site: Site, engine: Engine, *, volumes: bool = False) -> 
     label = _label(site)
     containers = docker.ids(engine, "container", label)
     if (paths.home / "stack.env").exists():
+        # First who watches power: a node that goes off with the rack must not be taken for one that somebody switched off.
+        run.run(compose_argv(engine, paths, "--progress", "quiet", "stop", "nova-compute", "ironic-conductor"), check=False)
         run.run(compose_argv(engine, paths, "--progress", "quiet", "down", "--remove-orphans", rack=True), check=False)
     rest = docker.ids(engine, "container", label)
     if rest:

@@ -164,8 +164,6 @@ def test_down_and_up_keep_everything(osbox: Tool) -> None:
     osbox("down")
     assert osbox.json("status") == []
     osbox("up")
-    osbox("net", "connect")
-    osbox("rack", "add", "--nodes", "1")
     assert client("image", "show", "debian-13", "-f", "value", "-c", "checksum") == image
     osbox("demo", timeout=1200)
     assert ssh("sudo cat /root/kept").strip() == "kept"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -18,7 +19,8 @@ from osbox.model.nodes import BootMode
 
 SERVER = "bm-node-1"
 USER = "debian"
-WIDTH = 150
+WIDTH = 150  # columns of the picture: the widest table
+SCREEN_LINES = 4
 
 
 class Steps:
@@ -102,7 +104,7 @@ def _active(here: Context) -> servers.Server:
 def _login(here: Context, server: servers.Server) -> str:
     at = here.engine()
     with log.step(f"Wait for `{SERVER} login:` on the console of {server.node}"):
-        return servers.wait_login(lambda: rack.console_log(at, here.site, server.node, lines=40), SERVER)
+        return servers.wait_login(lambda: rack.console_log(at, here.site, server.node, lines=2000), SERVER)
 
 
 # --- the picture -----------------------------------------------------------------------------------------------------
@@ -121,10 +123,12 @@ def _picture(here: Context, times: list[tuple[str, float]], screen: str, answer:
     found = [(item.id, item.name, item.status, "; ".join(f"{name}={entry['addr']}" for name, entries in item.addresses.items() for entry in entries))
              for item in project.compute.servers()]
     _table(console, "openstack server list", ("ID", "Name", "Status", "Networks"), found)
-    console.print(Panel(Text("\n".join(_clean_lines(screen)[-8:])), title=f"serial console of {SERVER}", width=WIDTH // 2, title_align="left"))
+    shown = Text("\n".join(_clean_lines(screen)[-SCREEN_LINES:]))
+    console.print(Panel(shown, title=f"serial console of {SERVER}", width=WIDTH // 2, title_align="left", box=box.ASCII))
     console.print(f"[bold green]$[/] ssh {USER}@{found[0][3].partition('=')[2]} 'hostname; uname -sr; …'\n{answer.rstrip()}")
-    total = sum(seconds for _, seconds in times)
-    console.print("  ".join(f"{title} [cyan]{log.seconds(seconds)}[/]" for title, seconds in times) + f"  [bold]all {log.seconds(total)}[/]")
+    console.print()
+    took = [(title, log.seconds(seconds)) for title, seconds in [*times, ("All", sum(seconds for _, seconds in times))]]
+    _table(console, "osbox demo", tuple(title for title, _ in took), [tuple(seconds for _, seconds in took)])
     file = here.paths.home / "demo.svg"
     console.save_svg(str(file), title="osbox demo")
     log.say(f"The picture: {file}")
@@ -151,7 +155,7 @@ def _health(item: dict[str, Any]) -> str:
 
 def _table(console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     console.print(f"[bold green]$[/] {title}")
-    table = Table(show_edge=False, pad_edge=False)
+    table = Table(box=box.ASCII)
     for column in columns:
         table.add_column(column, no_wrap=True)
     for row in rows:

@@ -107,7 +107,8 @@ def ours(rule: str, own: Own) -> bool:
     plain = [_plain(before, word, own) for before, word in pairwise(words)]
     chain = plain[0]
     if chain.startswith("DOCKER") and chain != "DOCKER-USER":
-        return bool({"B", "N"} & set(plain))
+        # An interface tells more than an address: subnets come to mean another network, bridges' names do not.
+        return "B" in plain or ("N" in plain and not {"-i", "-o"} & set(words))
     return bool({"B", "N"} & set(plain)) and bool(SHAPES.fullmatch(" ".join(plain)))
 
 
