@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from osbox import log
-from osbox.errors import Error
+from osbox.errors import Error, UserError
 from osbox.model.nodes import Inventory, Node
 
 if TYPE_CHECKING:
@@ -212,16 +212,24 @@ def show(system: "Connection", name: str) -> dict[str, Any]:
 
 
 def forget(system: "Connection", names: Sequence[str], seconds: float = STEP_SECONDS) -> list[str]:
-    """Delete nodes from Ironic, after what they are at (cleaning, say) has ended; returns those that were there."""
+    """Delete nodes from Ironic, waiting for what they are at and ending a wait for the ramdisk; returns those that were there.
+
+    Raises UserError for a node that holds a server.
+    """
     gone, deadline = [], time.monotonic() + seconds
     for name in names:
         while (current := _find(system, name)) is not None:
-            if current.provision_state in DELETABLE:
+            state = current.provision_state
+            if state in DELETABLE:
                 system.baremetal.delete_node(current)
                 gone.append(name)
                 break
+            if state == "active":
+                raise UserError(f"{name} holds the server {current.instance_id}", hint=f"osbox openstack server delete {current.instance_id}")
+            if state in ("inspect wait", "clean wait"):
+                system.baremetal.set_node_provision_state(current, "abort")
             if time.monotonic() > deadline:
-                raise Error(f"{name} is still in the state `{current.provision_state}`", evidence=current.last_error or "", hint="osbox node list")
+                raise Error(f"{name} is still in the state `{state}`", evidence=current.last_error or "", hint="osbox node list")
             time.sleep(POLL_SECONDS)
     return gone
 

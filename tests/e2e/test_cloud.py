@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from osbox import run
 from osbox.model.services import SERVICES
@@ -144,7 +145,24 @@ def test_wrong_bmc_password_is_told(osbox: Tool, tmp_path: Path) -> None:
     file.write_text(re.sub(r"[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}$", "00:00:01", wrong, flags=re.MULTILINE))
     text = osbox("node", "enroll", str(file), code=1)
     assert "cannot reach or log in to its BMC" in text
-    client("baremetal", "node", "delete", "rack-wrong")
+    osbox("node", "forget", "rack-wrong")
+
+
+def test_node_that_never_boots_is_told_with_what_was_seen(osbox: Tool, tmp_path: Path) -> None:
+    """A wrong MAC address in nodes.yaml: the node asks for an address, and DHCP does not know it."""
+    osbox("rack", "add", "--nodes", "2")
+    whole = yaml.safe_load((HOME / "rack.yaml").read_text())
+    [node] = [node for node in whole["nodes"] if node["name"] == "rack-2"]
+    file = tmp_path / "nodes.yaml"
+    file.write_text(yaml.safe_dump({"nodes": [node | {"ports": ["52:54:00:00:00:02"]}]}))
+    try:
+        text = osbox("node", "enroll", str(file), "--deadline", "45", code=1)
+        assert "has been in the state `inspect wait` for 45 s" in text
+        assert "DHCP: no request from 52:54:00:00:00:02" in text
+        assert "heartbeat of the ramdisk: none" in text
+    finally:
+        osbox("node", "forget", "rack-2")
+        osbox("rack", "remove", "rack-2")
 
 
 def test_network_comes_back_after_neutron_is_replaced(osbox: Tool) -> None:

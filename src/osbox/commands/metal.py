@@ -119,6 +119,15 @@ def node_show(context: typer.Context, name: str, json: Json = False) -> None:
 
 
 @node_app.command()
+def forget(context: typer.Context, names: Annotated[list[str], typer.Argument(metavar="NAME…")]) -> None:
+    """Delete nodes that hold no server from Ironic; the hardware is left as it is."""
+    here: Context = context.obj
+    stack.require_up(here.paths, here.site)
+    system = cloud.connect(here.paths, here.site, system=True)
+    log.out.print("Forgotten: " + (", ".join(nodes.forget(system, names)) or "none of these was there"))
+
+
+@node_app.command()
 def console(
     context: typer.Context,
     name: str,
