@@ -150,6 +150,12 @@ def test_beside_another_engine_only_our_rules_go() -> None:
     assert "-A FORWARD -j DOCKER-USER" in left["filter"].rules
 
 
+def test_a_port_of_another_engine_in_a_subnet_of_ours_stays() -> None:
+    theirs = "-A DOCKER ! -i br-theirs -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.29.28.9:80"
+    text = after(DOCKER, f"-A DOCKER -i osbox -j RETURN => {theirs}")
+    assert theirs in simulate(text, firewall.undo({}, firewall.parse(text), OWN, shared=True).text)["nat"].rules
+
+
 def test_what_was_there_before_stays() -> None:
     before = {"filter": {"FORWARD": "DROP", "DOCKER": "-", "DOCKER-USER": "-"}}
     left = simulate(DOCKER, firewall.undo(before, firewall.parse(DOCKER), OWN, shared=False).text)["filter"]
