@@ -206,6 +206,37 @@ def kill(paths: Paths, *, everything: bool) -> None:
         time.sleep(0.05)
 
 
+def test_purge_can_be_killed_at_any_command(make: Callable[[str], Paths], root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended before its first, second, … command on the host; what is left by then, the next run removes."""
+    paths, before = make("home"), snapshot(root)
+    container(engine.start(paths, SITE), paths, root, subnet=str(SITE.control_subnet))
+    kill(paths, everything=False)
+    leftovers.end(paths)
+    real, count, ends = run.run, 0, 0
+
+    def mortal(argv: list[str], **options: Any) -> run.Result:
+        nonlocal count
+        count -= 1
+        if count < 0:
+            raise KeyboardInterrupt
+        return real(argv, **options)
+
+    for commands in range(40):
+        count = commands
+        monkeypatch.setattr(run, "run", mortal)
+        try:
+            engine.purge(paths, SITE)
+        except KeyboardInterrupt:
+            ends += 1
+            continue
+        finally:
+            monkeypatch.setattr(run, "run", real)
+        break
+    assert ends > 4, "each run gets further than the one before"
+    assert snapshot(root) == before
+    assert not paths.home.exists()
+
+
 def test_two_engines_side_by_side(make: Callable[[str], Paths], root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A second engine starts and goes; the first one's ports and rules stay as they were."""
     nothing = snapshot(root)

@@ -215,6 +215,21 @@ def test_all_that_osbox_puts_into_its_directory_is_known() -> None:
     assert names - set(engine.MADE) == set()
 
 
+FAILURES = {
+    "disk full": ("Get:1 x\nE: Write error - write (28: No space left on device)\nE: mmdebstrap failed to run", "the disk under .* is full"),
+    "disk too small": ("E: You don't have enough free space in /x/var/cache/apt/archives/.", "the disk under .* is full"),
+    "no mirror": ("Err:1 x\nE: Failed to fetch http://x/InRelease  Could not connect\nE: apt-get update failed", "packages could not be had"),
+    "anything else": ("E: mmdebstrap: no such suite", "perl failed with exit code 25"),
+}
+
+
+@pytest.mark.parametrize(("said", "message"), FAILURES.values(), ids=FAILURES)
+def test_a_root_that_cannot_be_made_says_why(said: str, message: str, paths: Paths) -> None:
+    error = privateroot._why(paths, ["perl"], run.Result(25, "", said))
+    assert re.search(message, error.message)
+    assert error.evidence
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts: run as root")
 def test_removing_files_never_crosses_into_a_mount(tmp_path: Path) -> None:
     inner, precious = tmp_path / "top/a b/mnt", tmp_path / "precious"

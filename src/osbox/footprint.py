@@ -216,7 +216,10 @@ def _remove_bridges(names: list[str]) -> list[str]:
         time.sleep(0.1)
         ports = _ports(names)
     for link in [*ports, *names]:
-        run.run(["ip", "link", "delete", link])
+        run.run(["ip", "link", "delete", link], check=False)  # it may go by itself at this moment
+    left = [link["ifname"] for link in _links() if link["ifname"] in names]
+    if left:
+        raise Error(f"interfaces of the private engine cannot be removed: {', '.join(left)}", hint=f"ip link delete {left[0]}")
     return [f"link {link}" for link in names]
 
 
