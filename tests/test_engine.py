@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from osbox import engine, leftovers, privateroot, run
+from osbox import engine, footprint, leftovers, privateroot, run
 from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.model.site import HOME, Paths, Site, find_paths
@@ -82,6 +82,7 @@ def make(namespace: None, root: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     yield state
     for paths in made:
         leftovers.end(paths)
+        footprint.undo(paths, SITE)
         shutil.rmtree(paths.home, ignore_errors=True)
 
 
