@@ -240,12 +240,15 @@ def test_settings_and_variables_are_described() -> None:
     assert [name for name in sorted(read - {"PATH"}) if f"`{name}`" not in text] == []
 
 
-def test_bootstrap_is_described() -> None:
+def test_bootstrap_and_build_arguments_are_described() -> None:
     text = page("docs/images.md")
     files = tracked("images/*/bootstrap*.toml", "images/*/etc/osbox/bootstrap.toml")
     keys = {key for path in files for key in tomllib.loads(path.read_text())}
     forms = ("`{} =", "`[{}]`", "`[[{}]]`")
     assert [key for key in sorted(keys) if not any(form.format(key) in text for form in forms)] == []
+    recipes = "\n".join(page(f"images/{project}/Dockerfile") for project in PROJECTS)
+    arguments = set(re.findall(r"^ARG (\w+)", recipes, re.MULTILINE))
+    assert [name for name in sorted(arguments) if f"| `{name}` |" not in text] == []
     variables = set(re.findall(r"environ\.get\(\"(OSBOX_\w+)\"", page("images/base/bootstrap.py") + page("images/base/gunicorn.conf.py")))
     assert [name for name in sorted(variables) if f"`{name}`" not in page("images/base/README.md")] == []
 
