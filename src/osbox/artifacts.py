@@ -145,7 +145,14 @@ def _image_id(engine: Engine, name: str) -> str:
 
 
 def _remove_others(directory: Path, kind: str) -> None:
+    """Older builds of the same arguments go; the other kernel's, say, stays."""
     ours = re.compile(rf"{kind}-[0-9a-f]{{{HASH_LENGTH}}}(\.new)?")
     for other in directory.parent.iterdir():
-        if other != directory and ours.fullmatch(other.name):
+        if other != directory and ours.fullmatch(other.name) and _args(other) in (None, _args(directory)):
             shutil.rmtree(other, ignore_errors=True)
+
+
+def _args(directory: Path) -> object:
+    """The build arguments of an artefact; None when it is not whole."""
+    facts = directory / FACTS
+    return json.loads(facts.read_text())["args"] if facts.is_file() else None

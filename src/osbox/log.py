@@ -4,6 +4,7 @@ Results (tables, JSON) go to standard output by `out`; everything that is said a
 Rich honours NO_COLOR and drops styles when the stream is no terminal.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from rich.markup import escape
 from osbox.errors import Error
 
 out = Console(highlight=False, soft_wrap=True)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out = Console(highlight=False, soft_wrap=True, width=200)  # tables for a pipe are not cut to a terminal's 80 columns
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 _verbose = False
 

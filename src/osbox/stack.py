@@ -249,7 +249,8 @@ def logs_argv(engine: Engine, paths: Paths, services: Iterable[str], *, follow: 
     """The command that shows the services' logs."""
     words = ["logs", "--no-log-prefix"] if len(list(services)) == 1 else ["logs"]
     words += ["--tail", str(tail)] + (["--follow"] if follow else [])
-    return compose_argv(engine, paths, *words, *services, rack=rack)
+    plain = [] if log.out.is_terminal else ["--ansi", "never"]
+    return compose_argv(engine, paths, *plain, *words, *services, rack=rack)
 
 
 def require_up(paths: Paths, site: Site) -> None:

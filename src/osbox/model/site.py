@@ -51,9 +51,12 @@ class Site(BaseModel):
     def listening_on(self, address: str) -> "Site":
         """The same site with its APIs on one more address; raises UserError when it is no IPv4 address."""
         try:
-            return self.model_copy(update={"listen": ipaddress.IPv4Address(address)})
+            found = ipaddress.IPv4Address(address)
         except ValueError as error:
-            raise UserError(f"--listen {address}: {error}", hint="an IPv4 address of this host, or 0.0.0.0 for all") from error
+            raise UserError(f"--listen {address}: {error}", hint="name an IPv4 address of this host") from error
+        if found.is_unspecified:
+            raise UserError(f"--listen {address}: clients are told this address, so it must be one", hint="name an IPv4 address of this host")
+        return self.model_copy(update={"listen": found})
 
     @property
     def address(self) -> ipaddress.IPv4Address:
