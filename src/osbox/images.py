@@ -73,7 +73,7 @@ def plan(
         tag, file = image.tag(version), paths.logs / "build" / f"{image.name}.log"
         arguments = {
             "DEBIAN": debian.TAG, "RELEASE": release,
-            "BASE": f"{image.base}:{version}", "INFRA": f"{catalogue.GROUND}:{version}",
+            "BASE": f"{image.base}:{version}",
         }  # fmt: skip
         try:
             base = digests[image.base]

@@ -56,6 +56,7 @@ VERSION: dict[str, list[str]] = {
     "os-swift-object": SWIFT,
 }
 LOCKED = {"placement": "openstack-placement"}  # the project's name on PyPI where it differs
+OF_DEBIAN = ("os-openvswitch",)  # on the OpenStack base, and yet no program of the release
 
 # Runs inside the image: who am I, what was left behind, and the configuration.
 LOOK = """
@@ -161,9 +162,11 @@ def version(subject: Subject) -> Iterator[str]:
 
 def configuration(subject: Subject) -> Iterator[str]:
     """oslo.config knows every option that its configuration sets."""
-    if subject.image.project not in oslo.NAMESPACES or subject.image.base != catalogue.OPENSTACK:
+    if subject.image.project not in oslo.NAMESPACES or not _of_the_release(subject.image):
         return
-    text = oslo.merged(subject.image.project, subject.inside["files"], subject.bootstrap.get("file", []))
+    # dnsmasq.conf beside Neutron's own is no INI file.
+    files = {path: text for path, text in subject.inside["files"].items() if re.search(r"^\[", text, re.MULTILINE)}
+    text = oslo.merged(subject.image.project, files, subject.bootstrap.get("file", []))
     words = " ".join(f"--namespace {name}" for name in oslo.NAMESPACES[subject.image.project])
     script = f"cat >/tmp/all.conf && oslo-config-validator --input-file /tmp/all.conf {words}"
     result = subject.sandbox.run(subject.tag, subject.spec, ["-c", script], "--entrypoint=sh", text=text)
@@ -252,10 +255,15 @@ def _host_settings() -> set[str]:
     return {match[1] for url in urls for match in re.finditer(r"://(?:[^/@\s]*@)?([^/:\s]+)", url)}
 
 
+def _of_the_release(image: Image) -> bool:
+    """Whether its program comes from the OpenStack release."""
+    return image.base == catalogue.OPENSTACK and image.name not in OF_DEBIAN
+
+
 def _locked(subject: Subject) -> str:
     """The version that the release's lock has for the image's project; "" for what is no OpenStack."""
     release = (subject.config.get("Labels") or {}).get("io.osbox.release")
-    if not release or subject.image.base != catalogue.OPENSTACK:
+    if not release or not _of_the_release(subject.image):
         return ""
     name = LOCKED.get(subject.image.project, subject.image.project)
     lock = (subject.paths.releases / release / "requirements.lock").read_text()

@@ -12,6 +12,7 @@ OPENSTACK = "os-openstack"
 
 RETIRED = {
     "os-glance-registry": "Glance itself dropped the registry; os-glance-api does its work",
+    "os-neutron-l3-agent": "bare metal on a flat network has no router; the host is the way out",
 }
 
 
@@ -47,13 +48,12 @@ IMAGES: tuple[Image, ...] = (
         "tftpboot": ["tftpboot"],
         "autodns": ["autodns"],
         "rack": ["rack"],
-        "neutron": ["openvswitch"],
     }),
     *_rows(OPENSTACK, {
         "keystone": ["keystone"],
         "glance": ["glance-api"],
         "placement": ["placement"],
-        "neutron": ["neutron-server", "neutron-openvswitch-agent", "neutron-dhcp-agent"],
+        "neutron": ["neutron-server", "openvswitch", "neutron-openvswitch-agent", "neutron-dhcp-agent"],
         "nova": ["nova-api", "nova-conductor", "nova-scheduler", "nova-compute"],
         "ironic": ["ironic-api", "ironic-conductor"],
         "swift": ["swift-proxy", "swift-account", "swift-container", "swift-object"],
