@@ -171,14 +171,19 @@ def test_an_interrupted_build_is_not_taken_for_a_whole_one(paths: Paths, builds:
     assert [entry.name for entry in paths.artifacts.iterdir() if entry.name.endswith(".new")] == []
 
 
-@pytest.fixture(scope="module")
-def bios() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bios", PROJECT / "images/guest/bios.py")
+def load(path: str) -> ModuleType:
+    """A Python file that stands beside a Dockerfile."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, PROJECT / path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def bios() -> ModuleType:
+    return load("images/guest/bios.py")
 
 
 BOOT = b"\xeb\x63" + bytes(range(256)) + bytes(252) + b"\x55\xaa"
@@ -211,3 +216,23 @@ def test_a_core_image_that_does_not_fit_is_refused(bios: ModuleType) -> None:
 def test_a_boot_image_without_signature_is_refused(bios: ModuleType) -> None:
     with pytest.raises(ValueError, match="55 aa"):
         bios.boot_sector(bytes(512), bytes(512), 2048)
+
+
+def test_kept_kernel_modules_keep_what_they_need(tmp_path: Path) -> None:
+    dep = {
+        "kernel/fs/ext4/ext4.ko.xz": "kernel/lib/crc16.ko.xz",
+        "kernel/lib/crc16.ko.xz": "",
+        "kernel/drivers/net/virtio_net.ko.xz": "",
+        "kernel/drivers/net/wireless/ath.ko.xz": "kernel/net/mac80211.ko.xz",
+        "kernel/drivers/network_like/other.ko.xz": "",
+        "kernel/net/mac80211.ko.xz": "",
+    }
+    for name in dep:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "modules.dep").write_text("".join(f"{name}: {needs}\n" for name, needs in dep.items()))
+    rules = tmp_path / "modules.txt"
+    rules.write_text("# families\ndrivers/net\n-drivers/net/wireless\nfs/ext4\n")
+    load("images/ramdisk/trim_modules.py").main(tmp_path, rules)
+    left = {file.name for file in tmp_path.rglob("*.ko.xz")}
+    assert left == {"ext4.ko.xz", "crc16.ko.xz", "virtio_net.ko.xz"}
