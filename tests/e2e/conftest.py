@@ -35,7 +35,7 @@ class Tool:
         return result.out + result.err
 
     def json(self, *words: str) -> object:
-        result = run.run([self.program, *words], env=ENVIRONMENT, timeout=300)
+        result = run.run([self.program, *words, "--json"], env=ENVIRONMENT, timeout=300)
         return json.loads(result.out)
 
     def killed_after(self, line: str, *words: str, seconds: float = 1.0) -> bool:
