@@ -25,7 +25,7 @@ def _first_line(path: Path) -> str:
 
 
 def test_ruff() -> None:
-    clean(run.run([tool("ruff"), "check", "--quiet", "src", "tests", "images"], cwd=PROJECT, check=False))
+    clean(run.run([tool("ruff"), "check", "--quiet", "."], cwd=PROJECT, check=False))
 
 
 def test_types() -> None:
