@@ -32,12 +32,16 @@ class Figure:
 
 def seconds(argv: Sequence[str], env: Mapping[str, str] | None = None) -> float:
     """How long a command takes; its output is shown, and an exit code other than 0 ends the benchmark."""
-    out.print(f"[dim]$ {run.line(argv)}[/dim]")
+    _say(f"$ {run.line(argv)}")
     begin = time.monotonic()
-    code = run.stream(argv, lambda text: out.print(f"[dim]  {text}[/dim]", markup=True), env=env, cwd=PROJECT)
+    code = run.stream(argv, lambda text: _say(f"  {text}"), env=env, cwd=PROJECT)
     if code != 0:
         sys.exit(f"{run.line(argv)} failed with exit code {code}: nothing is measured")
     return round(time.monotonic() - begin, 1)
+
+
+def _say(text: str) -> None:
+    out.print(text, style="dim", markup=False)
 
 
 def median(what: str, aim: float | None, measure: Callable[[], float], times: int = 3) -> Figure:

@@ -55,6 +55,8 @@ def from_nothing(name: str) -> float:
 def memory(name: str) -> float:
     """What the control groups of all containers hold, page cache that can be dropped left out (as `docker stats` counts)."""
     containers = docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={name}").split()
+    if not containers:
+        sys.exit(f"no container of {name} runs")
     lines = docker("stats", "--no-stream", "--format", "json", *containers).splitlines()
     used = [json.loads(line)["MemUsage"].partition(" / ")[0] for line in lines]
     found = [re.fullmatch(r"([\d.]+)(\w+)", text) for text in used]
