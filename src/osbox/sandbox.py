@@ -64,6 +64,8 @@ class Sandbox:
                 return ""
             if not state["Running"]:
                 return f"it ended with exit code {state['ExitCode']}: {self._last_line(name)}"
+            if "Health" not in state:
+                return "and nothing says whether it is well"
             time.sleep(POLL_SECONDS)
         return f"not healthy within {HEALTHY_SECONDS} s: {_last_check(state)}; its log: {self._last_line(name)}"
 
