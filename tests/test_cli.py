@@ -159,3 +159,17 @@ def test_make_hands_on_the_number_of_jobs(options: list[str], jobs: str) -> None
                       "OSBOX=echo $$BUILD_VERSION", "--assume-old=.venv/installed"])  # fmt: skip
     assert result.out.split() == ["1.0", "build", *([jobs] if jobs else [])]
     assert result.err == ""
+
+
+def test_a_refusal_of_the_cloud_is_no_defect(monkeypatch: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from keystoneauth1.exceptions import ConnectTimeout  # noqa: PLC0415 - slow to import
+
+    def refuse(*_: object) -> None:
+        raise ConnectTimeout("Request to http://127.0.0.1:6385 timed out")
+
+    monkeypatch.setattr("osbox.cli._call", refuse)
+    assert execute(["status"]) == 1
+    told = capsys.readouterr().err
+    assert "the cloud refused a request or did not answer" in told
+    assert "6385 timed out" in told
+    assert "defect" not in told

@@ -119,7 +119,7 @@ def execute(argv: Sequence[str]) -> int:
         log.failure(known)
         return known.code
     except Exception as error:  # noqa: BLE001 - the last resort: one line, and the trace in a file
-        log.failure(_unexpected(error))
+        log.failure(_of_the_cloud(error) or _unexpected(error))
         return 1
 
 
@@ -147,6 +147,13 @@ def _of_the_machine(error: OSError) -> Error:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Error(f"the disk is full: {error.filename or find_paths().home}", hint="free some space; run it again")
     return _unexpected(error)
+
+
+def _of_the_cloud(error: Exception) -> Error | None:
+    """An API's refusal or silence, which the client libraries raise in their own words; None when it is something else."""
+    if type(error).__module__.split(".")[0] not in ("keystoneauth1", "openstack", "requests"):
+        return None
+    return Error("the cloud refused a request or did not answer", evidence=str(error)[:600], hint="osbox status, then the same command again")
 
 
 def _unexpected(error: Exception) -> Error:

@@ -1,5 +1,6 @@
 """Bare-metal nodes: enrol what nodes.yaml says, bring them to `available`, show them. Nothing here knows virtual from real."""
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 2
 MICROVERSION = "1.80"
+ABORT_SECONDS = 90  # more than the 60 s after which Ironic's API gives up on its conductor
 HEARTBEAT_SECONDS = 45  # more than the ramdisk's longest interval: 0.6 of [api]ramdisk_heartbeat_timeout
 STEP_SECONDS = 1800
 """How long one step (verify, inspect, clean) may take by default: Ironic's own deploy and clean callback time-outs."""
@@ -227,11 +229,17 @@ def forget(system: "Connection", names: Sequence[str], seconds: float = STEP_SEC
             if state == "active":
                 raise UserError(f"{name} holds the server {current.instance_id}", hint=f"osbox openstack server delete {current.instance_id}")
             if state in ("inspect wait", "clean wait"):
-                system.baremetal.set_node_provision_state(current, "abort")
+                _abort(system, current.id)
             if time.monotonic() > deadline:
                 raise Error(f"{name} is still in the state `{state}`", evidence=current.last_error or "", hint="osbox node list")
             time.sleep(POLL_SECONDS)
     return gone
+
+
+def _abort(system: "Connection", uuid: str) -> None:
+    """Ask Ironic to end the wait. It answers when the node is off and may give up on its own answer: the next look tells."""
+    with contextlib.suppress(Exception):
+        system.baremetal.put(f"/nodes/{uuid}/states/provision", json={"target": "abort"}, microversion=MICROVERSION, timeout=ABORT_SECONDS)
 
 
 def tell(name: str, state: str) -> None:
