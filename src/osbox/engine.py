@@ -47,6 +47,7 @@ def start(paths: Paths, site: Site) -> Engine:
     """The engine to use, started if need be. Starting a started one changes nothing."""
     running = find(paths, site)
     if running:
+        _require_sight(running, paths)
         return running
     if site.engine == "host":
         raise UserError(
@@ -57,6 +58,15 @@ def start(paths: Paths, site: Site) -> Engine:
     _refuse_beside_old_engine()
     with _lock(paths):
         return find(paths, site) or _start_private(paths, site)
+
+
+def _require_sight(engine: Engine, paths: Paths) -> None:
+    """The private engine sees the checkout it was started from; from another one, builds and Compose would not find their files."""
+    if engine.kind == "private" and run.run(engine.argv("test", "-d", paths.images), check=False).code != 0:
+        raise UserError(
+            f"the engine that runs was started from another checkout and does not see {paths.project}",
+            hint="work there, or restart it from here (its containers stop meanwhile): osbox engine stop",
+        )
 
 
 def find(paths: Paths, site: Site) -> Engine | None:
