@@ -213,8 +213,8 @@ def show(system: "Connection", name: str) -> dict[str, Any]:
     return {key: value for key, value in node.to_dict().items() if value not in (None, {}, []) and key not in ("links", "location")}
 
 
-def forget(system: "Connection", names: Sequence[str], seconds: float = STEP_SECONDS) -> list[str]:
-    """Delete nodes from Ironic, waiting for what they are at and ending a wait for the ramdisk; returns those that were there.
+def forget(system: "Connection", names: Sequence[str], *, uncleaned: bool = False, seconds: float = STEP_SECONDS) -> list[str]:
+    """Delete nodes from Ironic and return those that were there. An inspection is ended; a cleaning is waited for, unless uncleaned.
 
     Raises UserError for a node that holds a server.
     """
@@ -222,18 +222,25 @@ def forget(system: "Connection", names: Sequence[str], seconds: float = STEP_SEC
     for name in names:
         while (current := _find(system, name)) is not None:
             state = current.provision_state
-            if state in DELETABLE:
-                system.baremetal.delete_node(current)
+            if state in DELETABLE and not current.instance_id and _deleted(system, current.id):
                 gone.append(name)
                 break
             if state == "active":
                 raise UserError(f"{name} holds the server {current.instance_id}", hint=f"osbox openstack server delete {current.instance_id}")
-            if state in ("inspect wait", "clean wait"):
+            if state == "inspect wait" or (state == "clean wait" and uncleaned):
                 _abort(system, current.id)
             if time.monotonic() > deadline:
                 raise Error(f"{name} is still in the state `{state}`", evidence=current.last_error or "", hint="osbox node list")
             time.sleep(POLL_SECONDS)
     return gone
+
+
+def _deleted(system: "Connection", uuid: str) -> bool:
+    """Delete a node; False while Ironic, which locks a node that it works on, is not done with it."""
+    # A node that failed at something may be deleted in maintenance only.
+    system.baremetal.put(f"/nodes/{uuid}/maintenance", json={"reason": "osbox forgets it"}, microversion=MICROVERSION, raise_exc=False)
+    answer = system.baremetal.delete(f"/nodes/{uuid}", microversion=MICROVERSION, raise_exc=False, retriable_status_codes=[])
+    return answer.status_code in (204, 404)  # No Content; gone already
 
 
 def _abort(system: "Connection", uuid: str) -> None:

@@ -182,7 +182,7 @@ def _clean(here: Context) -> None:
     if not names:
         log.out.print("Nothing to remove in the rack")
         return
-    for name in nodes.forget(system, names):
+    for name in nodes.forget(system, names, uncleaned=True):
         log.out.print(f"Removed the node {name}")
     log.out.print("Removed the virtual nodes: " + ", ".join(rack.remove(at, here.site, names)))
 
