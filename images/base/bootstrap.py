@@ -44,7 +44,8 @@ RUN = Path(os.environ.get("OSBOX_RUN", "/run/osbox"))
 LOCK_FILE = Path("/opt/openstack/requirements.lock")
 # Passwords end up in URLs and INI files: characters that need quoting in either are refused, not half-quoted.
 SAFE = re.compile(r"[A-Za-z0-9_.~-]+")
-POLL_SECONDS, TELL_SECONDS = 0.25, 10  # between two tries; between two lines in the log
+POLL_SECONDS, EAGER_SECONDS = 0.25, 5  # between two tries, and for how long so often
+TELL_SECONDS = 10  # between two lines in the log
 
 
 class Error(Exception):
@@ -142,7 +143,8 @@ def wait_for(what: str, attempt: Callable[[], Any], deadline: float) -> Any:
         if now - told >= TELL_SECONDS:
             say(f"waiting for {what}: {reason}")
             told = now
-        time.sleep(POLL_SECONDS)
+        # Long waits ask seldom: two dozen containers start at once, and every try to log in costs Keystone a password hash.
+        time.sleep(POLL_SECONDS if now - begin < EAGER_SECONDS else 1)
 
 
 def connect(address: str) -> None:

@@ -11,6 +11,7 @@ from osbox import cloud, docker, log, ports, run, secrets
 from osbox.board import Board
 from osbox.engine import Engine
 from osbox.errors import Error, UserError
+from osbox.model.catalogue import IMAGES
 from osbox.model.services import AGENTS, APIS, INFRASTRUCTURE
 from osbox.model.site import Paths, Site
 
@@ -97,7 +98,7 @@ def _differs(before: ServiceState | None, after: ServiceState) -> bool:
 
 
 def _require_images(engine: Engine, version: str) -> None:
-    wanted = {f"os-{name}:{version}" for name in ("keystone", "mysql", "ironic-conductor", "nova-compute", "neutron-server")}
+    wanted = {f"{image.name}:{version}" for image in IMAGES if image.name not in ("os-openstack", "os-rack")}
     have = set(docker.ids(engine, "image"))
     if wanted - have:
         raise UserError(f"images are not built: {', '.join(sorted(wanted - have))}", hint="make all" + _version(version))
