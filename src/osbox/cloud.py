@@ -1,5 +1,6 @@
 """The cloud through its APIs: credentials, Keystone's catalogue, and the calls that prove a service works."""
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -70,6 +71,12 @@ def client() -> str:
     """The openstack client that was installed with the tool."""
     beside = Path(sys.executable).with_name("openstack")
     return str(beside) if beside.exists() else "openstack"
+
+
+def client_environment(paths: Paths, name: str) -> dict[str, str]:
+    """What makes the client use this cloud of clouds.yaml, and not another one whose openrc was sourced."""
+    cleared = {key: "" for key in os.environ if key.startswith("OS_")}
+    return cleared | {"OS_CLIENT_CONFIG_FILE": str(paths.home / "clouds.yaml"), "OS_CLOUD": name}
 
 
 # --- proof -----------------------------------------------------------------------------------------------------------

@@ -36,6 +36,11 @@ def say(text: str) -> None:
     err.print(escape(text))
 
 
+def state(name: str, now: str) -> None:
+    """A thing that is waited for has reached a state."""
+    say(f"  {name}: {now}")
+
+
 def warn(text: str) -> None:
     err.print(f"[yellow]⚠[/]  {escape(text)}")
 

@@ -247,7 +247,3 @@ def _abort(system: "Connection", uuid: str) -> None:
     """Ask Ironic to end the wait. It answers when the node is off and may give up on its own answer: the next look tells."""
     with contextlib.suppress(Exception):
         system.baremetal.put(f"/nodes/{uuid}/states/provision", json={"target": "abort"}, microversion=MICROVERSION, timeout=ABORT_SECONDS)
-
-
-def tell(name: str, state: str) -> None:
-    log.say(f"  {name}: {state}")

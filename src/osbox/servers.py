@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from osbox import log, run
+from osbox import run
 from osbox.errors import Error
 from osbox.model.site import Paths
 
@@ -114,7 +114,3 @@ def delete(cloud: "Connection", name: str) -> bool:
 def require_client() -> None:
     """SSH's client is the one program of the host's that the demo needs at its end: ask at its beginning."""
     run.run(["ssh", "-V"], hint="apt-get install openssh-client")
-
-
-def tell(name: str, state: str) -> None:
-    log.say(f"  {name}: {state}")

@@ -79,8 +79,7 @@ def _create(here: Context, words: list[str]) -> None:
         return
     servers.delete(connection, SERVER)
     _wait_schedulable(here)
-    env = {"OS_CLIENT_CONFIG_FILE": str(here.paths.home / "clouds.yaml"), "OS_CLOUD": here.site.name}
-    run.run([cloud.client(), *words], env=env)
+    run.run([cloud.client(), *words], env=cloud.client_environment(here.paths, here.site.name))
 
 
 def _wait_schedulable(here: Context) -> None:
@@ -98,7 +97,7 @@ def _wait_schedulable(here: Context) -> None:
 
 def _active(here: Context) -> servers.Server:
     project, system = cloud.connect(here.paths, here.site), cloud.connect(here.paths, here.site, system=True)
-    return servers.wait_active(project, system, SERVER, servers.tell)
+    return servers.wait_active(project, system, SERVER, log.state)
 
 
 def _login(here: Context, server: servers.Server) -> str:

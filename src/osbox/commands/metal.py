@@ -80,7 +80,7 @@ def enroll(
             raise UserError(f"there is no image {name} for nodes to boot", hint="osbox setup")
         deploy[key] = image.id
     last_seen = partial(sightings.last_seen, here.engine(), here.site)
-    options = nodes.Options(nodes.tell, last_seen, inspect=inspect, deadline=deadline)
+    options = nodes.Options(log.state, last_seen, inspect=inspect, deadline=deadline)
     changed = nodes.enroll(system, inventory, owner=str(project.current_project_id), deploy=deploy, options=options)
     log.out.print(f"{len(inventory.nodes)} nodes are enrolled" if changed else "Nothing to change")
 

@@ -1,6 +1,5 @@
 """osbox up, status, logs, down, openstack."""
 
-import os
 import time
 from datetime import UTC, datetime
 from typing import Annotated
@@ -119,6 +118,4 @@ def openstack(context: typer.Context) -> None:
     words = list(context.args)
     # Nodes belong to the system, not to a project: the administrator sees all of them with a token of that scope.
     scope = f"{here.site.name}-system" if words[:1] == ["baremetal"] else here.site.name
-    env = {"OS_CLIENT_CONFIG_FILE": str(here.paths.home / "clouds.yaml"), "OS_CLOUD": scope}
-    clean = {name: "" for name in os.environ if name.startswith("OS_")}
-    raise typer.Exit(run.attach([cloud.client(), *words], env=clean | env))
+    raise typer.Exit(run.attach([cloud.client(), *words], env=cloud.client_environment(here.paths, scope)))
