@@ -20,7 +20,7 @@ ROWS = [
     {"engine"},
     {"cloud", "docker", "net", "rack"},
     {"board", "debian", "sandbox", "sightings"},
-    {"builder", "probes"},
+    {"builder", "locks", "probes"},
     {"artifacts", "demo", "images", "imagetests", "network", "nodes", "servers", "setup", "stack"},
     {"commands"},
     {"cli"},

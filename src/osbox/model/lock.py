@@ -1,0 +1,115 @@
+"""Locks as data: read what uv resolved, split it by who needs what, compare two of them. Pure."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from osbox.model.release import COMMON, RAMDISK, Release
+
+PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
+PARENT = re.compile(r"^    # (?:via ?|  )(.*)$")
+SUM = re.compile(r"^([0-9a-f]{64})  (\S+)$")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A locked package: its lines without comments, and what needs it (packages, or `-r group.in`)."""
+
+    name: str
+    version: str
+    text: str
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """One package of one lock: old or new is empty when it was not there or is gone."""
+
+    package: str
+    old: str
+    new: str
+    group: str
+
+
+def parse(text: str) -> list[Package]:
+    """The packages of uv's output, or of a lock."""
+    packages: list[Package] = []
+    lines: list[str] = []
+    parents: list[str] = []
+    for line in [*text.splitlines(), "end==0"]:
+        if PIN.match(line):
+            if lines:
+                packages.append(_package(lines, parents))
+            lines, parents = [line], []
+        elif parent := PARENT.match(line):
+            parents += [parent[1].strip()] if parent[1].strip() else []
+        elif line.startswith("    --hash"):
+            lines.append(line)
+    return packages
+
+
+def _package(lines: Sequence[str], parents: Sequence[str]) -> Package:
+    pin = PIN.match(lines[0])
+    assert pin is not None  # noqa: S101 - it is why the package began here
+    return Package(pin[1], pin[2], "\n".join(lines) + "\n", tuple(parents))
+
+
+def split(packages: Sequence[Package], groups: Sequence[str]) -> dict[str, list[Package]]:
+    """The packages of each group: a project's are those that nothing but it needs, `common` has the rest."""
+    needs: dict[str, set[str]] = {package.name: set() for package in packages}
+    changed = True
+    while changed:  # who needs a package needs what it needs, round circles too
+        changed = False
+        for package in packages:
+            found = set().union(*(_needed_by(parent, needs) for parent in package.parents))
+            changed |= not found <= needs[package.name]
+            needs[package.name] |= found
+    result: dict[str, list[Package]] = {group: [] for group in groups}
+    for package in packages:
+        who = needs[package.name]
+        result[who.pop() if len(who) == 1 else COMMON].append(package)
+    return result
+
+
+def _needed_by(parent: str, needs: Mapping[str, set[str]]) -> set[str]:
+    """The groups behind one parent: a file of requirements is its group; constraints need nothing."""
+    if parent.startswith("-r "):
+        return {parent.removeprefix("-r ").removesuffix(".in")}
+    return needs.get(parent, set())
+
+
+def render(release: Release, group: str, packages: Sequence[Package]) -> str:
+    """A lock. It says nothing of the others, so that a change of theirs builds nothing that is made of this one."""
+    what = {COMMON: "what two or more projects need", RAMDISK: "what the deploy ramdisk needs"}.get(group, f"what only {group} needs")
+    head = f"# OpenStack {release.name}: {what}. Written by osbox lock --release {release.name}; edit release.toml instead.\n"
+    return head + "".join(package.text for package in packages)
+
+
+def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[Change]:
+    """What differs between two sets of locks (text by group), by package."""
+    before, after = _versions(old), _versions(new)
+    found = []
+    for name in sorted({*before, *after}):
+        if before.get(name) != after.get(name):
+            (package, _), (was, is_now) = name, (before.get(name, ("", "")), after.get(name, ("", "")))
+            found.append(Change(package, was[0], is_now[0], is_now[1] or was[1]))
+    return found
+
+
+def _versions(locks: Mapping[str, str]) -> dict[tuple[str, bool], tuple[str, str]]:
+    """Version and group of each package; the ramdisk may have another version of the same one."""
+    return {
+        (package.name, group == RAMDISK): (package.version, group)
+        for group, text in locks.items() for package in parse(text)
+    }  # fmt: skip
+
+
+def sums(files: Mapping[str, bytes]) -> str:
+    """The text of SHA256SUMS, which `sha256sum -c` reads."""
+    return "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
+
+
+def read_sums(text: str) -> dict[str, str]:
+    """Digest by file name."""
+    return {match[2]: match[1] for line in text.splitlines() if (match := SUM.match(line))}
