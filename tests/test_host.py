@@ -57,6 +57,56 @@ def test_the_same_in_the_words_of_uv() -> None:
     assert host.uv_toml({}) == host.pip_conf({}) == ""
 
 
+def test_pips_proxy_and_certificate(tmp_path: Path) -> None:
+    bundle = tmp_path / "private.pem"
+    bundle.touch()
+    file = tmp_path / "pip.conf"
+    file.write_text(f"[global]\nproxy = http://u:p@proxy.example:3128\ncert = {bundle}\n")
+    env = {"PIP_CONFIG_FILE": str(file), "PIP_TIMEOUT": "5"}
+    assert host.pip_config(env) == {"proxy": "http://u:p@proxy.example:3128", "timeout": "5"}
+    assert host.ca_bundle(env) == bundle
+    assert host.uv_toml(host.pip_config(env)) == (
+        'http-proxy = "http://u:p@proxy.example:3128"\nhttps-proxy = "http://u:p@proxy.example:3128"\n'
+    )
+
+
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> str:
+    """What of apt's settings on a machine reaches a build."""
+    (tmp_path / "apt.conf").write_text(text)
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    return host.apt_conf()
+
+
+def test_apts_own_settings_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = apt(tmp_path, monkeypatch, 'Acquire { http::Proxy "http://u:p@proxy.example:3142"; http::Timeout "3"; Retries "1"; };\n')
+    assert 'Acquire::http::Proxy "http://u:p@proxy.example:3142";' in said
+    assert said.index('Timeout "20"') < said.index('Acquire::http::Timeout "3"')
+    assert said.index('Retries "2"') < said.index('Acquire::Retries "1"')
+    assert "Dir" not in said
+
+
+def test_a_proxy_that_apt_detects_is_asked_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "detect"
+    program.write_text('#!/bin/sh\ntest -n "$1" && echo http://found.example:3142\n')
+    program.chmod(0o755)
+    assert 'Acquire::http::Proxy "http://found.example:3142";' in apt(
+        tmp_path, monkeypatch, f'Acquire::http::Proxy-Auto-Detect "{program}";\n'
+    )
+    program.write_text("#!/bin/sh\necho DIRECT\n")
+    assert "Proxy" not in host.apt_conf()
+    program.unlink()
+    assert "Proxy" not in host.apt_conf()
+
+
+def test_apts_own_authority_is_brought_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.pem").write_text(f"{name}\n")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "one.pem"))
+    said = apt(tmp_path, monkeypatch, f'Acquire::https::CAInfo "{tmp_path}/two.pem";\n')
+    assert "two.pem" not in said
+    assert host.ca_text().split() == [b"one", b"two"]
+
+
 def test_pip_conf_is_what_pip_reads() -> None:
     assert host.pip_conf({"index-url": "https://i/"}) == "[global]\nindex-url = https://i/\n"
 

@@ -1,11 +1,14 @@
-"""The host's own settings for fetching packages: apt sources and options, pip's index, CA bundle, proxy.
+"""The host's own settings for fetching packages: apt sources and options, pip's index and proxy, CA bundle, proxy.
 
 They reach a build as secrets and predefined proxy arguments, so that none of them ends up in a layer or in an image's history.
+docs/anywhere.md lists what is taken from where.
 """
 
 import configparser
+import functools
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,8 +16,16 @@ from osbox import run
 from osbox.model.site import Paths
 
 SUITE = "trixie"  # the Debian release that images are made of
+SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
-APT_OPTIONS = re.compile(r"^(Acquire::(?:http|https|ftp)(?:::|\s)|Acquire::Check-Valid-Until|Acquire::Check-Date)", re.IGNORECASE)
+APT_OPTIONS = re.compile(
+    r"^(Acquire::(?:http|https|ftp)(?:::|\s)|Acquire::Retries|Acquire::Check-Valid-Until|Acquire::Check-Date)", re.IGNORECASE
+)
+# A mirror that is silent is given up, and named, within minutes; what the host's own apt is told wins.
+APT_PATIENCE = 'Acquire::Retries "2";\nAcquire::http::Timeout "20";\nAcquire::https::Timeout "20";\n'
+DETECT = re.compile(r"^Acquire::(https?)::Proxy-Auto-?Detect \"(.+)\";$", re.IGNORECASE)
+PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "proxy", "cert", "timeout")
+PASSED_ON = PIP_KEYS[:4] + PIP_KEYS[5:]  # the certificates are a secret of their own
 
 
 def build_secrets(paths: Paths) -> dict[str, Path]:
@@ -32,27 +43,44 @@ def build_secrets(paths: Paths) -> dict[str, Path]:
             file.touch(mode=0o600)
             file.write_text(text)
         secrets[name] = file
-    bundle = ca_bundle()
+    bundle = ca_text()
     if bundle:
         # Copied: the private engine sees the state directory, not every place a bundle may be in.
         file = directory / "ca"
-        file.write_bytes(bundle.read_bytes())
+        file.write_bytes(bundle)
         secrets["ca"] = file
     return secrets
 
 
 def proxy_args(env: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Proxy settings as build arguments; these names are predefined, so BuildKit keeps them out of history and cache keys."""
+    """Proxy settings by name, as environment and as build arguments.
+
+    These names are predefined, so BuildKit keeps them out of history and cache keys. They may hold a password: on a command line
+    stands the name only, and the value comes from the environment.
+    """
     found = {name: env.get(name) or env.get(name.upper()) for name in PROXIES}
     return {name: value for name, value in found.items() if value}
 
 
 def ca_bundle(env: Mapping[str, str] = os.environ) -> Path | None:
     """The CA bundle that programs on this machine are told to use, or the system's own."""
-    for candidate in (env.get("SSL_CERT_FILE"), env.get("REQUESTS_CA_BUNDLE"), "/etc/ssl/certs/ca-certificates.crt"):
+    told = [env.get(name) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]
+    for candidate in (*told, pip_settings(env).get("cert"), SYSTEM_CA):
         if candidate and Path(candidate).is_file():
             return Path(candidate)
     return None
+
+
+def ca_text() -> bytes:
+    """All authorities that a fetch may need: the CA bundle, and the one that apt was told of besides."""
+    files = dict.fromkeys(filter(None, (ca_bundle(), apt_ca())))
+    return b"\n".join(file.read_bytes() for file in files)
+
+
+def apt_ca() -> Path | None:
+    """The CA bundle that apt on this machine is told to use, if it is one of its own."""
+    found = re.search(r'^Acquire::https::CAInfo "(.+)";$', _apt_config(), re.MULTILINE | re.IGNORECASE)
+    return Path(found[1]) if found and Path(found[1]).is_file() else None
 
 
 def apt_mirrors() -> list[str]:
@@ -89,32 +117,56 @@ def apt_sources() -> str:
     )
 
 
-def apt_conf() -> str:
-    """The host's apt options that decide how packages are fetched: proxies, validity checks, certificates."""
-    dump = run.run(["apt-config", "dump"], check=False).out
-    kept = [entry for entry in dump.splitlines() if APT_OPTIONS.match(entry) and "CAInfo" not in entry]
-    return "\n".join([*kept, 'Acquire::https::CAInfo "/run/secrets/ca";', ""])
+def apt_conf(bundle: str = "/run/secrets/ca") -> str:
+    """The host's apt options that decide how packages are fetched: proxies, patience, validity checks; and where the CA bundle is."""
+    kept = []
+    for entry in _apt_config().splitlines():
+        detect = DETECT.match(entry)
+        if detect:
+            kept += _detected(detect[1], detect[2])
+        elif APT_OPTIONS.match(entry) and "CAInfo" not in entry:
+            kept.append(entry)
+    return APT_PATIENCE + "\n".join([*kept, f'Acquire::https::CAInfo "{bundle}";', ""])
 
 
-def pip_config(env: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """pip's settings on this machine that name an index: index-url, extra-index-url (http and https only), trusted-host."""
+def _apt_config() -> str:
+    return _dump(os.environ.get("APT_CONFIG", ""))
+
+
+@functools.cache
+def _dump(_: str) -> str:
+    return run.run(["apt-config", "dump"], check=False).out if shutil.which("apt-config") else ""
+
+
+def _detected(kind: str, program: str) -> list[str]:
+    """What a program that detects apt's proxy says now: it is not in a container."""
+    argv = [*program.split(), *(apt_mirrors() or ["http://mirror.example/debian"])]
+    answer = run.run(argv, check=False).out.strip() if shutil.which(argv[0]) else ""
+    return [f'Acquire::{kind}::Proxy "{answer}";'] if answer and answer != "DIRECT" else []
+
+
+def pip_settings(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What pip on this machine is told, in its files and in the environment, of the settings that matter here."""
     settings: dict[str, str] = {}
     files = ["/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf", env.get("PIP_CONFIG_FILE", "")]
     for name in files:
         parser = configparser.RawConfigParser()
         if name and parser.read(Path(name).expanduser()) and parser.has_section("global"):
             settings.update(parser.items("global"))
-    for key in ("index-url", "extra-index-url", "trusted-host"):
+    for key in PIP_KEYS:
         value = env.get("PIP_" + key.upper().replace("-", "_"))
         if value:
             settings[key] = value
+    return {key: settings[key] for key in PIP_KEYS if settings.get(key)}
+
+
+def pip_config(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """pip's settings that reach a build: index-url, extra-index-url (http and https only), trusted-host, proxy, timeout (seconds)."""
     result = {}
-    for key in ("index-url", "extra-index-url"):
-        urls = [url for url in settings.get(key, "").split() if url.startswith(("http://", "https://"))]
-        if urls:
-            result[key] = " ".join(urls)
-    if settings.get("trusted-host"):
-        result["trusted-host"] = " ".join(settings["trusted-host"].split())
+    for key, value in pip_settings(env).items():
+        words = [word for word in value.split() if "index-url" not in key or word.startswith(("http://", "https://"))]
+        if words and key in PASSED_ON:
+            result[key] = " ".join(words)
     return result
 
 
@@ -130,4 +182,6 @@ def uv_toml(settings: Mapping[str, str]) -> str:
     for key, name in (("extra-index-url", "extra-index-url"), ("trusted-host", "allow-insecure-host")):
         if key in settings:
             lines.append(f"{name} = [{', '.join(repr(word) for word in settings[key].split())}]".replace("'", '"'))
+    if "proxy" in settings:
+        lines += [f'{name} = "{settings["proxy"]}"' for name in ("http-proxy", "https-proxy")]
     return "\n".join(lines) + "\n" if lines else ""

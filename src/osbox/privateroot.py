@@ -98,11 +98,14 @@ def debootstrap(paths: Paths, target: Path, packages: tuple[str, ...], *, varian
     """
     tools_at, scratch = _mmdebstrap(paths), paths.home / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
+    settings = scratch / "apt.conf"  # a file: a proxy's password must not stand on a command line
+    settings.touch(mode=0o600)
+    settings.write_text(host.apt_conf(str(host.apt_ca() or host.ca_bundle() or host.SYSTEM_CA)))
     env = {"PATH": f"{tools_at}/usr/bin:{os.environ['PATH']}", "TMPDIR": str(scratch)}
     argv = [
         *CONTAINED,
         "perl", f"{tools_at}/usr/bin/mmdebstrap", f"--variant={variant}", "--mode=root", f"--include={','.join(packages)}",
-        "--aptopt=Apt::Install-Recommends \"false\"", "--aptopt=Acquire::Retries \"3\"", "--aptopt=Acquire::Languages \"none\"",
+        "--aptopt=Apt::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\"", f"--aptopt={settings}",
         "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/info/*",
         # The mirror is this host's business: builds get it as a secret.
