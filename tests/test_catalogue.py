@@ -55,4 +55,4 @@ def test_select_none_means_all_and_retired_ones_are_left_out() -> None:
 
 def test_what_an_image_stands_on_is_built_too() -> None:
     names = [image.name for image in catalogue.with_bases(catalogue.select(["keystone"]))]
-    assert names == ["os-base-image", "os-openstack", "os-keystone"]
+    assert names == ["os-base-image", "os-builder", "os-openstack", "os-keystone"]

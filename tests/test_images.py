@@ -53,7 +53,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def digest(project: Path, base: str = "ground", **arguments: str) -> str:
-    return dockerfile.digest(project, Path("images/a/Dockerfile"), "final", arguments, base)
+    return dockerfile.digest(project, Path("images/a/Dockerfile"), "final", arguments, {"BASE": base})
 
 
 def write(name: str, text: str) -> Callable[[Path], object]:
@@ -100,7 +100,7 @@ def test_base_and_release_change_an_image_the_name_of_its_base_does_not(project:
 
 def test_an_unknown_target_names_the_known_ones(project: Path) -> None:
     with pytest.raises(Error, match="no target os-x") as caught:
-        dockerfile.digest(project, Path("images/a/Dockerfile"), "os-x", {}, "")
+        dockerfile.digest(project, Path("images/a/Dockerfile"), "os-x", {}, {})
     assert caught.value.hint == "its targets: lists, tools, final, other"
 
 

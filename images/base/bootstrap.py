@@ -41,7 +41,7 @@ from typing import Any
 CONFIG = Path(os.environ.get("OSBOX_BOOTSTRAP", "/etc/osbox/bootstrap.toml"))
 SECRETS = Path(os.environ.get("OSBOX_SECRETS", "/run/secrets"))
 RUN = Path(os.environ.get("OSBOX_RUN", "/run/osbox"))
-LOCK_FILE = Path("/opt/openstack/requirements.lock")
+LOCKS = Path("/opt/openstack/locks")
 # Passwords end up in URLs and INI files: characters that need quoting in either are refused, not half-quoted.
 SAFE = re.compile(r"[A-Za-z0-9_.~-]+")
 POLL_SECONDS, EAGER_SECONDS = 0.25, 5  # between two tries, and for how long so often
@@ -182,7 +182,7 @@ def run(command: list[str], environment: dict[str, str] | None = None, accept: l
 
 
 def versions() -> str:
-    return hashlib.sha256(LOCK_FILE.read_bytes() if LOCK_FILE.exists() else b"").hexdigest()[:16]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(LOCKS.glob("*.lock")))).hexdigest()[:16]
 
 
 @contextlib.contextmanager

@@ -43,10 +43,11 @@ class Board:
             self._running[name] = time.monotonic()
 
     def end(self, name: str, line: str, details: str = "") -> None:
-        """The thing has ended: its line stays, with its details indented."""
+        """The thing has ended: its line (if any) stays, with its details indented."""
         with self._lock:
             self._running.pop(name, None)
-            log.out.print(escape(line))
+            if line:
+                log.out.print(escape(line))
             for detail in filter(str.strip, details.splitlines()):
                 log.out.print(f"      [dim]{escape(detail)}[/]")
 

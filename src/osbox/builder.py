@@ -49,12 +49,14 @@ class Builder:
         self._board = board
         self._pool = ThreadPoolExecutor(jobs)
         self._ends: dict[str, Future[Outcome]] = {}
+        self._projects: dict[str, str] = {}
         self._lock = threading.Lock()
         self._stops: dict[str, Callable[[], None]] = {}
         self._stopped = threading.Event()
 
     def run(self, tasks: Sequence[Task]) -> list[Outcome]:
         """Run tasks, given in an order where a base comes before what stands on it."""
+        self._projects = {task.image.name: task.image.project for task in tasks}
         for task in tasks:
             self._ends[task.image.name] = self._pool.submit(self._one, task)
         try:
@@ -66,10 +68,10 @@ class Builder:
             self._pool.shutdown(cancel_futures=True)
 
     def _one(self, task: Task) -> Outcome:
-        # Targets of one Dockerfile share their stages in BuildKit: they need not wait for each other.
-        base = catalogue.BY_NAME.get(task.image.base)
-        if base and base.project != task.image.project and self._failed(base.name):
-            return self._skip(task)
+        needs = [name for name in (task.image.base, catalogue.BUILDER.name if task.image.builder else "") if name]
+        lacking = next((name for name in needs if not self._shared(task, name) and self._failed(name)), "")
+        if lacking:
+            return self._skip(task, lacking)
         if self._stopped.is_set():
             return Outcome(task, "interrupted")
         if task.problem:
@@ -81,16 +83,21 @@ class Builder:
             if self._stopped.is_set():
                 return Outcome(task, "interrupted")
             if code != 0:
-                return self._skip(task) if base and self._failed(base.name) else self._fail(task)
-        self._board.end(task.tag, f"🔨  {task.tag} - Done")
+                lacking = next(filter(self._failed, needs), "")
+                return self._skip(task, lacking) if lacking else self._fail(task)
+        self._board.end(task.tag, "" if task.image.internal else f"🔨  {task.tag} - Done")
         return Outcome(task)
+
+    def _shared(self, task: Task, name: str) -> bool:
+        """Targets of one Dockerfile share their stages in BuildKit: they need not wait for each other."""
+        return name in self._ends and self._projects[name] == task.image.project
 
     def _failed(self, name: str) -> bool:
         # No deadlock with few workers: the base was handed to the pool before, so it has ended or is running.
         return name in self._ends and bool(self._ends[name].result().reason)
 
-    def _skip(self, task: Task) -> Outcome:
-        reason = f"{task.image.base} failed"
+    def _skip(self, task: Task, lacking: str) -> Outcome:
+        reason = f"{lacking} failed"
         self._board.end(task.tag, f"❌  {task.tag} - Skipped: {reason}")
         return Outcome(task, reason)
 

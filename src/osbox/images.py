@@ -67,17 +67,18 @@ def plan(
 ) -> list[Task]:  # fmt: skip
     """What to do for each image, in order; nothing for one whose label says it was made of the very same inputs."""
     digests = {"": debian.ensure(paths, engine)}
+    builder_tag = catalogue.BUILDER.tag(version)
     there = {tag: _labels_of(entry) for entry in _inspect(engine, images, version) for tag in entry["RepoTags"]}
     tasks = []
     for image in images:
         tag, file = image.tag(version), paths.logs / "build" / f"{image.name}.log"
         arguments = {
             "DEBIAN": debian.TAG, "RELEASE": release,
-            "BASE": f"{image.base}:{version}",
+            "BASE": f"{image.base}:{version}", "BUILDER": builder_tag,
         }  # fmt: skip
+        bases = {"DEBIAN": digests[""], "BASE": digests[image.base], "BUILDER": digests.get(catalogue.BUILDER.name, "")}
         try:
-            base = digests[image.base]
-            digests[image.name] = dockerfile.digest(paths.project, image.dockerfile, image.name, arguments, base)
+            digests[image.name] = dockerfile.digest(paths.project, image.dockerfile, image.name, arguments, bases)
         except (OSError, Error) as error:
             digests[image.name] = ""
             tasks.append(Task(image, tag, (), file, problem=str(error)))
@@ -116,9 +117,11 @@ def clean(
     """
     check_version(version)
     used = _used(engine)
-    there = {tag for entry in _inspect(engine, wanted, version) for tag in entry["RepoTags"]}
+    # What no image needs any more goes with the last of them.
+    both = [*wanted, catalogue.BUILDER] if set(catalogue.IMAGES) <= set(wanted) else list(wanted)
+    there = {tag for entry in _inspect(engine, both, version) for tag in entry["RepoTags"]}
     kept = []
-    for image in wanted:
+    for image in both:
         tag = image.tag(version)
         if tag in used:
             kept.append(image.name)
@@ -126,7 +129,8 @@ def clean(
             continue
         if tag in there:
             docker.docker(engine, "image", "rm", tag)
-        log.out.print(f"🔫  {tag} - Done")
+        if not image.internal:
+            log.out.print(f"🔫  {tag} - Done")
     if kept:
         raise Error(f"{len(kept)} of {len(wanted)} images are in use", hint="osbox down, then the same command again")
     if everything:

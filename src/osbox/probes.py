@@ -266,6 +266,6 @@ def _locked(subject: Subject) -> str:
     if not release or not _of_the_release(subject.image):
         return ""
     name = LOCKED.get(subject.image.project, subject.image.project)
-    lock = (subject.paths.releases / release / "requirements.lock").read_text()
+    lock = (subject.paths.releases / release / f"{subject.image.project}.lock").read_text()
     found = re.search(rf"^{name}==(\S+)", lock, re.MULTILINE)
     return found[1] if found else ""

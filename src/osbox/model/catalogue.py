@@ -18,11 +18,16 @@ RETIRED = {
 
 @dataclass(frozen=True)
 class Image:
-    """One image. Its recipe is the target of its own name in images/<project>/Dockerfile."""
+    """One image. Its recipe is the target of its own name in images/<project>/Dockerfile.
+
+    builder: whether the build mounts the tools of BUILDER. internal: nobody runs it, so nobody is told of it.
+    """
 
     name: str
     project: str
     base: str
+    builder: bool = False
+    internal: bool = False
 
     @property
     def dockerfile(self) -> Path:
@@ -33,8 +38,11 @@ class Image:
         return f"{self.name}:{version}"
 
 
-def _rows(base: str, table: dict[str, Sequence[str]]) -> list[Image]:
-    return [Image(f"os-{name}", project, base) for project, names in table.items() for name in names]
+def _rows(base: str, table: dict[str, Sequence[str]], *, builder: bool = False) -> list[Image]:
+    return [Image(f"os-{name}", project, base, builder) for project, names in table.items() for name in names]
+
+
+BUILDER = Image("os-builder", "base", GROUND, internal=True)
 
 
 IMAGES: tuple[Image, ...] = (
@@ -47,8 +55,8 @@ IMAGES: tuple[Image, ...] = (
         "httpboot": ["httpboot"],
         "tftpboot": ["tftpboot"],
         "autodns": ["autodns"],
-        "rack": ["rack"],
     }),
+    *_rows(GROUND, {"rack": ["rack"]}, builder=True),
     *_rows(OPENSTACK, {
         "keystone": ["keystone"],
         "glance": ["glance-api"],
@@ -57,7 +65,7 @@ IMAGES: tuple[Image, ...] = (
         "nova": ["nova-api", "nova-conductor", "nova-scheduler", "nova-compute"],
         "ironic": ["ironic-api", "ironic-conductor"],
         "swift": ["swift-proxy", "swift-account", "swift-container", "swift-object"],
-    }),
+    }, builder=True),
 )  # fmt: skip
 BY_NAME = {image.name: image for image in IMAGES}
 
@@ -86,11 +94,15 @@ def select(names: Iterable[str]) -> list[Image]:
 
 
 def with_bases(images: Iterable[Image]) -> list[Image]:
-    """The images and all that they stand on, in the table's order (a base comes before what stands on it)."""
+    """The images and all that their builds need, in an order where a base comes before what stands on it."""
+    images = list(images)
     wanted: set[str] = set()
     for image in images:
         name = image.name
         while name:
             wanted.add(name)
             name = BY_NAME[name].base
-    return [image for image in IMAGES if image.name in wanted]
+    found = [image for image in IMAGES if image.name in wanted]
+    if any(image.builder for image in images):
+        found.insert(1, BUILDER)
+    return found

@@ -122,12 +122,16 @@ def context_files(stage: Stage, args: Mapping[str, str]) -> list[str]:
     return [Template(word).safe_substitute(args) for word in found]
 
 
-def digest(project: Path, file: Path, target: str, args: Mapping[str, str], base: str) -> str:
-    """A digest of what a target is made from: recipe, files, arguments, and `base`, the digest of its base image."""
+def digest(project: Path, file: Path, target: str, args: Mapping[str, str], bases: Mapping[str, str]) -> str:
+    """A digest of what a target is made from: recipe, files, arguments, images.
+
+    bases: the digests of the images that it starts from or mounts, by the argument that names the image.
+    """
     recipe = parse((project / file).read_text())
     values = {**_defaults(recipe), **args}
-    total = hashlib.sha256(base.encode())
+    total = hashlib.sha256()
     for stage in recipe.needed(target):
+        total.update(bases.get(stage.base.strip("${}"), "").encode())
         for item in stage.instructions:
             total.update(f"{item.word} {item.text}\n".encode())
         for name, value in sorted(values.items()):
