@@ -66,7 +66,7 @@ def test_pips_proxy_and_certificate(tmp_path: Path) -> None:
     assert host.pip_config(env) == {"proxy": "http://u:p@proxy.example:3128", "timeout": "5"}
     assert host.ca_bundle(env) == bundle
     assert host.uv_toml(host.pip_config(env)) == (
-        'http-proxy = "http://u:p@proxy.example:3128"\nhttps-proxy = "http://u:p@proxy.example:3128"\n'
+        'http-proxy = "http://u:p@proxy.example:3128"\nhttps-proxy = "http://u:p@proxy.example:3128"\n# timeout = 5\n'
     )
 
 

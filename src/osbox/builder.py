@@ -1,22 +1,27 @@
 """Run image builds in parallel: an image waits for the one it stands on; a failing one stops only those on it."""
 
+import fcntl
+import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from osbox import log, run
+from osbox import docker, log, run
 from osbox.board import Board
 from osbox.model import catalogue
 from osbox.model.catalogue import Image
 from osbox.model.fault import Fault, explain
+from osbox.model.site import Paths
 
 RETRIES = 2
 TAIL_LINES = 15
 TAIL_BYTES = 16 << 10
 PAUSE_SECONDS = 3  # between two tries
-ENVIRONMENT = {"BUILDX_GIT_INFO": "false"}  # or it complains where there is no git
+# A build ends with us, also when we are killed; what it has finished stays in the cache.
+CONTAINED = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,23 @@ class Outcome:
     task: Task
     reason: str = ""
     fault: Fault | None = None
+
+
+@contextmanager
+def alone(paths: Paths) -> Iterator[None]:
+    """One build at a time in a state directory: a second one says so and waits; what the first one made, it finds done."""
+    paths.home.mkdir(parents=True, exist_ok=True)
+    with (paths.home / "build.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            log.say(f"Another build is running here (process {file.read().strip()}): this one goes on when it has ended")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
 
 
 class Builder:
@@ -125,10 +147,11 @@ class Builder:
 
     def _build(self, task: Task) -> int:
         log.command(run.line(task.argv))
+        environment = docker.environment()
         with task.log.open("a") as file:
             file.write(f"$ {run.line(task.argv)}\n")
             file.flush()
-            with run.spawn(task.argv, stdout=file.fileno(), stderr=file.fileno(), env=ENVIRONMENT) as process:
+            with run.spawn([*CONTAINED, *task.argv], stdout=file.fileno(), stderr=file.fileno(), env=environment) as process:
                 with self._lock:
                     self._stops[task.tag] = process.terminate
                     if self._stopped.is_set():

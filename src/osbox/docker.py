@@ -47,7 +47,9 @@ def build_argv(
     words += ["-t", tag] if tag else []
     words += [f"--output=type=local,dest={output}"] if output else ["--load"]
     words += ["--no-cache"] if no_cache else []
-    for name, value in {**host.proxy_args(), **(args or {})}.items():
+    for name in host.proxy_args():
+        words += ["--build-arg", name]  # by name: the value, which may hold a password, comes from `environment`
+    for name, value in (args or {}).items():
         words += ["--build-arg", f"{name}={value}"]
     for name, value in (labels or {}).items():
         words += ["--label", f"{name}={value}"]
@@ -58,4 +60,9 @@ def build_argv(
 
 def build(engine: Engine, argv: Sequence[str], on_line: Callable[[str], None]) -> int:  # noqa: ARG001 - symmetry with docker()
     """Run a build line and hand on its output; returns the exit code."""
-    return run.stream(argv, on_line)
+    return run.stream(argv, on_line, env=environment())
+
+
+def environment() -> dict[str, str]:
+    """What a build line needs in its environment."""
+    return {"BUILDX_GIT_INFO": "false", **host.proxy_args()}  # or it complains where there is no git

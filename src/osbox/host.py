@@ -184,4 +184,6 @@ def uv_toml(settings: Mapping[str, str]) -> str:
             lines.append(f"{name} = [{', '.join(repr(word) for word in settings[key].split())}]".replace("'", '"'))
     if "proxy" in settings:
         lines += [f'{name} = "{settings["proxy"]}"' for name in ("http-proxy", "https-proxy")]
+    if "timeout" in settings:
+        lines.append(f"# timeout = {settings['timeout']}")  # no key of uv's: images/base/uv-run reads it
     return "\n".join(lines) + "\n" if lines else ""

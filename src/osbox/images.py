@@ -18,6 +18,7 @@ from osbox.model.site import Paths
 
 INPUTS = "io.osbox.inputs"
 MIN_FREE_BYTES = 2 << 30  # stop well before dockerd itself fails for want of space
+MOVING = "latest"  # the one version that every build replaces
 RELEASE = "io.osbox.release"
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 STEP = re.compile(r"^#\d+ (\[[^\]]*\d+/\d+\] .*|\[[^\]]+\] (?:FROM|RUN|COPY) .*|exporting .*)$", re.MULTILINE)
@@ -37,12 +38,22 @@ class Listed:
 
 def build(
     paths: Paths, engine: Engine, wanted: Sequence[Image] = catalogue.IMAGES, *, version: str = "latest",
-    release: str = "2026.1", jobs: int | None = None, no_cache: bool = False,
+    release: str = "2026.1", jobs: int | None = None, no_cache: bool = False, replace: bool = False,
 ) -> None:  # fmt: skip
-    """Build images and what they stand on; raises Error if any fails."""
+    """Build images and what they stand on; raises Error if any fails.
+
+    A version but `latest` is a promise: what has it and was made of other inputs is replaced only when asked (UserError).
+    """
     check_version(version)
     check_release(paths, release)
-    tasks = plan(paths, engine, catalogue.with_bases(wanted), version=version, release=release, no_cache=no_cache)
+    with builder.alone(paths):
+        tasks = plan(paths, engine, catalogue.with_bases(wanted), version=version, release=release, no_cache=no_cache)
+        if version != MOVING and not replace:
+            _refuse_to_replace(engine, tasks, version)
+        _build_all(paths, engine, tasks, jobs)
+
+
+def _build_all(paths: Paths, engine: Engine, tasks: Sequence[Task], jobs: int | None) -> None:
     if any(task.argv for task in tasks):
         _require_space(paths)
     logs = {task.tag: task.log for task in tasks}
@@ -51,6 +62,17 @@ def build(
     if any(task.argv for task in tasks):
         _remove_replaced(engine)
     raise_for(outcomes)
+
+
+def _refuse_to_replace(engine: Engine, tasks: Sequence[Task], version: str) -> None:
+    there = {tag for entry in _inspect(engine, [task.image for task in tasks], version) for tag in entry["RepoTags"]}
+    other = [task for task in tasks if task.argv and task.tag in there and not task.image.internal]
+    if other:
+        names = ", ".join(task.tag for task in other)
+        raise UserError(
+            f"these images are there already and were made of something else: {names}",
+            hint="take another BUILD_VERSION; or, to replace them: osbox build --replace --version " + version,
+        )
 
 
 def chosen(names: Sequence[str], version: str) -> list[Image]:

@@ -35,13 +35,18 @@ def build(
     version: Version = "latest",
     release: Release = "2026.1",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Build every step anew.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace images of this version that were made of something else; `latest` always is.")
+    ] = False,
 ) -> None:
     """Build images and what they stand on; unchanged ones are done at once."""
     here: Context = context.obj
     images.check_version(version)
     wanted = images.chosen(names or [], version)
     if wanted:
-        images.build(here.paths, here.engine(), wanted, version=version, release=release, jobs=jobs, no_cache=no_cache)
+        images.build(
+            here.paths, here.engine(), wanted, version=version, release=release, jobs=jobs, no_cache=no_cache, replace=replace
+        )
 
 
 def check(
