@@ -6,10 +6,13 @@
 import os
 import shlex
 import subprocess
+import tarfile
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from osbox import log
 from osbox.errors import Error
@@ -115,6 +118,25 @@ def spawn(
                 process.wait()
         if process.stdout:
             process.stdout.close()
+
+
+@contextmanager
+def reading(argv: Sequence[str]) -> Iterator[IO[bytes]]:
+    """What a process writes, as bytes to read in the block; read it to its end. Raises Error if the process failed.
+
+    An error of the block that comes of a process that ended early is told as that process's own.
+    """
+    log.command(line(argv))
+    with tempfile.TemporaryFile("w+") as said, spawn(argv, stdout=subprocess.PIPE, stderr=said.fileno()) as process:
+        assert process.stdout is not None  # noqa: S101 - for the type checker: we asked for a pipe
+        try:
+            yield process.stdout.buffer  # type: ignore[attr-defined]  # spawn's pipes are of text, over one of bytes
+        except (OSError, EOFError, ValueError, tarfile.TarError):
+            if process.wait() == 0:
+                raise
+        if process.wait() != 0:
+            said.seek(0)
+            raise failed(argv, process.returncode, said.read())
 
 
 def daemon(argv: Sequence[str], logfile: Path, *, env: Mapping[str, str] | None = None) -> int:

@@ -1,0 +1,136 @@
+"""The layers of images, read from the engine: `docker save` writes each one once, whatever storage the engine has.
+
+No program of the image runs, and no container is made. What is read is hashed on the way, so that a layer is known by what it
+holds, not by what the engine says that it holds.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import IO, Any, cast
+
+from osbox import docker, run
+from osbox.engine import Engine
+from osbox.errors import Error
+from osbox.model.contents import DIRECTORY, FILE, LINK, Entry, Layer
+
+BLOCK = 1 << 20
+BLOB = re.compile(r"(^|/)(blobs/sha256/[0-9a-f]{64}|layer\.tar)$")
+KINDS = {tarfile.DIRTYPE: DIRECTORY, tarfile.SYMTYPE: LINK, tarfile.CHRTYPE: "character device", tarfile.BLKTYPE: "block device",
+         tarfile.FIFOTYPE: "pipe"}  # fmt: skip
+METADATA_ONLY = re.compile(
+    r"^(?:/bin/sh -c #\(nop\) +)?(?:ARG|CMD|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|SHELL|STOPSIGNAL|USER|VOLUME)\b"
+)
+
+
+class _Hashing(io.RawIOBase):
+    """A stream that is hashed while it is read."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self.sha256 = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._source.read(len(buffer))
+        buffer[: len(data)] = data
+        self.sha256.update(data)
+        return len(data)
+
+
+def read(engine: Engine, ids: Sequence[str], wanted: Callable[[str], bool]) -> dict[str, Layer]:
+    """All layers of images by their digests; wanted says which files' contents to keep. Raises Error when the engine cannot read them.
+
+    The engine itself refuses to hand out a layer whose files were changed in its storage.
+    """
+    if not ids:
+        return {}
+    found: dict[str, Layer] = {}
+    argv = engine.argv("docker", "save", *ids)
+    with run.reading(argv) as stream:
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=BLOCK) as archive:
+            for member in archive:
+                body = archive.extractfile(member) if member.isreg() and BLOB.search(member.name) else None
+                if body:
+                    layer = _layer(body, wanted)
+                    if layer:
+                        found[layer.diff_id] = layer
+        while stream.read(BLOCK):
+            pass
+    return found
+
+
+def of(entry: Mapping[str, Any]) -> list[str]:
+    """The digests of an image's layers, the lowest first, as `docker image inspect` says them."""
+    return list(entry["RootFS"].get("Layers") or [])
+
+
+def _layer(body: IO[bytes], wanted: Callable[[str], bool]) -> Layer | None:
+    """A layer's tar, compressed or not; None for the JSON documents that lie beside the layers."""
+    start = io.BufferedReader(cast(io.RawIOBase, body), BLOCK)
+    magic = start.peek(2)[:2]
+    if magic[:1] == b"{":
+        return None
+    plain = gzip.GzipFile(fileobj=start) if magic == b"\x1f\x8b" else start
+    hashing = _Hashing(cast(IO[bytes], plain))
+    stream = io.BufferedReader(hashing, BLOCK)
+    entries, texts = dict[str, Entry](), dict[str, bytes]()
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=BLOCK) as archive:
+        for member in archive:
+            entry, content = _entry(archive, member, entries, wanted)
+            entries[entry.path] = entry
+            if content is not None:
+                texts[entry.path] = content
+    while stream.read(BLOCK):
+        pass
+    return Layer(f"sha256:{hashing.sha256.hexdigest()}", entries, texts)
+
+
+def _entry(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, before: Mapping[str, Entry], wanted: Callable[[str], bool],
+) -> tuple[Entry, bytes | None]:  # fmt: skip
+    path = member.name.removeprefix("./").strip("/")
+    more = ",".join(f"{key}={value}" for key, value in sorted(member.pax_headers.items()) if key.startswith("SCHILY.xattr."))
+    entry = Entry(path, KINDS.get(member.type, FILE), member.mode, member.uid, member.gid, more=more)
+    if member.islnk():
+        target = before.get(member.linkname.removeprefix("./").strip("/"))
+        return (replace(target, path=path) if target else entry), None
+    if not member.isreg():
+        device = f"{member.devmajor}:{member.devminor}" if member.isdev() and not member.isfifo() else ""
+        return replace(entry, link=member.linkname or device), None
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    kept = list[bytes]() if wanted(path) else None
+    for block in _blocks(archive.extractfile(member)):
+        sha256.update(block)
+        md5.update(block)
+        if kept is not None:
+            kept.append(block)
+    whole = replace(entry, size=member.size, sha256=sha256.hexdigest(), md5=md5.hexdigest())
+    return whole, b"".join(kept) if kept is not None else None
+
+
+def _blocks(source: IO[bytes] | None) -> Iterator[bytes]:
+    while source and (block := source.read(BLOCK)):
+        yield block
+
+
+def steps(engine: Engine, entry: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+    """An image's layers, the lowest first: digest, bytes, and the instruction that made it.
+
+    The engine tells sizes by instruction, not by layer; those that only set metadata have none. Raises Error when the two do not
+    fit together.
+    """
+    text = docker.docker(engine, "history", "--no-trunc", "--human=false", "--format", "json", entry["Id"]).out
+    rows = [json.loads(row) for row in reversed(text.splitlines())]
+    made = [row for row in rows if int(row["Size"]) or not METADATA_ONLY.match(row["CreatedBy"])]
+    ids = of(entry)
+    if len(made) != len(ids):
+        raise Error(f"the history of {entry['Id'][:19]} has {len(made)} steps that made layers, but it has {len(ids)} layers")
+    return [(one, int(row["Size"]), row["CreatedBy"]) for one, row in zip(ids, made, strict=True)]
