@@ -1,39 +1,67 @@
-"""The Debian image that everything starts from: a registry's if one answers, else made here from Debian packages."""
+"""The Debian image that everything starts from: a registry's if one answers, else made here from Debian packages.
+
+OSBOX_DEBIAN names the registry's image to take, for example `registry.example/debian:trixie-slim`; nothing else will do then.
+"""
+
+import os
 
 from osbox import docker, engine, host, log
-from osbox.errors import Error
+from osbox.errors import Error, UserError
+from osbox.model import bundle
 from osbox.model.site import Paths
 
 TAG = f"osbox-debian:{host.SUITE}"
 PUBLISHED = f"debian:{host.SUITE}-slim"
+SOURCE = "org.opencontainers.image.base.name"
+"""The label that tells where it came from: a registry's name for it, or TAG where it was made here. Images inherit it."""
 ANSWER_SECONDS = 6
 PULL_SECONDS = 300
 
 
 def ensure(paths: Paths, at: engine.Engine) -> str:
-    """Have the Debian base image and return its id; it is fetched or made once and then kept."""
+    """Have the Debian base image and return a digest of its content; it is fetched or made once and then kept.
+
+    Raises Error when the image that OSBOX_DEBIAN names cannot be had.
+    """
+    wanted = os.environ.get("OSBOX_DEBIAN", "")
     found = docker.inspect(at, "image", TAG)
-    if not found:
-        if not _pull(at):
+    if not found or (wanted and _source(found[0]) != wanted):
+        if wanted:
+            _fetch(paths, at, wanted)
+        elif not _pull(paths, at):
             _bootstrap(paths, at)
         found = docker.inspect(at, "image", TAG)
-    return str(found[0]["Id"])
+    # Not its id: that differs between engines, and between two images of the same files.
+    return bundle.content(found[0]["RootFS"]["Layers"])
 
 
-def _pull(at: engine.Engine) -> bool:
-    """Take the registry's image, if a registry answers within seconds."""
+def _source(entry: dict[str, dict[str, dict[str, str] | None]]) -> str:
+    return (entry["Config"].get("Labels") or {}).get(SOURCE, "")
+
+
+def _pull(paths: Paths, at: engine.Engine) -> bool:
+    """Take the public registry's image, if that answers within seconds."""
     try:
         if docker.docker(at, "manifest", "inspect", PUBLISHED, check=False, timeout=ANSWER_SECONDS).code != 0:
             return False
-        mine = not docker.inspect(at, "image", PUBLISHED)
-        with log.step("Fetch the Debian base image from the registry"):
-            docker.docker(at, "pull", "--quiet", PUBLISHED, timeout=PULL_SECONDS)
+        _fetch(paths, at, PUBLISHED)
     except Error:
         return False
-    docker.docker(at, "tag", PUBLISHED, TAG)
-    if mine:
-        docker.docker(at, "image", "rm", PUBLISHED)
     return True
+
+
+def _fetch(paths: Paths, at: engine.Engine, name: str) -> None:
+    """Take an image of a registry and give it our tag, and the label that tells its source."""
+    mine = not docker.inspect(at, "image", name)
+    with log.step(f"Fetch the Debian base image {name}"), docker.logins(paths, at) as env:
+        result = docker.docker(at, "pull", "--quiet", name, check=False, timeout=PULL_SECONDS, env=env)
+        if result.code != 0:
+            hint = "OSBOX_DEBIAN names an image in a registry that this machine reaches; without it, Debian is made from packages"
+            raise UserError(f"the Debian base image {name} could not be fetched", evidence=result.err, hint=hint)
+        words = ["build", "--quiet", "--provenance=false", "--label", f"{SOURCE}={name}", "--tag", TAG, "-"]
+        docker.docker(at, *words, text=f"FROM {name}\n", env=env)
+    if mine:
+        docker.docker(at, "image", "rm", name)
 
 
 def _bootstrap(paths: Paths, at: engine.Engine) -> None:
@@ -42,6 +70,6 @@ def _bootstrap(paths: Paths, at: engine.Engine) -> None:
     with log.step("Make the Debian base image from Debian packages"):
         try:
             engine.debootstrap(paths, tar, ("debian-archive-keyring",), variant="apt")
-            docker.docker(at, "import", tar, TAG)
+            docker.docker(at, "import", "--change", f"LABEL {SOURCE}={TAG}", tar, TAG)
         finally:
             tar.unlink(missing_ok=True)

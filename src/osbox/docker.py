@@ -4,7 +4,11 @@ Every function takes the Engine, whose prefix reaches the right client and paths
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +17,30 @@ from osbox.engine import Engine
 from osbox.model.site import Paths
 
 
-def docker(engine: Engine, *words: str | Path, check: bool = True, timeout: float | None = None) -> run.Result:
-    """Run `docker …` at the engine."""
-    return run.run(engine.argv("docker", *words), check=check, timeout=timeout)
+def docker(
+    engine: Engine, *words: str | Path, check: bool = True, timeout: float | None = None, text: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> run.Result:  # fmt: skip
+    """Run `docker …` at the engine; text is for its standard input."""
+    return run.run(engine.argv("docker", *words), check=check, timeout=timeout, input=text, env=env)
+
+
+@contextmanager
+def logins(paths: Paths, engine: Engine) -> Iterator[dict[str, str]]:
+    """Environment with which the client knows the registry logins (`docker login`) of whoever runs osbox.
+
+    The private engine's client does not see that person's home: it gets a copy for the duration of the block. Without any login
+    there, those hold that were made in the engine itself.
+    """
+    config = Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser() / "config.json"
+    if engine.kind == "host" or not config.is_file():
+        yield {}
+        return
+    scratch = paths.home / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="logins-", dir=scratch) as directory:
+        shutil.copy(config, directory)
+        yield {"DOCKER_CONFIG": directory}
 
 
 def inspect(engine: Engine, kind: str, *names: str) -> list[dict[str, Any]]:

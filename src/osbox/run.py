@@ -9,7 +9,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -96,13 +96,13 @@ def stream(
 
 @contextmanager
 def spawn(
-    argv: Sequence[str], *, stdout: int | None = None, stderr: int | None = None,
+    argv: Sequence[str], *, stdin: int = subprocess.DEVNULL, stdout: int | None = None, stderr: int | None = None,
     env: Mapping[str, str] | None = None, cwd: Path | None = None,
 ) -> Iterator["subprocess.Popen[str]"]:  # fmt: skip
     """A child that lives no longer than the block."""
     try:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True, errors="replace", env=_env(env), cwd=cwd
+            argv, stdin=stdin, stdout=stdout, stderr=stderr, text=True, errors="replace", env=_env(env), cwd=cwd
         )
     except FileNotFoundError as error:
         raise Error(f"{argv[0]} is not installed", hint=f"install {argv[0]} and run the command again") from error
@@ -134,6 +134,24 @@ def reading(argv: Sequence[str]) -> Iterator[IO[bytes]]:
         except (OSError, EOFError, ValueError, tarfile.TarError):
             if process.wait() == 0:
                 raise
+        if process.wait() != 0:
+            said.seek(0)
+            raise failed(argv, process.returncode, said.read())
+
+
+@contextmanager
+def feeding(argv: Sequence[str]) -> Iterator[IO[bytes]]:
+    """What a process reads, as a stream of bytes to write in the block. Raises Error if the process failed."""
+    log.command(line(argv))
+    with tempfile.TemporaryFile("w+") as said, spawn(argv, stdin=subprocess.PIPE, stdout=said.fileno(), stderr=said.fileno()) as process:
+        assert process.stdin is not None  # noqa: S101 - for the type checker: we asked for a pipe
+        pipe = process.stdin.buffer  # type: ignore[attr-defined]  # spawn's pipes are of text, over one of bytes
+        try:
+            yield pipe
+            pipe.close()
+        except BrokenPipeError:
+            with suppress(BrokenPipeError):
+                pipe.close()
         if process.wait() != 0:
             said.seek(0)
             raise failed(argv, process.returncode, said.read())

@@ -1,0 +1,89 @@
+"""A bundle's table of contents: what is in the file, of which commit, for which machine, and the digest of every member."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+FORMAT = 1
+TOP = "osbox-bundle"
+"""The directory that every member is in."""
+LOAD, SUMS, MANIFEST, CHECKOUT = "load", "SHA256SUMS", "manifest.json", "checkout.tar"
+ENGINE, IMAGES = "engine.tar.zst", "images.tar.zst"
+ARTIFACTS, WHEELS = "artifacts/", "wheels/"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in the bundle. unpacked: bytes that it takes on disk when it is loaded."""
+
+    name: str
+    sha256: str
+    size: int
+    unpacked: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    changed: files that differ from the revision. images: a digest of the content of each, by tag. engine: what the engine's root
+    file system was made of. python: the versions of Python that the wheels are for.
+    """
+
+    revision: str
+    changed: tuple[str, ...]
+    created: str
+    machine: str
+    version: str
+    release: str
+    python: tuple[str, ...]
+    engine: str
+    images: Mapping[str, str]
+    files: Mapping[str, str]
+    members: tuple[Member, ...]
+    format: int = FORMAT
+
+    def member(self, name: str) -> Member:
+        return next(member for member in self.members if member.name == name)
+
+    def artifacts(self) -> list[Member]:
+        return [member for member in self.members if member.name.startswith(ARTIFACTS)]
+
+    def wheels(self) -> list[Member]:
+        return [member for member in self.members if member.name.startswith(WHEELS)]
+
+
+def render(manifest: Manifest) -> str:
+    return json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n"
+
+
+def parse(text: bytes) -> Manifest:
+    """Raises ValueError for what is no manifest of this format."""
+    try:
+        data = json.loads(text)
+        if data["format"] != FORMAT:
+            raise ValueError(f"its format is {data['format']}, this osbox reads {FORMAT}")
+        members = tuple(Member(**member) for member in data.pop("members"))
+        lists = {name: tuple(data.pop(name)) for name in ("changed", "python")}
+        return Manifest(members=members, **lists, **data)
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError("its table of contents cannot be read") from error
+
+
+def sums(digests: Mapping[str, str]) -> str:
+    """The text of SHA256SUMS, which `sha256sum -c` reads."""
+    return "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+
+
+def read_sums(text: str) -> dict[str, str]:
+    """Digest by name; raises ValueError."""
+    pairs = [line.split("  ", 1) for line in text.splitlines()]
+    if not all(len(pair) == 2 for pair in pairs):  # noqa: PLR2004 - digest and name
+        raise ValueError("its checksums cannot be read")
+    return {name: digest for digest, name in pairs}
+
+
+def content(layers: list[str]) -> str:
+    """A digest of an image's content: the same in every engine, whichever way that numbers its images."""
+    return hashlib.sha256("\n".join(layers).encode()).hexdigest()
