@@ -79,7 +79,8 @@ def _workplace(paths: Paths, folder: Path, wanted: Release) -> Iterator[Path]:
         work = Path(directory)
         for group, lines in wanted.requirements.items():
             (work / f"{group}.in").write_text("".join(f"{line}\n" for line in lines))
-        shutil.copyfile(folder / release.CONSTRAINTS, work / release.CONSTRAINTS)
+        upstream = (folder / release.CONSTRAINTS).read_text()
+        (work / release.CONSTRAINTS).write_text(lock.constrain(upstream, wanted.constraints))
         (work / EXCLUDED).write_text("".join(f"{line}\n" for line in wanted.excluded))
         (work / "uv.toml").write_text(host.uv_toml(host.pip_config()))
         yield work

@@ -55,6 +55,18 @@ def _package(lines: Sequence[str], parents: Sequence[str]) -> Package:
     return Package(pin[1], pin[2], "\n".join(lines) + "\n", tuple(parents))
 
 
+def constrain(upstream: str, own: Sequence[str]) -> str:
+    """Upstream's constraints with those of our own in the place of theirs for the same packages."""
+    ours = {_canonical(line) for line in own}
+    kept = [line for line in upstream.splitlines() if line and not line.startswith("#") and _canonical(line) not in ours]
+    return "".join(f"{line}\n" for line in [*kept, *own])
+
+
+def _canonical(requirement: str) -> str:
+    """The name in a requirement, as Python's packages compare it."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]).lower()
+
+
 def split(packages: Sequence[Package], groups: Sequence[str]) -> dict[str, list[Package]]:
     """The packages of each group: a project's are those that nothing but it needs, `common` has the rest."""
     needs: dict[str, set[str]] = {package.name: set() for package in packages}

@@ -34,6 +34,8 @@ class Release(BaseModel):
     title: str
     python: str = Field(pattern=r"^3\.\d+$")
     """The Python of the images, which the locks are resolved for."""
+    constraints: tuple[str, ...] = ()
+    """Versions taken instead of upstream's for the same packages."""
     excluded: tuple[str, ...] = ()
     """Packages that are required by others, but that nothing here uses: they are left out of the locks."""
     requirements: dict[str, tuple[str, ...]]
