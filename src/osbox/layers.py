@@ -20,6 +20,8 @@ from osbox.errors import Error
 from osbox.model.contents import DIRECTORY, FILE, LINK, Entry, Layer
 
 BLOCK = 1 << 20
+Examine = Callable[[str, bytes], object]
+"""Looks at a file's path and content; what it returns, if anything, is noted in the layer."""
 BLOB = re.compile(r"(^|/)(blobs/sha256/[0-9a-f]{64}|layer\.tar)$")
 KINDS = {tarfile.DIRTYPE: DIRECTORY, tarfile.SYMTYPE: LINK, tarfile.CHRTYPE: "character device", tarfile.BLKTYPE: "block device",
          tarfile.FIFOTYPE: "pipe"}  # fmt: skip
@@ -45,7 +47,9 @@ class _Hashing(io.RawIOBase):
         return len(data)
 
 
-def read(engine: Engine, ids: Sequence[str], wanted: Callable[[str], bool]) -> dict[str, Layer]:
+def read(
+    engine: Engine, ids: Sequence[str], wanted: Callable[[str], bool], examine: Examine | None = None
+) -> dict[str, Layer]:  # fmt: skip
     """All layers of images by their digests; wanted says which files' contents to keep. Raises Error when the engine cannot read them.
 
     The engine itself refuses to hand out a layer whose files were changed in its storage.
@@ -59,7 +63,7 @@ def read(engine: Engine, ids: Sequence[str], wanted: Callable[[str], bool]) -> d
             for member in archive:
                 body = archive.extractfile(member) if member.isreg() and BLOB.search(member.name) else None
                 if body:
-                    layer = _layer(body, wanted)
+                    layer = _layer(body, wanted, examine)
                     if layer:
                         found[layer.diff_id] = layer
         while stream.read(BLOCK):
@@ -72,7 +76,7 @@ def of(entry: Mapping[str, Any]) -> list[str]:
     return list(entry["RootFS"].get("Layers") or [])
 
 
-def _layer(body: IO[bytes], wanted: Callable[[str], bool]) -> Layer | None:
+def _layer(body: IO[bytes], wanted: Callable[[str], bool], examine: Examine | None = None) -> Layer | None:
     """A layer's tar, compressed or not; None for the JSON documents that lie beside the layers."""
     start = io.BufferedReader(cast(io.RawIOBase, body), BLOCK)
     magic = start.peek(2)[:2]
@@ -81,16 +85,19 @@ def _layer(body: IO[bytes], wanted: Callable[[str], bool]) -> Layer | None:
     plain = gzip.GzipFile(fileobj=start) if magic == b"\x1f\x8b" else start
     hashing = _Hashing(cast(IO[bytes], plain))
     stream = io.BufferedReader(hashing, BLOCK)
-    entries, texts = dict[str, Entry](), dict[str, bytes]()
+    entries, texts, notes = dict[str, Entry](), dict[str, bytes](), dict[str, object]()
     with tarfile.open(fileobj=stream, mode="r|", bufsize=BLOCK) as archive:
         for member in archive:
-            entry, content = _entry(archive, member, entries, wanted)
+            entry, content = _entry(archive, member, entries, (lambda _: True) if examine else wanted)
             entries[entry.path] = entry
-            if content is not None:
+            if content is not None and wanted(entry.path):
                 texts[entry.path] = content
+            note = examine(entry.path, content) if examine and content is not None else None
+            if note is not None:
+                notes[entry.path] = note
     while stream.read(BLOCK):
         pass
-    return Layer(f"sha256:{hashing.sha256.hexdigest()}", entries, texts)
+    return Layer(f"sha256:{hashing.sha256.hexdigest()}", entries, texts, notes)
 
 
 def _entry(

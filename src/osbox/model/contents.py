@@ -27,11 +27,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer as it was read. diff_id: the digest that was computed of it; texts: the contents of the few files that are wanted."""
+    """One layer as it was read. diff_id: the digest that was computed of it; texts: the contents of the few files that are wanted;
+    notes: what was noted of files while they were read."""
 
     diff_id: str
     entries: Mapping[str, Entry]
     texts: Mapping[str, bytes] = field(default_factory=dict)
+    notes: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
