@@ -65,8 +65,8 @@ def parse(text: bytes) -> Manifest:
         if data["format"] != FORMAT:
             raise ValueError(f"its format is {data['format']}, this osbox reads {FORMAT}")
         members = tuple(Member(**member) for member in data.pop("members"))
-        lists = {name: tuple(data.pop(name)) for name in ("changed", "python")}
-        return Manifest(members=members, **lists, **data)
+        changed, python = tuple(data.pop("changed")), tuple(data.pop("python"))
+        return Manifest(members=members, changed=changed, python=python, **data)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError("its table of contents cannot be read") from error
 

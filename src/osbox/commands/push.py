@@ -1,0 +1,27 @@
+"""osbox push."""
+
+from typing import Annotated
+
+import typer
+
+from osbox import images, registry
+from osbox.commands.context import Context
+from osbox.commands.images import Jobs, Names, Version
+
+
+def push(
+    context: typer.Context,
+    place: Annotated[str, typer.Argument(metavar="REGISTRY[/PREFIX]", help="For example localhost:5000 or registry.example/cloud.")],
+    names: Names = None,
+    *,
+    version: Version = "latest",
+    jobs: Jobs = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace tags that are there with other content.")] = False,
+) -> None:
+    """Push images to a registry, with the logins of `docker login`."""
+    here: Context = context.obj
+    images.check_version(version)
+    registry.checked(place)
+    wanted = images.chosen(names or [], version)
+    if wanted:
+        registry.push(here.paths, here.engine(), place, wanted, version=version, replace=replace, jobs=jobs)
