@@ -21,7 +21,7 @@ ROWS = [
     {"cloud", "docker", "net", "rack"},
     {"board", "debian", "layers", "sandbox", "sightings"},
     {"builder", "inventory", "locks", "probes"},
-    {"artifacts", "demo", "images", "imagetests", "network", "nodes", "registry", "servers", "setup", "stack"},
+    {"artifacts", "bundles", "demo", "images", "imagetests", "network", "nodes", "registry", "servers", "setup", "stack", "unbundle"},
     {"commands"},
     {"cli"},
 ]

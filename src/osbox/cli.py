@@ -19,7 +19,7 @@ import typer
 from typer._click.exceptions import NoArgsIsHelpError
 
 from osbox import log
-from osbox.commands import contents, context, demo, engine, images, metal, net, push, stack
+from osbox.commands import bundle, contents, context, demo, engine, images, metal, net, push, stack
 from osbox.errors import Error, UserError
 from osbox.model.site import find_paths
 
@@ -78,6 +78,7 @@ app.command("test", rich_help_panel=context.IMAGES)(images.check)
 app.command(rich_help_panel=context.IMAGES)(images.clean)
 app.command("images", rich_help_panel=context.IMAGES)(images.listing)
 app.command(rich_help_panel=context.IMAGES)(push.push)
+app.add_typer(bundle.app, name="bundle", rich_help_panel=context.IMAGES)
 app.command(rich_help_panel=context.CLOUD)(demo.demo)
 app.command(rich_help_panel=context.CLOUD)(stack.up)
 app.command(rich_help_panel=context.CLOUD)(stack.status)

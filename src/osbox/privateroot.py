@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from osbox import host, log, run
@@ -30,7 +32,7 @@ def ensure(paths: Paths) -> Path:
     root = paths.engine / "root"
     if not is_current(root):
         with log.step("Make the private engine from Debian packages"):
-            _bootstrap(paths, root)
+            _bootstrap(paths)
     return root
 
 
@@ -64,16 +66,23 @@ def _mount_points() -> list[Path]:
     return [Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), line.split(" ")[4])) for line in lines]
 
 
-def _bootstrap(paths: Paths, root: Path) -> None:
-    """Make the root in a directory that gets its name only when it is whole; of a failure nothing is left."""
+def _bootstrap(paths: Paths) -> None:
+    with replacing(paths) as new:
+        debootstrap(paths, new, PACKAGES, variant="apt")
+        (new / RECIPE).write_text(recipe())
+
+
+@contextmanager
+def replacing(paths: Paths) -> Iterator[Path]:
+    """A directory to make the root in; it becomes the root when the block has ended. Of a failure nothing is left."""
+    root = paths.engine / "root"
     paths.engine.mkdir(parents=True, exist_ok=True)
     for old in paths.engine.glob("root.*"):
         remove_tree(old)
     new = Path(tempfile.mkdtemp(prefix="root.new-", dir=paths.engine))
     try:
         new.chmod(0o755)
-        debootstrap(paths, new, PACKAGES, variant="apt")
-        (new / RECIPE).write_text(_recipe())
+        yield new
         if root.exists():
             root.rename(new.with_name("root.old"))
         new.rename(root)
@@ -84,10 +93,11 @@ def _bootstrap(paths: Paths, root: Path) -> None:
 
 def is_current(root: Path) -> bool:
     file = root / RECIPE
-    return file.exists() and file.read_text() == _recipe()
+    return file.exists() and file.read_text() == recipe()
 
 
-def _recipe() -> str:
+def recipe() -> str:
+    """What a root that is made now is made of."""
     return " ".join((host.SUITE, *PACKAGES))
 
 

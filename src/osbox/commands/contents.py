@@ -1,5 +1,6 @@
 """osbox setup, ramdisk, guest: the cloud's first contents and the files that nodes boot."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,6 +49,11 @@ def guest(context: typer.Context, kernel: Kernel = "cloud") -> None:
     """Build the Debian guest image and say where it is."""
     here: Context = context.obj
     log.out.print(str(_guest(here, here.engine(), kernel).path))
+
+
+def made(here: Context, at: Engine) -> list[Path]:
+    """The directories of the deploy ramdisk and the guest image that `osbox setup` uploads; they are built unless they are there."""
+    return [_ramdisk(here, at, "cloud", firmware=False).kernel.parent, _guest(here, at, "cloud").path.parent]
 
 
 def _ramdisk(here: Context, at: Engine, kernel: str, firmware: bool) -> artifacts.Ramdisk:

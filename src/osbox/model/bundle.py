@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 FORMAT = 1
 TOP = "osbox-bundle"
@@ -87,3 +88,8 @@ def read_sums(text: str) -> dict[str, str]:
 def content(layers: list[str]) -> str:
     """A digest of an image's content: the same in every engine, whichever way that numbers its images."""
     return hashlib.sha256("\n".join(layers).encode()).hexdigest()
+
+
+def sha256(file: Path) -> str:
+    with file.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()

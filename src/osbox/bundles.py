@@ -1,0 +1,205 @@
+"""Make a bundle: one file with all that an empty machine without a network needs for `osbox demo`.
+
+    osbox-bundle/load             the way in, a shell script
+                 SHA256SUMS       of all that follows; `sha256sum -c` reads it
+                 manifest.json    osbox.model.bundle.Manifest
+                 checkout.tar     the files of the checkout that git knows
+                 wheels/…         the tool's libraries, as requirements.lock has them
+                 engine.tar.zst   the private engine's root file system
+                 artifacts/…      deploy ramdisk and guest image
+                 images.tar.zst   `docker save` of all images: a layer that several share is in it once
+"""
+
+import hashlib
+import io
+import os
+import platform
+import shutil
+import sys
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import zstandard
+
+from osbox import docker, log, privateroot, run
+from osbox.engine import Engine
+from osbox.errors import Error, UserError
+from osbox.model import bundle
+from osbox.model.bundle import Manifest, Member
+from osbox.model.site import Paths
+
+LEVEL = 3  # zstd: 255 MB and 3.3 s of processor time for the images, where gzip -1 took 10.4 s for 301 MB
+PYTHONS = ("3.11", "3.12", "3.13")  # Debian 12, Ubuntu 24.04, Debian 13; and the one that runs
+MIN_FREE_BYTES = 3 << 30  # a bundle has about 0.7 GB, and its parts as much
+SCRIPT = Path(__file__).with_name("bundle-load")
+STAMP = ".from-bundle"  # in a checkout that came out of a bundle: that bundle's manifest
+# What Debian's packages put into the engine's root, and no more: dockerd, its client and the host leave their traces in it.
+ROOT = ("bin", "dev", "etc", "lib", "lib64", "sbin", "usr", "var/lib/dpkg")
+ROOT_EMPTY = ("boot", "home", "media", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "var", "var/lib", "var/log", "var/tmp")
+ROOT_LEFT_OUT = ("etc/docker", "etc/hostname", "etc/resolv.conf", "etc/containerd")
+
+
+def create(
+    paths: Paths, engine: Engine, file: Path, *, tags: Sequence[str], artifacts: Iterable[Path], version: str, release: str,
+) -> Manifest:  # fmt: skip
+    """Write a bundle of the images with these tags and these artefacts' directories.
+
+    The file gets its name when it is whole, and replaces one of that name. Raises Error when the disk is full or a wheel cannot
+    be had.
+    """
+    _require_space(file)
+    revision, names = _checkout(paths)
+    changed = _changed(paths, names)
+    if changed:
+        log.warn(f"{len(changed)} files differ from the commit {revision[:12]} and go into the bundle as they are: {', '.join(changed[:3])} …")
+    parts = file.with_name(file.name + ".parts")
+    shutil.rmtree(parts, ignore_errors=True)
+    (parts / bundle.ARTIFACTS).mkdir(parents=True)
+    try:
+        members = [_pack_checkout(paths, names, parts), *_fetch_wheels(paths, parts)]
+        with log.step("Pack engine, ramdisk and guest image"):
+            members += [_pack_engine(paths, engine, parts), *(_pack_artifact(made, parts) for made in sorted(artifacts))]
+        with log.step(f"Pack {len(tags)} images"):
+            members.append(_pack(engine.argv("docker", "save", *tags), parts, bundle.IMAGES))
+        manifest = Manifest(
+            revision=revision, changed=tuple(changed), created=datetime.now(UTC).isoformat(timespec="seconds"), machine=platform.machine(),
+            version=version, release=release, python=_pythons(), engine=privateroot.recipe(), images=_contents(engine, tags),
+            files={name: bundle.sha256(paths.project / name) for name in names}, members=tuple(members),
+        )  # fmt: skip
+        with log.step(f"Write {file}"):
+            _assemble(file, parts, manifest)
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)
+    return manifest
+
+
+def _require_space(file: Path) -> None:
+    if not file.parent.is_dir():
+        raise UserError(f"there is no directory {file.parent}", hint=f"mkdir -p {file.parent}")
+    free = shutil.disk_usage(file.parent).free
+    if free < MIN_FREE_BYTES:
+        raise Error(
+            f"only {free >> 20} MiB free under {file.parent}: making a bundle needs {MIN_FREE_BYTES >> 20} MiB",
+            hint="free some space, or name a file on a larger disk",
+        )
+
+
+def _contents(engine: Engine, tags: Sequence[str]) -> Mapping[str, str]:
+    found = docker.inspect(engine, "image", *tags)
+    return {tag: bundle.content(entry["RootFS"]["Layers"]) for tag, entry in zip(tags, found, strict=True)}
+
+
+# --- the checkout ------------------------------------------------------------------------------------------------------------
+
+def _checkout(paths: Paths) -> tuple[str, list[str]]:
+    """The commit, and the files that git tracks; others may be anybody's, and stay. A checkout from a bundle knows its own."""
+    stamp = paths.project / STAMP
+    if stamp.is_file():
+        origin = bundle.parse(stamp.read_bytes())
+        return origin.revision, sorted(name for name in origin.files if (paths.project / name).is_file())
+    if not (paths.project / ".git").exists():
+        raise UserError(f"{paths.project} is neither a clone nor from a bundle, so nothing tells which files belong to it", hint="git clone")
+    names = _git(paths, "ls-files", "-z").split("\0")
+    return _git(paths, "rev-parse", "HEAD").strip(), sorted(name for name in names if name and (paths.project / name).is_file())
+
+
+def _changed(paths: Paths, names: Sequence[str]) -> list[str]:
+    stamp = paths.project / STAMP
+    if stamp.is_file():
+        files = bundle.parse(stamp.read_bytes()).files
+        return [name for name in names if files[name] != bundle.sha256(paths.project / name)]
+    return list(filter(None, _git(paths, "diff", "HEAD", "--name-only", "-z").split("\0")))
+
+
+def _git(paths: Paths, *words: str) -> str:
+    # The clone may be somebody else's who became root by sudo: git would refuse.
+    return run.run(["git", "-c", "safe.directory=*", "-C", str(paths.project), *words]).out
+
+
+def _pack_checkout(paths: Paths, names: Sequence[str], parts: Path) -> Member:
+    listed = parts / "names"
+    listed.write_text("".join(f"{name}\0" for name in names))
+    # Modes as they are: images are made of them, too.
+    target = parts / bundle.CHECKOUT
+    run.run([
+        "tar", "--create", "--file", str(target), "--directory", str(paths.project), "--null", f"--files-from={listed}", "--no-recursion",
+        "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "--format=gnu",
+    ])  # fmt: skip
+    return Member(bundle.CHECKOUT, bundle.sha256(target), target.stat().st_size, target.stat().st_size)
+
+
+# --- wheels ------------------------------------------------------------------------------------------------------------------
+
+def _pythons() -> tuple[str, ...]:
+    running = "{}.{}".format(*sys.version_info[:2])
+    return tuple(sorted({*PYTHONS, running}, key=lambda version: [int(part) for part in version.split(".")]))
+
+
+def _fetch_wheels(paths: Paths, parts: Path) -> list[Member]:
+    """The wheels of requirements.lock, by their hashes; those of an earlier bundle are not fetched again."""
+    kept, target = paths.home / "downloads" / "wheels", parts / bundle.WHEELS
+    kept.mkdir(parents=True, exist_ok=True)
+    for version in _pythons():
+        with log.step(f"Wheels for Python {version}"):
+            words = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps",
+                     "--only-binary=:all:", "--python-version", version, "--requirement", str(paths.project / "requirements.lock"),
+                     "--find-links", str(kept), "--dest", str(target)]  # fmt: skip
+            if run.run([*words, "--no-index"], check=False).code != 0:
+                run.run(words, hint="see that pip reaches its index (pip config list), then the same command again")
+    for wheel in target.iterdir():
+        shutil.copy2(wheel, kept)
+    sizes = {wheel: wheel.stat().st_size for wheel in sorted(target.iterdir())}
+    return [Member(f"{bundle.WHEELS}{wheel.name}", bundle.sha256(wheel), size, size) for wheel, size in sizes.items()]
+
+
+# --- what is compressed ------------------------------------------------------------------------------------------------------
+
+def _pack(argv: Sequence[str], parts: Path, name: str) -> Member:
+    """Compress what a process writes."""
+    target = parts / name
+    with target.open("wb") as sink, run.reading(argv) as source:
+        unpacked, size = zstandard.ZstdCompressor(level=LEVEL, threads=os.cpu_count() or 1).copy_stream(source, sink)
+    return Member(name, bundle.sha256(target), size, unpacked)
+
+
+def _pack_engine(paths: Paths, engine: Engine, parts: Path) -> Member:
+    root = paths.engine / "root"
+    if engine.kind == "private" and not privateroot.is_current(root):
+        raise UserError("the engine that runs was made by another osbox", hint="osbox engine stop, then the same command again")
+    privateroot.ensure(paths)
+    there = [name for name in ROOT if (root / name).exists() or (root / name).is_symlink()]
+    empty = [name for name in ROOT_EMPTY if (root / name).is_dir()]
+    return _pack([
+        "tar", "--create", "--directory", str(root), "--numeric-owner", "--sort=name", "--format=gnu",
+        *(f"--exclude=./{name}" for name in ROOT_LEFT_OUT), "--no-recursion", *(f"./{name}" for name in empty),
+        "--recursion", *(f"./{name}" for name in there),
+    ], parts, bundle.ENGINE)  # fmt: skip
+
+
+def _pack_artifact(directory: Path, parts: Path) -> Member:
+    return _pack([
+        "tar", "--create", "--directory", str(directory.parent), "--owner=0", "--group=0", "--numeric-owner", "--sort=name",
+        "--format=gnu", directory.name,
+    ], parts, f"{bundle.ARTIFACTS}{directory.name}.tar.zst")  # fmt: skip
+
+
+def _assemble(file: Path, parts: Path, manifest: Manifest) -> None:
+    text = bundle.render(manifest).encode()
+    digests = {bundle.LOAD: bundle.sha256(SCRIPT), bundle.MANIFEST: hashlib.sha256(text).hexdigest()}
+    sums = bundle.sums(digests | {member.name: member.sha256 for member in manifest.members}).encode()
+    new = file.with_name(file.name + ".new")
+    with tarfile.open(new, "w", format=tarfile.GNU_FORMAT) as tar:
+        for name, content in ((bundle.LOAD, SCRIPT.read_bytes()), (bundle.SUMS, sums), (bundle.MANIFEST, text)):
+            _add(tar, name, len(content), io.BytesIO(content), mode=0o755 if name == bundle.LOAD else 0o644)
+        for member in manifest.members:
+            with (parts / member.name).open("rb") as source:
+                _add(tar, member.name, member.size, source)
+    new.rename(file)
+
+
+def _add(tar: tarfile.TarFile, name: str, size: int, source: io.BufferedIOBase, *, mode: int = 0o644) -> None:
+    info = tarfile.TarInfo(f"{bundle.TOP}/{name}")
+    info.size, info.mode = size, mode
+    tar.addfile(info, source)

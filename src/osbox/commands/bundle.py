@@ -1,0 +1,47 @@
+"""osbox bundle create, load."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from osbox import bundles, debian, images, log, unbundle
+from osbox.commands import contents
+from osbox.commands.context import Context
+from osbox.commands.images import Release, Version
+from osbox.model import bundle, catalogue
+
+app = typer.Typer(no_args_is_help=True, help="All that a machine without a network needs, in one file.")
+
+File = Annotated[Path, typer.Argument(metavar="FILE")]
+
+
+@app.command()
+def create(context: typer.Context, file: File, *, version: Version = "latest", release: Release = "2026.1") -> None:
+    """Write images, ramdisk, guest image, the engine, the tool with its libraries into one file; what is not built yet is built."""
+    here: Context = context.obj
+    target, at = file.absolute(), here.engine()
+    wanted = catalogue.with_bases(catalogue.IMAGES)
+    images.build(here.paths, at, catalogue.IMAGES, version=version, release=release)
+    artifacts = contents.made(here, at)
+    tags = [debian.TAG, *(image.tag(version) for image in wanted)]
+    bundles.create(here.paths, at, target, tags=tags, artifacts=artifacts, version=version, release=release)
+    log.out.print(f"{target}: {target.stat().st_size / 1e6:.0f} MB\nSHA-256 {bundle.sha256(target)}")
+    log.out.print(f"\nOn the other machine, as root:\n  tar -xf {file.name} osbox-bundle/load\n  osbox-bundle/load {file.name}")
+
+
+@app.command()
+def load(
+    context: typer.Context,
+    file: File,
+    *,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace images that are here with other content.")] = False,
+) -> None:
+    """Check a bundle and load what is lacking here. No network is used. Running it again changes nothing."""
+    here: Context = context.obj
+    loaded = unbundle.load(here.paths, here.site, file.absolute(), replace=replace)
+    if not loaded:
+        log.out.print(f"Nothing to load: all that {file} has is here")
+        return
+    log.out.print(f"Loaded: {', '.join(loaded)}", markup=False)
+    log.out.print("Next: .venv/bin/osbox demo        in the directory of the checkout")
