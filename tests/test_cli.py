@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from osbox import engine, images, run
+from osbox import engine, inventory, run
 from osbox.cli import execute
 from osbox.engine import Engine
 from osbox.errors import Error, UserError
+from osbox.inventory import Listed, Listing
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -126,11 +127,15 @@ def test_a_defect_is_one_line_and_a_file(home: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_listing_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(engine, "start", lambda *_: Engine("host", "26"))
-    monkeypatch.setattr(images, "list_images", lambda _: [images.Listed("os-mysql", "1.0", 5, "2026", "stack", "")])
+    listed = Listed("os-mysql", "1.0", "sha256:1", 5, 4, "2026-11-23T04:13:00Z", "stack", "", 97, 0)
+    monkeypatch.setattr(inventory, "listing", lambda *_: (Listing((listed,), 5, 0), {"sha256:1": []}))
     assert execute(["images", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [
-        {"name": "os-mysql", "version": "1.0", "bytes": 5, "created": "2026", "user": "stack", "release": ""}
-    ]
+    assert json.loads(capsys.readouterr().out) == {
+        "images": [{
+            "name": "os-mysql", "version": "1.0", "id": "sha256:1", "bytes": 5, "unique": 4, "created": "2026-11-23T04:13:00Z", "user": "stack",
+            "release": "", "debian": 97, "python": 0, "vulnerabilities": None,
+        }], "total": 5, "rack": 0,
+    }  # fmt: skip
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

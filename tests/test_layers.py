@@ -19,14 +19,15 @@ ROWS = [
     {"footprint"},
     {"engine"},
     {"cloud", "docker", "net", "rack"},
-    {"board", "debian", "layers", "sandbox", "sightings"},
-    {"builder", "inventory", "locks", "probes"},
+    {"board", "debian", "labels", "layers", "sandbox", "sightings"},
+    {"builder", "inventory", "locks", "probes", "provenance", "vulnerabilities"},
+    {"budgets"},
     {"artifacts", "bundles", "demo", "images", "imagetests", "network", "nodes", "registry", "servers", "setup", "stack", "unbundle"},
     {"commands"},
     {"cli"},
 ]
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
-PACKAGES = {"model", "commands"}
+PACKAGES = {"model", "commands", "probing"}
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 # Code that runs inside containers is measured like ours.
 PYTHON = [*MODULES, *(path for path in tracked("images/*.py", "images/**/*.py", "bench/*.py") if path.name != "__init__.py")]

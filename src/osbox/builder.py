@@ -26,13 +26,14 @@ CONTAINED = ("setpriv", "--pdeathsig", "TERM", "--")
 
 @dataclass(frozen=True)
 class Task:
-    """One image to build. argv is empty where there is nothing to do; problem is why it cannot even be tried."""
+    """One image to build. argv is empty where there is nothing to do; problem is why it cannot even be tried; inputs: their digest."""
 
     image: Image
     tag: str
     argv: tuple[str, ...]
     log: Path
     problem: str = ""
+    inputs: str = ""
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def stop(paths: Paths) -> bool:
     return bool(pid or ended)
 
 
-KEPT = ("engine", "artifacts", "downloads", "tools", "build-secrets", "site.toml")
+KEPT = ("engine", "artifacts", "downloads", "inventory", "provenance", "tools", "build-secrets", "site.toml")
 """What `down --purge --keep-images` leaves in the state directory: what can be made again, at a cost, and what was written by hand."""
 MADE = (
     *KEPT, "engine.gone", "secrets", "logs", "tests", "build.lock", "clouds.yaml", "debian.tar", "demo.svg", "id_ed25519", "id_ed25519.pub",

@@ -4,36 +4,22 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from osbox import builder, debian, docker, log, run
+from osbox import budgets, builder, debian, docker, labels, log, provenance, run
 from osbox.board import Board
 from osbox.builder import Outcome, Task
 from osbox.engine import Engine
 from osbox.errors import Error, UserError
+from osbox.labels import INPUTS
 from osbox.model import catalogue, dockerfile
 from osbox.model.catalogue import Image
 from osbox.model.site import Paths
 
-INPUTS = "io.osbox.inputs"
 MIN_FREE_BYTES = 2 << 30  # stop well before dockerd itself fails for want of space
 MOVING = "latest"  # the one version that every build replaces
-RELEASE = "io.osbox.release"
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 STEP = re.compile(r"^#\d+ (\[[^\]]*\d+/\d+\] .*|\[[^\]]+\] (?:FROM|RUN|COPY) .*|exporting .*)$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Listed:
-    """An image that is there, as `osbox images` shows it."""
-
-    name: str
-    version: str
-    bytes: int
-    created: str
-    user: str
-    release: str
 
 
 def build(
@@ -50,7 +36,12 @@ def build(
         tasks = plan(paths, engine, catalogue.with_bases(wanted), version=version, release=release, no_cache=no_cache)
         if version != MOVING and not replace:
             _refuse_to_replace(engine, tasks, version)
-        _build_all(paths, engine, tasks, jobs)
+        try:
+            _build_all(paths, engine, tasks, jobs)
+        finally:
+            made = {task.image: task.inputs for task in tasks if task.argv}
+            provenance.record(paths, engine, made, version=version, release=release)
+    budgets.check(paths, engine, [task.image for task in tasks], version=version)
 
 
 def _build_all(paths: Paths, engine: Engine, tasks: Sequence[Task], jobs: int | None) -> None:
@@ -89,7 +80,7 @@ def plan(
 ) -> list[Task]:  # fmt: skip
     """What to do for each image, in order; nothing for one whose label says it was made of the very same inputs."""
     digests = {"": debian.ensure(paths, engine)}
-    builder_tag = catalogue.BUILDER.tag(version)
+    builder_tag, commit = catalogue.BUILDER.tag(version), labels.commit(paths.project)
     there = {tag: _labels_of(entry) for entry in _inspect(engine, images, version) for tag in entry["RepoTags"]}
     tasks = []
     for image in images:
@@ -105,13 +96,13 @@ def plan(
             digests[image.name] = ""
             tasks.append(Task(image, tag, (), file, problem=str(error)))
             continue
-        labels = _labels(image, version, release, digests[image.name])
-        current = not no_cache and there.get(tag, {}).get(INPUTS) == labels[INPUTS]
+        inputs = digests[image.name]
+        current = not no_cache and there.get(tag, {}).get(INPUTS) == inputs
         argv = () if current else docker.build_argv(
             engine, paths, image.dockerfile, target=image.name, tag=tag, args=_declared(paths, image, arguments),
-            labels=labels, no_cache=no_cache,
+            labels=labels.of(paths, image, version=version, release=release, digest=inputs, at=commit), no_cache=no_cache,
         )  # fmt: skip
-        tasks.append(Task(image, tag, tuple(argv), file))
+        tasks.append(Task(image, tag, tuple(argv), file, inputs=inputs))
     return tasks
 
 
@@ -151,6 +142,7 @@ def clean(
             continue
         if tag in there:
             docker.docker(engine, "image", "rm", tag)
+        provenance.forget(paths, tag)
         if not image.internal:
             log.out.print(f"🔫  {tag} - Done")
     if kept:
@@ -193,21 +185,6 @@ def _remove_replaced(engine: Engine) -> None:
     docker.docker(engine, "image", "prune", "--force", "--filter", f"label={INPUTS}")
 
 
-def list_images(engine: Engine) -> list[Listed]:
-    """The images that are there, of every version, in the catalogue's order."""
-    tags = docker.ids(engine, "image", "reference=os-*")
-    found = []
-    for entry in docker.inspect(engine, "image", *dict.fromkeys(tags)):
-        labels = _labels_of(entry)
-        for tag in entry["RepoTags"]:
-            name, _, version = tag.partition(":")
-            if name in catalogue.BY_NAME:
-                user = entry["Config"].get("User") or "root"
-                found.append(Listed(name, version, entry["Size"], entry["Created"], user, labels.get(RELEASE, "")))
-    order = list(catalogue.BY_NAME)
-    return sorted(set(found), key=lambda item: (item.version, order.index(item.name)))
-
-
 def check_version(version: str) -> None:
     if not TAG.fullmatch(version):
         raise UserError(
@@ -248,9 +225,3 @@ def _declared(paths: Paths, image: Image, arguments: Mapping[str, str]) -> dict[
     """Those arguments that the Dockerfile knows: BuildKit complains about others."""
     known = dockerfile.parse((paths.project / image.dockerfile).read_text()).declared
     return {name: value for name, value in arguments.items() if name in known}
-
-
-def _labels(image: Image, version: str, release: str, digest: str) -> dict[str, str]:
-    labels = {"org.opencontainers.image.title": image.name, "org.opencontainers.image.version": version, INPUTS: digest}
-    on_openstack = catalogue.OPENSTACK in (image.name, image.base)
-    return {**labels, RELEASE: release} if on_openstack else labels

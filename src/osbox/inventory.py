@@ -7,28 +7,25 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from osbox import docker, layers, log
 from osbox.engine import Engine
+from osbox.errors import Error
+from osbox.labels import RELEASE
 from osbox.model import catalogue, contents, packages
+from osbox.model.catalogue import Image
 from osbox.model.packages import DEBIAN, PYTHON, Package
 from osbox.model.site import Paths
 
-RELEASE = "io.osbox.release"
 RACK = "os-rack"
 SITES = ("opt/*/lib/python3*/site-packages", "usr/local/lib/python3*/dist-packages")
 FORMAT = 1  # of the kept files; another number and they are read anew
 
 
-@dataclass(frozen=True)
-class Known:
-    """What never changes about an image id: its layers with their bytes and instructions, and its packages."""
-
-    layers: tuple[tuple[str, int, str], ...]
-    packages: tuple[Package, ...]
+Steps = list[tuple[str, int, str]]  # an image's layers, the lowest first: digest, bytes, the instruction that made it
 
 
 @dataclass(frozen=True)
@@ -56,70 +53,78 @@ class Listing:
     rack: int
 
 
-def listing(paths: Paths, engine: Engine) -> tuple[Listing, dict[str, Known]]:
-    """The images that are there, of every version, in the catalogue's order; and what is known of them, by image id."""
+def listing(paths: Paths, engine: Engine) -> tuple[Listing, dict[str, list[Package]]]:
+    """The images that are there, of every version, in the catalogue's order; and their packages, by image id."""
     tags = docker.ids(engine, "image", "reference=os-*")
     ours = [tag for tag in dict.fromkeys(tags) if tag.partition(":")[0] in catalogue.BY_NAME]
     entries = {entry["Id"]: entry for entry in docker.inspect(engine, "image", *ours)}
-    known = look(paths, engine, list(entries.values()))
+    made, inside = steps(paths, engine, list(entries.values())), contained(paths, engine, list(entries.values()))
     rows = [(tag, entry) for entry in entries.values() for tag in entry["RepoTags"] if tag in ours]
     order = list(catalogue.BY_NAME)
     rows.sort(key=lambda row: (row[0].partition(":")[2], order.index(row[0].partition(":")[0])))
-    sizes = {one: size for item in known.values() for one, size, _ in item.layers}
-    holders = Counter(one for item in known.values() for one in {row[0] for row in item.layers})
-    found = tuple(_listed(tag, entry, known[entry["Id"]], holders) for tag, entry in rows)
-    others = {row[0] for item in found if item.name != RACK for row in known[item.id].layers}
-    of_rack = sum(size for one, size in sizes.items() if one not in others)
-    return Listing(found, sum(sizes.values()), of_rack), known
+    holders = Counter(one for item in made.values() for one in {row[0] for row in item})
+    found = tuple(_listed(tag, entry, made[entry["Id"]], inside[entry["Id"]], holders) for tag, entry in rows)
+    total, rack = unique({item.name + item.version: made[item.id] for item in found if item.name != RACK},
+                         {item.name + item.version: made[item.id] for item in found if item.name == RACK})  # fmt: skip
+    _forget(paths, entries)
+    return Listing(found, total + rack, rack), inside
 
 
-def _listed(tag: str, entry: Mapping[str, Any], known: Known, holders: Mapping[str, int]) -> Listed:
+def unique(images: Mapping[str, Steps], more: Mapping[str, Steps]) -> tuple[int, int]:
+    """Bytes of the layers of images, each layer counted once; and how many more come with the other images."""
+    first = {one: size for item in images.values() for one, size, _ in item}
+    second = {one: size for item in more.values() for one, size, _ in item if one not in first}
+    return sum(first.values()), sum(second.values())
+
+
+def _listed(tag: str, entry: Mapping[str, Any], made: Steps, inside: list[Package], holders: Mapping[str, int]) -> Listed:
     name, _, version = tag.partition(":")
-    labels = entry["Config"].get("Labels") or {}
-    own = sum(size for one, size, _ in known.layers if holders[one] == 1)
-    kinds = Counter(package.kind for package in known.packages)
+    found = entry["Config"].get("Labels") or {}
+    own = sum(size for one, size, _ in made if holders[one] == 1)
+    kinds = Counter(package.kind for package in inside)
     return Listed(
-        name, version, entry["Id"], sum(size for _, size, _ in known.layers), own, entry["Created"],
-        entry["Config"].get("User") or "root", labels.get(RELEASE, ""), kinds[DEBIAN], kinds[PYTHON],
+        name, version, entry["Id"], sum(size for _, size, _ in made), own, entry["Created"],
+        entry["Config"].get("User") or "root", found.get(RELEASE, ""), kinds[DEBIAN], kinds[PYTHON],
     )  # fmt: skip
 
 
-def look(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]) -> dict[str, Known]:
-    """What is known of images, by id; those that were not seen before are read. entries: as `docker image inspect` gives them."""
-    found = {entry["Id"]: _kept(paths, entry["Id"]) for entry in entries}
+def steps(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]) -> dict[str, Steps]:
+    """The layers of images, by id. entries: as `docker image inspect` gives them."""
+    found = {entry["Id"]: _kept(paths, entry["Id"], "layers") for entry in entries}
     new = [entry for entry in entries if found[entry["Id"]] is None]
-    if not new:
-        return {one: known for one, known in found.items() if known}
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        steps = list(pool.map(lambda entry: tuple(layers.steps(engine, entry)), new))
-    inside = _packages(engine, new)
-    for entry, made in zip(new, steps, strict=True):
-        known = Known(made, tuple(inside[entry["Id"]]))
-        found[entry["Id"]] = known
-        _keep(paths, entry["Id"], known)
-    return {one: known for one, known in found.items() if known}
+        for entry, made in zip(new, pool.map(lambda entry: layers.steps(engine, entry), new), strict=True):
+            found[entry["Id"]] = made
+            _keep(paths, entry["Id"], "layers", made)
+    return {one: [(str(a), int(b), str(c)) for a, b, c in rows or []] for one, rows in found.items()}
 
 
-def forget(paths: Paths, ids: Iterable[str]) -> None:
-    """Remove what is kept of all images but these."""
-    kept = {f"{one.removeprefix('sha256:')}.json" for one in ids}
-    for file in (paths.home / "inventory").glob("*.json"):
-        if file.name not in kept:
-            file.unlink(missing_ok=True)
-
-
-def _packages(engine: Engine, entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Package]]:
-    """The packages of images: straight from the engine's directories where it has such, else by reading the layers."""
-    found = {entry["Id"]: _from_directories(_directories(entry)) for entry in entries}
-    slow = [one for one, inside in found.items() if inside is None]
+def contained(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Package]]:
+    """The packages of images, by id: straight from the engine's directories where it has such, else by reading the layers."""
+    kept = {entry["Id"]: _kept(paths, entry["Id"], "packages") for entry in entries}
+    found = {one: [Package(*row) for row in rows] for one, rows in kept.items() if rows is not None}
+    slow = []
+    for entry in entries:
+        if entry["Id"] not in found:
+            inside = _from_directories(_directories(entry))
+            found |= {entry["Id"]: inside} if inside is not None else {}
+            slow += [entry] if inside is None else []
     if slow:
         with log.step(f"Read the packages of {len(slow)} images"):
-            read = layers.read(engine, slow, packages.is_wanted)
-        for entry in entries:
-            if entry["Id"] in slow:
-                tree = contents.merge(read[one] for one in layers.of(entry) if one in read)
-                found[entry["Id"]] = of(tree)
-    return {one: inside or [] for one, inside in found.items()}
+            read = layers.read(engine, [entry["Id"] for entry in slow], packages.is_wanted)
+        found |= {entry["Id"]: of(contents.merge(read[one] for one in layers.of(entry) if one in read)) for entry in slow}
+    for one, inside in found.items():
+        if kept[one] is None:
+            _keep(paths, one, "packages", [astuple(package) for package in inside])
+    return found
+
+
+def entry(engine: Engine, image: Image, version: str) -> dict[str, Any]:
+    """What `docker image inspect` says of an image; raises Error if it is not there."""
+    found = docker.inspect(engine, "image", image.tag(version))
+    if not found:
+        raise Error(f"{image.tag(version)} is not built", hint=f"osbox build {image.name}" + (f" --version {version}" if version != "latest" else ""))
+    return found[0]
 
 
 def of(tree: contents.Tree) -> list[Package]:
@@ -163,21 +168,29 @@ def _hides(place: Path, path: Path) -> bool:
     return False
 
 
-def _kept(paths: Paths, one: str) -> Known | None:
+def _kept(paths: Paths, one: str, what: str) -> list[Any] | None:
     with suppress(OSError, ValueError, TypeError, KeyError):
-        data = json.loads(_file(paths, one).read_text())
-        if data["format"] == FORMAT:
-            return Known(tuple((str(a), int(b), str(c)) for a, b, c in data["layers"]), tuple(Package(**row) for row in data["packages"]))
+        data = json.loads(_file(paths, one, what).read_text())
+        return list(data["rows"]) if data["format"] == FORMAT else None
     return None
 
 
-def _keep(paths: Paths, one: str, known: Known) -> None:
-    file = _file(paths, one)
+def _keep(paths: Paths, one: str, what: str, rows: Sequence[Any]) -> None:
+    """Another process may be writing the same: each writes its own file whole."""
+    file = _file(paths, one, what)
     file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_suffix(f".{os.getpid()}")
-    new.write_text(json.dumps({"format": FORMAT, "layers": known.layers, "packages": [asdict(item) for item in known.packages]}))
+    new = file.with_name(f"{file.name}.{os.getpid()}")
+    new.write_text(json.dumps({"format": FORMAT, "rows": rows}))
     new.rename(file)
 
 
-def _file(paths: Paths, one: str) -> Path:
-    return paths.home / "inventory" / f"{one.removeprefix('sha256:')}.json"
+def _forget(paths: Paths, ids: Iterable[str]) -> None:
+    """Remove what is kept of all images but these."""
+    kept = {one.removeprefix("sha256:") for one in ids}
+    for file in paths.inventory.glob("*.json"):
+        if file.name.partition(".")[0] not in kept:
+            file.unlink(missing_ok=True)
+
+
+def _file(paths: Paths, one: str, what: str) -> Path:
+    return paths.inventory / f"{one.removeprefix('sha256:')}.{what}.json"

@@ -3,9 +3,8 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from osbox import images, imagetests, log
+from osbox import images, imagetests
 from osbox.commands.context import Context, Json, print_json
 from osbox.model import catalogue
 
@@ -82,19 +81,3 @@ def clean(
     wanted = images.chosen(names or [], version)
     if wanted:
         images.clean(here.paths, here.engine(), wanted, version=version, everything=everything)
-
-
-def listing(context: typer.Context, json: Json = False) -> None:
-    """List the images that are there."""
-    here: Context = context.obj
-    found = images.list_images(here.engine())
-    if json:
-        print_json(found)
-        return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("IMAGE", "VERSION", "SIZE", "CREATED", "USER", "RELEASE"):
-        table.add_column(title, justify="right" if title == "SIZE" else "left", no_wrap=True)
-    for item in found:
-        created = item.created[:16].replace("T", " ")
-        table.add_row(item.name, item.version, f"{item.bytes / 1e6:.0f} MB", created, item.user, item.release)
-    log.out.print(table if found else "No image is built yet; next: osbox build")

@@ -94,6 +94,21 @@ class Paths:
         return self.home / "artifacts"
 
     @property
+    def provenance(self) -> Path:
+        """Where each image was built from, a statement a tag."""
+        return self.home / "provenance"
+
+    @property
+    def inventory(self) -> Path:
+        """What was read of images once, by image id."""
+        return self.home / "inventory"
+
+    @property
+    def vulnerabilities(self) -> Path:
+        """Databases of vulnerabilities that the operator puts here; osbox only reads it."""
+        return self.home / "vulnerabilities"
+
+    @property
     def releases(self) -> Path:
         return self.project / "releases"
 

@@ -1,0 +1,134 @@
+"""Where an image comes from: a SLSA v1 provenance statement (in-toto, JSON) for each one built, in the state directory.
+
+BuildKit's own attestations need a storage that keeps manifests; the graph drivers of Docker Engine keep none. What is written here
+is what the tool knows at the moment of the build. It is not signed: it is as trustworthy as the state directory.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from osbox import debian, docker, labels, layers
+from osbox.engine import Engine
+from osbox.errors import Error
+from osbox.model import catalogue, dockerfile
+from osbox.model.catalogue import Image
+from osbox.model.site import Paths
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "https://slsa.dev/provenance/v1"
+BUILD_TYPE = "https://docs.docker.com/reference/dockerfile"
+BUILDER = "urn:osbox"  # an identity of its own, no address: anybody builds on a machine of theirs
+
+
+def record(paths: Paths, engine: Engine, images: Mapping[Image, str], *, version: str, release: str) -> None:
+    """Write the statements of images that were built. images: with the digests of their inputs.
+
+    One that does not have its new inputs was not built; one whose statement has its id has been recorded before. An image that
+    stands on another names it with its id, so that the chain down to Debian can be followed.
+    """
+    if not images:
+        return
+    tags = {image.tag(version): [name for name in (
+        f"{image.base}:{version}" if image.base else debian.TAG, catalogue.BUILDER.tag(version) if image.builder else "") if name
+    ] for image in images}  # fmt: skip
+    names = dict.fromkeys([*tags, *(name for needed in tags.values() for name in needed)])
+    entries = {tag: entry for entry in docker.inspect(engine, "image", *names) for tag in entry["RepoTags"]}
+    at, versions = labels.commit(paths.project), _versions(engine)
+    for image, inputs in images.items():
+        tag = image.tag(version)
+        entry = entries.get(tag, {})
+        before = load(paths, tag)
+        if labels.inputs(entry) == inputs and not (before and subjects(before)[0] == entry["Id"]):
+            file = _file(paths, tag)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            bases = {name: entries[name]["Id"] for name in tags[tag] if name in entries}
+            document = statement(paths, image, entry, bases, release=release, at=at, versions=versions)
+            file.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def statement(
+    paths: Paths, image: Image, entry: Mapping[str, Any], bases: Mapping[str, str], *, release: str, at: labels.Commit | None,
+    versions: Mapping[str, str],
+) -> dict[str, Any]:  # fmt: skip
+    """The statement about one image. entry: what `docker image inspect` says of it; bases: the ids of the images it was made from."""
+    found = entry["Config"].get("Labels") or {}
+    names = {"title": found.get(f"{labels.OCI}title", image.name), "version": found.get(f"{labels.OCI}version", "")}
+    subject = [{"name": f"{names['title']}:{names['version']}", "digest": _digest(entry["Id"])}]
+    subject += [{"name": f"layer {number}", "digest": _digest(one)} for number, one in enumerate(layers.of(entry), 1)]
+    return {
+        "_type": STATEMENT, "subject": subject, "predicateType": PREDICATE,
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILD_TYPE,
+                "externalParameters": {
+                    "dockerfile": str(image.dockerfile), "target": image.name, **names,
+                    **({"release": release} if labels.RELEASE in found else {}),
+                },
+                "internalParameters": {"inputs": found.get(labels.INPUTS, ""), "labels": dict(sorted(found.items()))},
+                "resolvedDependencies": _materials(paths, image, bases, found, release=release, at=at),
+            },
+            "runDetails": {"builder": {"id": BUILDER, "version": dict(versions)}, "metadata": {"finishedOn": entry["Created"]}},
+        },
+    }  # fmt: skip
+
+
+def load(paths: Paths, tag: str) -> dict[str, Any] | None:
+    """The statement of a tag, or None; raises Error for a file that is none."""
+    try:
+        return dict(json.loads(_file(paths, tag).read_text()))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise Error(f"{_file(paths, tag)} is no provenance statement: {error}", hint=f"osbox build --no-cache {tag.partition(':')[0]}") from error
+
+
+def forget(paths: Paths, tag: str) -> None:
+    """The tag is gone: so is its statement."""
+    with suppress(FileNotFoundError):
+        _file(paths, tag).unlink()
+
+
+def subjects(document: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """A statement's image id and layers."""
+    digests = [f"sha256:{item['digest']['sha256']}" for item in document["subject"]]
+    return digests[0], digests[1:]
+
+
+def _materials(
+    paths: Paths, image: Image, bases: Mapping[str, str], found: Mapping[str, str], *, release: str, at: labels.Commit | None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    materials: list[dict[str, Any]] = []
+    revision = found.get(f"{labels.OCI}revision", "")
+    if at and revision:
+        materials.append({"uri": f"git+{at.source}" if at.source else "git:osbox", "digest": {"gitCommit": revision.removesuffix("-dirty")},
+                          **({"annotations": {"dirty": True}} if revision.endswith("-dirty") else {})})  # fmt: skip
+    materials += [{"name": tag, "uri": f"docker-image:{tag}", "digest": _digest(one)} for tag, one in bases.items()]
+    recipe = dockerfile.parse((paths.project / image.dockerfile).read_text())
+    patterns = [name for stage in recipe.needed(image.name) for name in dockerfile.context_files(stage, {**recipe.args, "RELEASE": release})]
+    locks = [Path(name) for name in dict.fromkeys(patterns) if name.endswith((".lock", ".lock.txt"))]
+    for file in [image.dockerfile, *locks]:
+        if (paths.project / file).is_file():
+            content = (paths.project / file).read_bytes()
+            materials.append({"name": str(file), "uri": f"file:{file}", "digest": {"sha256": hashlib.sha256(content).hexdigest()}})
+    return materials
+
+
+def _versions(engine: Engine) -> dict[str, str]:
+    """Who built: the tool, the engine, Buildx, the machine's kind."""
+    buildx = docker.docker(engine, "buildx", "version", check=False).out.split()
+    return {"osbox": installed("osbox"), "docker": engine.version, "buildx": buildx[1] if len(buildx) > 1 else "", "platform": platform.machine()}
+
+
+def _digest(one: str) -> dict[str, str]:
+    algorithm, _, value = one.partition(":")
+    return {algorithm: value}
+
+
+def _file(paths: Paths, tag: str) -> Path:
+    return paths.provenance / f"{tag.replace(':', '_')}.json"
