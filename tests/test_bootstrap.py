@@ -257,6 +257,16 @@ def test_it_waits_no_longer_than_needed(box: Box, web: Server) -> None:
     timer.join()
 
 
+def test_it_ends_when_asked_to_while_it_waits(box: Box) -> None:
+    (box.top / "bootstrap.toml").write_text(f'wait = ["127.0.0.1:1"]\n{file("made")}'.replace("TOP", str(box.top)))
+    with run.spawn([sys.executable, str(PROGRAM), "true"], env={**box.env, "OSBOX_WAIT_SECONDS": "60"}) as process:
+        deadline = time.monotonic() + 10
+        while not list(box.top.rglob("*.conf")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(timeout=10) == 143
+
+
 def test_over_http_a_server_error_is_not_ready(box: Box, web: Server) -> None:
     web.answers = {"/": (503, "loading")}
     says(box(f'wait = ["{web.url}/"]'), 1, "HTTP Error 503")

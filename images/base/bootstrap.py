@@ -24,6 +24,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import string
 import subprocess
@@ -57,6 +58,7 @@ class NotYetError(Error):
 
 
 def main(argv: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a container's first process is sent only the signals that it handles
     try:
         config = tomllib.loads(CONFIG.read_text()) if CONFIG.exists() else {}
         if argv == ["health"]:
@@ -137,8 +139,7 @@ def wait_for(what: str, attempt: Callable[[], Any], deadline: float) -> Any:
             return attempt()
         except (OSError, NotYetError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-        now = time.monotonic()
-        if now >= deadline:
+        if (now := time.monotonic()) >= deadline:
             raise Error(f"{what} was not ready within {now - begin:.0f} s: {reason}; look at its own log")
         if now - told >= TELL_SECONDS:
             say(f"waiting for {what}: {reason}")
@@ -161,8 +162,7 @@ def connect(address: str) -> None:
 
 def prepare(directory: str, marker: str, commands: list[list[str]]) -> None:
     """Fill a volume once. The marker is written last, so what a kill left half-done is begun anew."""
-    done = Path(directory, marker)
-    if done.exists():
+    if (done := Path(directory, marker)).exists():
         return
     for entry in Path(directory).iterdir():
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
@@ -289,7 +289,7 @@ def authenticate(config: dict[str, Any]) -> tuple[str, str]:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
         token, catalog = answer.headers["X-Subject-Token"], json.load(answer)["token"].get("catalog", [])
-    ends = [end for entry in catalog if entry["type"] == config.get("service") for end in entry["endpoints"]]
+    ends = (end for entry in catalog if entry["type"] == config.get("service") for end in entry["endpoints"])
     found = [end["url"] for end in ends if end["interface"] == "internal"]
     if "service" in config and not found:
         raise NotYetError(f"the catalogue has no {config['service']} service yet")
