@@ -37,7 +37,8 @@ SCRIPT = Path(__file__).with_name("bundle-load")
 STAMP = ".from-bundle"  # in a checkout that came out of a bundle: that bundle's manifest
 # What Debian's packages put into the engine's root, and no more: dockerd, its client and the host leave their traces in it.
 ROOT = ("bin", "dev", "etc", "lib", "lib64", "sbin", "usr", "var/lib/dpkg")
-ROOT_EMPTY = ("boot", "home", "media", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "var", "var/lib", "var/log", "var/tmp")
+ROOT_EMPTY = ("boot", "home", "media", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "var", "var/cache",
+              "var/lib", "var/lock", "var/log", "var/run", "var/spool", "var/tmp")  # fmt: skip
 ROOT_LEFT_OUT = ("etc/docker", "etc/hostname", "etc/resolv.conf", "etc/containerd")
 
 
@@ -124,8 +125,8 @@ def _pack_checkout(paths: Paths, names: Sequence[str], parts: Path) -> Member:
     # Modes as they are: images are made of them, too.
     target = parts / bundle.CHECKOUT
     run.run([
-        "tar", "--create", "--file", str(target), "--directory", str(paths.project), "--null", f"--files-from={listed}", "--no-recursion",
-        "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "--format=gnu",
+        "tar", "--create", "--file", str(target), "--directory", str(paths.project), "--owner=0", "--group=0", "--numeric-owner",
+        "--mtime=@0", "--format=gnu", "--no-recursion", "--null", f"--files-from={listed}",
     ])  # fmt: skip
     return Member(bundle.CHECKOUT, bundle.sha256(target), target.stat().st_size, target.stat().st_size)
 
@@ -170,7 +171,7 @@ def _pack_engine(paths: Paths, engine: Engine, parts: Path) -> Member:
         raise UserError("the engine that runs was made by another osbox", hint="osbox engine stop, then the same command again")
     privateroot.ensure(paths)
     there = [name for name in ROOT if (root / name).exists() or (root / name).is_symlink()]
-    empty = [name for name in ROOT_EMPTY if (root / name).is_dir()]
+    empty = [name for name in ROOT_EMPTY if (root / name).is_dir() or (root / name).is_symlink()]
     return _pack([
         "tar", "--create", "--directory", str(root), "--numeric-owner", "--sort=name", "--format=gnu",
         *(f"--exclude=./{name}" for name in ROOT_LEFT_OUT), "--no-recursion", *(f"./{name}" for name in empty),
