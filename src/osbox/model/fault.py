@@ -47,7 +47,8 @@ WAYS: tuple[tuple[re.Pattern[str], str, bool, str], ...] = tuple(
          "the mirror is being updated, or alters packages: wait, or name another: OSBOX_MIRROR=http://…/debian"),
         (r"resolving|Could not resolve|failed to lookup address|no such host|dns error|Name or service not known",
          "its name could not be resolved", True, ""),
-        (r"[Tt]imed out|i/o timeout|Timeout was reached|TLS handshake timeout", "it did not answer in time", True, ""),
+        # apt says "Connection failed" of a server that took the connection and was silent.
+        (r"[Tt]imed out|i/o timeout|Timeout was reached|TLS handshake timeout|Connection failed", "it did not answer", True, ""),
         (r"[Cc]onnection refused|Unable to connect", "it refused the connection", True, ""),
         (r"[Cc]onnection (?:reset|failed)|TLS handshake|unexpected EOF|error sending request|Network is unreachable|\b50[0234]\b[ :]"
          r"|NewConnectionError|request or response body error", "", True, ""),
@@ -57,7 +58,11 @@ WAYS: tuple[tuple[re.Pattern[str], str, bool, str], ...] = tuple(
 
 def explain(output: str) -> Fault | None:
     """The fault behind the end of a build's output; None if it is the recipe's own."""
-    output = "\n".join(TOLD.findall(output))
+    return of_messages("\n".join(TOLD.findall(output)))
+
+
+def of_messages(output: str) -> Fault | None:
+    """The same, of what a program itself said."""
     if ENGINE.search(output):
         return Fault("the engine stopped while it was building", "run the same command again; it goes on", False)
     if DISK.search(output):
