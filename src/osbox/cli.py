@@ -19,7 +19,7 @@ import typer
 from typer._click.exceptions import NoArgsIsHelpError
 
 from osbox import log
-from osbox.commands import bundle, contents, context, demo, engine, images, inventory, metal, net, push, stack
+from osbox.commands import bundle, contents, context, demo, engine, images, inventory, lock, metal, net, push, stack
 from osbox.errors import Error, UserError
 from osbox.model.site import find_paths
 
@@ -77,6 +77,7 @@ app.command(rich_help_panel=context.IMAGES)(images.build)
 app.command("test", rich_help_panel=context.IMAGES)(images.check)
 app.command(rich_help_panel=context.IMAGES)(images.clean)
 app.add_typer(inventory.app, name="images", rich_help_panel=context.IMAGES)
+app.command("lock", rich_help_panel=context.IMAGES)(lock.refresh)
 app.command(rich_help_panel=context.IMAGES)(push.push)
 app.add_typer(bundle.app, name="bundle", rich_help_panel=context.IMAGES)
 app.command(rich_help_panel=context.CLOUD)(demo.demo)

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from osbox import budgets, builder, debian, docker, labels, log, provenance, run
+from osbox import budgets, builder, debian, docker, labels, locks, log, provenance, run
 from osbox.board import Board
 from osbox.builder import Outcome, Task
 from osbox.engine import Engine
@@ -31,7 +31,7 @@ def build(
     A version but `latest` is a promise: what has it and was made of other inputs is replaced only when asked (UserError).
     """
     check_version(version)
-    check_release(paths, release)
+    locks.check(paths, release)
     with builder.alone(paths):
         tasks = plan(paths, engine, catalogue.with_bases(wanted), version=version, release=release, no_cache=no_cache)
         if version != MOVING and not replace:
@@ -191,12 +191,6 @@ def check_version(version: str) -> None:
             f"the version {version!r} cannot be an image tag",
             hint="a tag has up to 128 letters, digits, _ . - and does not begin with . or -, for example 1.0",
         )
-
-
-def check_release(paths: Paths, release: str) -> None:
-    known = sorted(path.parent.name for path in paths.releases.glob("*/release.toml"))
-    if release not in known:
-        raise UserError(f"no OpenStack release {release} is here", hint="known releases: " + ", ".join(known))
 
 
 def current_step(output: str) -> str:

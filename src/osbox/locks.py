@@ -10,11 +10,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from osbox import host, run
 from osbox.errors import Error, UserError
-from osbox.model import lock, release
+from osbox.model import fault, lock, release
 from osbox.model.lock import Change
 from osbox.model.release import Release
 from osbox.model.site import Paths
@@ -22,12 +21,9 @@ from osbox.model.site import Paths
 PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
 UV_LOCK = Path("base") / "uv.lock.txt"
 TIMEOUT_SECONDS = 900  # an empty cache and a slow index
-HTTP_SECONDS = 60
+HTTP_SECONDS = 30
 RETRIES = 3
-WEATHER = re.compile(
-    r"error sending request|dns error|[Tt]imed out|operation timed out|[Cc]onnection (?:reset|refused|closed)|Request failed after"
-    r"|HTTP status (?:server error|client error)|invalid peer certificate"
-)
+CONFLICT = "No solution found"
 CONFLICT_LINES = 12
 EXCLUDED = "excluded.in"
 
@@ -128,18 +124,15 @@ def _environment(paths: Paths, place: Path) -> dict[str, str]:
 
 def _failed(name: str, output: str) -> Error:
     """What uv's complaint means."""
-    if WEATHER.search(output):
-        index = _index_name(host.pip_config())
-        hint = "check the network, proxy and index settings of this machine (pip config list), then the same command again"
-        return Error(f"the package index {index} could not be reached, tried {RETRIES + 1} times", evidence=_shortened(output), hint=hint)
-    hint = f"change the requirements in releases/{name}/{release.FILE}, then the same command again"
-    return UserError(f"the requirements of release {name} cannot be met together", evidence=_shortened(output), hint=hint)
-
-
-def _index_name(settings: Mapping[str, str]) -> str:
-    """The index as a person knows it: no user and no password of its address."""
-    url = urlsplit(settings.get("index-url", ""))
-    return f"{url.scheme}://{url.hostname}{url.path}" if url.hostname else "PyPI"
+    evidence = _shortened(output)
+    if CONFLICT in output:
+        hint = f"change the requirements in releases/{name}/{release.FILE}, then the same command again"
+        return UserError(f"the requirements of release {name} cannot be met together", evidence=evidence, hint=hint)
+    known = fault.of_messages(output)
+    if known:
+        tries = f" (tried {RETRIES + 1} times)" if known.transient else ""
+        return Error(known.message + tries, evidence=evidence, hint=known.hint)
+    return Error(f"release {name} could not be resolved", evidence=evidence, hint="see that uv reaches its index: pip config list")
 
 
 def _shortened(output: str) -> str:

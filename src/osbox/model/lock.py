@@ -24,7 +24,10 @@ class Package:
 
 @dataclass(frozen=True)
 class Change:
-    """One package of one lock: old or new is empty when it was not there or is gone."""
+    """What became of one package. old or new is empty when it was not there or is gone.
+
+    group: the lock it is in, or `old → new`. The same version twice: it moved, or its index has other files of it now.
+    """
 
     package: str
     old: str
@@ -100,21 +103,25 @@ def render(release: Release, group: str, packages: Sequence[Package]) -> str:
 
 def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[Change]:
     """What differs between two sets of locks (text by group), by package."""
-    before, after = _versions(old), _versions(new)
-    found = []
-    for name in sorted({*before, *after}):
-        if before.get(name) != after.get(name):
-            (package, _), (was, is_now) = name, (before.get(name, ("", "")), after.get(name, ("", "")))
-            found.append(Change(package, was[0], is_now[0], is_now[1] or was[1]))
-    return found
+    before, after = _by_name(old), _by_name(new)
+    return [
+        _change(before.get(key), after.get(key))
+        for key in sorted({*before, *after}) if before.get(key) != after.get(key)
+    ]  # fmt: skip
 
 
-def _versions(locks: Mapping[str, str]) -> dict[tuple[str, bool], tuple[str, str]]:
-    """Version and group of each package; the ramdisk may have another version of the same one."""
+def _by_name(locks: Mapping[str, str]) -> dict[tuple[str, bool], tuple[str, Package]]:
+    """Group and package by name; the ramdisk may have another version of the same one."""
     return {
-        (package.name, group == RAMDISK): (package.version, group)
+        (package.name, group == RAMDISK): (group, package)
         for group, text in locks.items() for package in parse(text)
     }  # fmt: skip
+
+
+def _change(old: tuple[str, Package] | None, new: tuple[str, Package] | None) -> Change:
+    groups = [side[0] for side in (old, new) if side]
+    name = next(side[1].name for side in (old, new) if side)
+    return Change(name, old[1].version if old else "", new[1].version if new else "", " → ".join(dict.fromkeys(groups)))
 
 
 def sums(files: Mapping[str, bytes]) -> str:

@@ -1,0 +1,40 @@
+"""osbox lock."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from osbox import locks, log
+from osbox.commands.context import Context, Json, print_json
+from osbox.errors import Error
+from osbox.model.lock import Change
+
+
+def refresh(
+    context: typer.Context,
+    *,
+    release: Annotated[str, typer.Option("--release", help="The OpenStack release, a folder of releases/.")] = "2026.1",
+    check: Annotated[bool, typer.Option("--check", help="Only show what would change; exit code 1 if anything would.")] = False,
+    json: Json = False,
+) -> None:
+    """Resolve a release anew, within its series and upstream's constraints, and write its locks."""
+    here: Context = context.obj
+    with log.step(f"Resolve release {release}"):
+        changes = locks.refresh(here.paths, release, write=not check)
+    if json:
+        print_json(changes)
+    else:
+        log.out.print(_table(changes) if changes else f"Release {release}: nothing changed")
+    if check and changes:
+        raise Error(f"{len(changes)} packages of release {release} would change", hint=f"osbox lock --release {release}")
+
+
+def _table(changes: list[Change]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("PACKAGE", "OLD", "NEW", "LOCK"):
+        table.add_column(title, no_wrap=True)
+    for change in changes:
+        same = change.old == change.new and "→" not in change.group
+        table.add_row(change.package, change.old or "-", f"{change.new} (other files)" if same else change.new or "-", change.group)
+    return table
