@@ -13,7 +13,7 @@ from osbox.model.site import Paths
 TAG = f"osbox-debian:{host.SUITE}"
 PUBLISHED = f"debian:{host.SUITE}-slim"
 SOURCE = "org.opencontainers.image.base.name"
-"""The label that tells where it came from: a registry's name for it, or TAG where it was made here. Images inherit it."""
+"""The label that tells where it came from: a registry's name for it, or TAG where it was made here. os-base-image inherits it."""
 ANSWER_SECONDS = 6
 PULL_SECONDS = 300
 

@@ -167,8 +167,11 @@ def test_debian_from_a_registry(images: Tool, registry: Registry) -> None:
         assert label(debian.TAG) == name
         assert layers(debian.TAG) == layers(kept)
         assert layers(f"os-memcached:{VERSION}") == before, "the same Debian: nothing is built anew"
-        run.run([Tool.program, "build", "memcached", "--no-cache", "--replace", "--version", VERSION], env=environment, timeout=600)
-        assert label(f"os-memcached:{VERSION}") == name, "images inherit the label"
+        assert label(f"os-base-image:{VERSION}") != name
+        images("clean", "base-image", "memcached", "--version", VERSION)
+        run.run([Tool.program, "build", "memcached", "--version", VERSION], env=environment, timeout=600)
+        assert label(f"os-base-image:{VERSION}") == name
+        assert layers(f"os-memcached:{VERSION}") == before
         assert engine("docker", "run", "--rm", "--entrypoint", "memcached", f"os-memcached:{VERSION}", "--version").startswith("memcached")
         wrong = run.run([Tool.program, "build", "memcached"], env=ENVIRONMENT | {"OSBOX_DEBIAN": f"{registry.host}/debian:no"}, check=False)
         assert wrong.code == 2
