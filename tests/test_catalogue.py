@@ -5,7 +5,7 @@ import pytest
 from osbox.errors import UserError
 from osbox.model import catalogue, dockerfile
 from osbox.model.catalogue import IMAGES, Image
-from osbox.probes import VERSION
+from osbox.probes.programs import VERSION
 from tests.conftest import PROJECT
 
 NAMES_OF_2015 = [

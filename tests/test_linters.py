@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from osbox import host, run
-from osbox.probes import SHELLS, tool
+from osbox.probes.recipe import SHELLS, tool
 from tests.conftest import PROJECT, tracked
 
 

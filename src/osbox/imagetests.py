@@ -1,21 +1,30 @@
-"""Test the images, a line each: recipe, user, layers, version, configuration; how they fail, and that they start."""
+"""Test the images, a line each: what is declared, what is in their layers, their programs, and how their services live."""
 
 import os
 import shutil
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from osbox import docker, probes
+from osbox import docker
 from osbox.board import Board
 from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.model import runspec
 from osbox.model.catalogue import Image
 from osbox.model.site import Paths
-from osbox.probes import PROBES, Subject
+from osbox.probes import files, life, programs, reading, recipe
+from osbox.probes.reading import Files
+from osbox.probes.subject import Subject, needles
 from osbox.sandbox import Sandbox
+
+PROBES: tuple[Callable[[Subject], Iterator[str]], ...] = (
+    recipe.recipe, recipe.frame, life.missing_secret, programs.programs,
+    files.set_id_files, files.world_writable, files.leaks, files.leftovers, files.bytecode, files.licences, life.life,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,7 @@ class Report:
     image: str
     version: str
     problems: tuple[str, ...]
+    seconds: float = 0
 
     @property
     def passed(self) -> bool:
@@ -33,13 +43,15 @@ class Report:
 
 @dataclass
 class Session:
-    """One run of `osbox test`. doing: which test each image is at."""
+    """One run of `osbox test`. doing: which test each image is at; files: what the layers hold, by image id."""
 
     paths: Paths
     sandbox: Sandbox
     board: Board | None
-    version: str
     specs: dict[str, runspec.RunSpec]
+    there: dict[str, dict[str, Any]]
+    needles: dict[str, bytes]
+    files: Future[dict[str, Files]]
     doing: dict[str, str] = field(default_factory=dict)
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -49,41 +61,53 @@ def check(
     quiet: bool = False,
 ) -> list[Report]:  # fmt: skip
     """Test images and print a line for each (quiet: none); returns what was found."""
+    return check_tags(paths, engine, [(image, image.tag(version)) for image in wanted], jobs=jobs, quiet=quiet)
+
+
+def check_tags(
+    paths: Paths, engine: Engine, wanted: Sequence[tuple[Image, str]], *, jobs: int | None = None, quiet: bool = False,
+) -> list[Report]:  # fmt: skip
+    """The same for images of any tag, each with the image that it is said to be."""
     doing: dict[str, str] = {}
     scratch = paths.home / "tests" / f"images-{os.getpid()}"
     board = None if quiet else Board(lambda tag: doing.get(tag, ""))
+    found = docker.inspect(engine, "image", *(tag for _, tag in wanted))
+    there = {tag: entry for entry in found for tag in entry["RepoTags"]}
+    secret = needles(paths)
+    pool, reader = ThreadPoolExecutor(jobs or os.cpu_count() or 1), ThreadPoolExecutor(1)
     try:
         with Sandbox(engine, scratch) as sandbox:
-            session = Session(paths, sandbox, board, version, runspec.load(paths.compose), doing)
-            return _test_all(session, wanted, jobs or os.cpu_count() or 1)
+            # Layers are read while the first containers start.
+            read = reader.submit(reading.read, engine, list({entry["Id"]: entry for entry in found}.values()), secret)
+            session = Session(paths, sandbox, board, runspec.load(paths.compose), there, secret, read, doing)
+            return _test_all(session, wanted, pool)
     finally:
+        # Interrupted, what still runs ends by itself: its containers are removed under it.
+        for each in (pool, reader):
+            each.shutdown(wait=False, cancel_futures=True)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _test_all(session: Session, wanted: Sequence[Image], jobs: int) -> list[Report]:
-    pool = ThreadPoolExecutor(jobs)
+def _test_all(session: Session, wanted: Sequence[tuple[Image, str]], pool: ThreadPoolExecutor) -> list[Report]:
     try:
         if not session.board:
-            return list(pool.map(lambda image: _test(session, image), wanted))
+            return list(pool.map(lambda item: _test(session, *item), wanted))
         with session.board:
-            return list(pool.map(lambda image: _test(session, image), wanted))
+            return list(pool.map(lambda item: _test(session, *item), wanted))
     except BaseException:
         session.stopped.set()
         raise
-    finally:
-        # Interrupted, what still runs ends by itself: its containers are removed under it.
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _test(session: Session, image: Image) -> Report:
-    tag = image.tag(session.version)
+def _test(session: Session, image: Image, tag: str) -> Report:
+    begin = time.monotonic()
     if session.board:
         session.board.start(tag)
     try:
         problems = _problems(session, image, tag)
     except Error as error:
         problems = [error.message]
-    report = Report(image.name, session.version, tuple(dict.fromkeys(problems)))
+    report = Report(image.name, tag.rpartition(":")[2], tuple(dict.fromkeys(problems)), round(time.monotonic() - begin, 1))
     if session.board and not session.stopped.is_set():
         first, *others = [*report.problems, ""]
         line = f"✅  {tag} - Passed" if report.passed else f"❌  {tag} - Failed: {first}"
@@ -92,21 +116,28 @@ def _test(session: Session, image: Image) -> Report:
 
 
 def _problems(session: Session, image: Image, tag: str) -> list[str]:
-    found = docker.inspect(session.sandbox.engine, "image", tag)
-    if not found:
+    entry = session.there.get(tag)
+    if not entry:
         return [f"it is not built; next: osbox build {image.name}"]
     history = docker.docker(session.sandbox.engine, "history", "--no-trunc", "--format", "{{.CreatedBy}}", tag).out
     spec = session.specs.get(image.name, runspec.RunSpec())
-    inside = probes.look(session.sandbox, tag, spec)
-    subject = Subject(session.paths, image, tag, found[0]["Config"], history, spec, session.sandbox, inside)
-    problems: list[str] = []
+    inside = programs.look(session.sandbox, tag, spec)
+    subject = Subject(
+        session.paths, image, tag, entry["Config"], history, spec, session.sandbox, inside, session.needles,
+        lambda: session.files.result()[entry["Id"]],
+    )  # fmt: skip
+    # It starts while the other tests run.
+    with life.service(subject) as running:
+        return list(_probed(session, replace(subject, running=running)))
+
+
+def _probed(session: Session, subject: Subject) -> Iterator[str]:
     for probe in PROBES:
-        session.doing[tag] = probe.__name__.replace("_", " ")
+        session.doing[subject.tag] = probe.__name__.replace("_", " ")
         try:
-            problems += probe(subject)
+            yield from probe(subject)
         except Error as error:
-            problems.append(f"{session.doing[tag]}: {error.message}")
-    return problems
+            yield f"{session.doing[subject.tag]}: {error.message}"
 
 
 def raise_for(reports: Sequence[Report]) -> None:

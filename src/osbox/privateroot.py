@@ -120,7 +120,8 @@ def debootstrap(paths: Paths, target: Path, packages: tuple[str, ...], *, varian
         "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
         "--dpkgopt=path-exclude=/usr/share/info/*",
         # The mirror is this host's business: builds get it as a secret.
-        "--customize-hook=rm -f \"$1\"/etc/apt/sources.list \"$1\"/etc/apt/sources.list.d/* \"$1\"/etc/apt/apt.conf.d/99mmdebstrap \"$1\"/usr/share/info/dir",
+        "--customize-hook=rm -f \"$1\"/etc/apt/sources.list \"$1\"/etc/apt/sources.list.d/* \"$1\"/etc/apt/apt.conf.d/99mmdebstrap",
+        "--customize-hook=rm -f \"$1\"/usr/share/info/dir",
         # Nobody there needs a program that lends root's rights.
         "--customize-hook=find \"$1\" -xdev -type f -perm /6000 -exec chmod a-s {} +",
         *_keyring(tools_at), host.SUITE, str(target), *host.apt_mirrors(),

@@ -16,6 +16,7 @@ from osbox.model.runspec import RunSpec
 LABEL = "io.osbox.test"
 RUN_SECONDS = 60
 HEALTHY_SECONDS = 120
+TURN_SECONDS = 30  # until an illness is told, or a recovery
 POLL_SECONDS = 0.5
 
 
@@ -47,7 +48,9 @@ class Sandbox:
     @contextmanager
     def started(self, tag: str, spec: RunSpec, *options: str) -> Iterator[str]:
         """A container of the image with its own command, with quick health checks, for the time of the block."""
-        quick = ["--health-interval=1s", "--health-start-interval=1s", "--health-retries=1000"]
+        # One failure is told at once, after it was well for the first time; until then, none counts.
+        quick = ["--health-interval=1s", "--health-start-interval=1s", "--health-timeout=4s", "--health-retries=1"]
+        quick += [f"--health-start-period={HEALTHY_SECONDS}s"]
         argv = ["run", "--detach", *self._identity(tag), *quick, *spec.options(), *options, tag]
         name = docker.docker(self.engine, *argv).out.strip()
         try:
@@ -68,6 +71,45 @@ class Sandbox:
                 return "and nothing says whether it is well"
             time.sleep(POLL_SECONDS)
         return f"not healthy within {HEALTHY_SECONDS} s: {_last_check(state)}; its log: {self._last_line(name)}"
+
+    def until(self, name: str, health: str) -> bool:
+        """Wait for a container's health (healthy, unhealthy); False if it did not come, or the container ended."""
+        deadline = time.monotonic() + TURN_SECONDS
+        while time.monotonic() < deadline:
+            state = docker.inspect(self.engine, "container", name)[0]["State"]
+            if state.get("Health", {}).get("Status") == health:
+                return True
+            if not state["Running"]:
+                return False
+            time.sleep(POLL_SECONDS)
+        return False
+
+    @contextmanager
+    def standing_still(self, name: str) -> Iterator[None]:
+        """Stop all processes of a container for the time of the block. Its first one takes such signals from outside only."""
+        try:
+            self._signal_all(name, "STOP")
+            docker.docker(self.engine, "kill", "--signal=STOP", name)
+            yield
+        finally:
+            docker.docker(self.engine, "kill", "--signal=CONT", name, check=False)
+            self._signal_all(name, "CONT")
+
+    def _signal_all(self, name: str, signal: str) -> None:
+        """Signal all but the first process; there may be no other."""
+        docker.docker(self.engine, "exec", name, "sh", "-c", f"kill -{signal} -1", check=False, timeout=RUN_SECONDS)
+
+    def end(self, name: str, grace: int) -> tuple[int, float]:
+        """Ask a container to end, and kill it after its grace period (seconds); returns its exit code and the seconds it took.
+
+        Raises Error when it had ended before.
+        """
+        state = docker.inspect(self.engine, "container", name)[0]["State"]
+        if not state["Running"]:
+            raise Error(f"it ended with exit code {state['ExitCode']}: {self._last_line(name)}")
+        begin = time.monotonic()
+        docker.docker(self.engine, "stop", f"--time={grace}", name, timeout=grace + RUN_SECONDS)
+        return docker.inspect(self.engine, "container", name)[0]["State"]["ExitCode"], time.monotonic() - begin
 
     def _last_line(self, name: str) -> str:
         result = docker.docker(self.engine, "logs", "--tail", "1", name, check=False)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+GRACE_SECONDS = 10  # Docker's own
+SECONDS = re.compile(r"(?:(\d+)m)?(?:(\d+)s)?")
 VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -17,6 +19,8 @@ class RunSpec:
     volumes: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     init: bool = False
+    grace: int = GRACE_SECONDS
+    """Seconds between SIGTERM and SIGKILL."""
 
     def options(self) -> list[str]:
         """The options of `docker run`; what compose/ does not grant is not there."""
@@ -50,7 +54,14 @@ def _spec(service: dict[str, object]) -> RunSpec:
         volumes=_volumes(service.get("volumes")),
         environment=tuple((name, VARIABLE.sub(lambda match: match[2] or "", str(value))) for name, value in pairs),
         init=bool(service.get("init")),
+        grace=_seconds(str(service.get("stop_grace_period", ""))) or GRACE_SECONDS,
     )
+
+
+def _seconds(text: str) -> int:
+    """A duration such as 15s or 1m30s; 0 for what is none."""
+    match = SECONDS.fullmatch(text)
+    return int(match[1] or 0) * 60 + int(match[2] or 0) if match else 0
 
 
 def _volumes(value: object) -> tuple[str, ...]:
