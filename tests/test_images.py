@@ -137,6 +137,10 @@ FAULTS = {
         "#9 4.1 error: Failed to download `six==1.17.0`\n#9 4.1   cause: Hash mismatch for `six==1.17.0`\n#9 4.1 \n#9 4.1   Expected:",
         "six==1.17.0 is not what the lock says: its hash is another", False,
     ),
+    "uv, a damaged wheel": (
+        "#9 1.3 error: Failed to download `six==1.17.0`\n#9 1.3   cause: Failed to extract archive: six-1.17.0-py2.py3-none-any.whl",
+        "six==1.17.0 came damaged", True,
+    ),
     "pip, a silent index": (
         PIP.format("ReadTimeoutError", "Read timed out. (read timeout=1.0)"),
         "Python packages could not be fetched from i:9931: it did not answer", True,

@@ -22,6 +22,8 @@ ENGINE = re.compile(
 DISK = re.compile(r"[Nn]o space left on device|You don't have enough free space|disk quota exceeded", re.IGNORECASE)
 # uv's words; pip's, which names the package in the line after.
 ALTERED = re.compile(r"Hash mismatch for `([^`]+)`|DO NOT MATCH THE HASHES(?:.|\n)*?#\d+ [\d.]+ +(\S+==\S+) from ")
+# uv unpacks while it fetches, before it can compare hashes.
+DAMAGED = re.compile(r"Failed to download `([^`]+)`\n#\d+ [\d.]+ +cause: Failed to extract archive")
 DEBIAN = re.compile(r"^#\d+ [\d.]+ (?:E: |Err:|W: Failed to fetch)", re.MULTILINE)
 PYPI = re.compile(
     r"/simple/|\.whl\b|pip\._vendor|Failed to (?:fetch|download|get)|Could not fetch URL|Could not find a version|files\.example"
@@ -72,6 +74,9 @@ def of_messages(output: str) -> Fault | None:
     if altered:
         hint = "the index, or something on the way, alters packages: compare with another index (pip config); osbox lock, if the lock is wrong"
         return Fault(f"{altered[1] or altered[2]} is not what the lock says: its hash is another", hint, False)
+    damaged = DAMAGED.search(output)
+    if damaged:
+        return Fault(f"{damaged[1]} came damaged", NETWORK_HINT, True)
     for pattern, how, transient, hint in WAYS:
         if pattern.search(output):
             place = _place(output)
