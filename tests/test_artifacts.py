@@ -17,6 +17,7 @@ from osbox.errors import Error
 from osbox.model.site import Paths, Site
 
 PROJECT = Path(__file__).parents[1]
+RELEASE = "2026.1"
 ENGINE = Engine("private", "26.1.5")
 FILES = {"ramdisk": {"kernel": b"linux", "initramfs": b"cpio"}, "guest": {"debian.raw": b"a disk"}}
 
@@ -68,15 +69,15 @@ def paths(tmp_path: Path) -> Paths:
     (project / "images/base").mkdir()
     for name in artifacts.BASE_FILES:
         (project / "images/base" / name).write_text(name)
-    (project / "releases" / artifacts.RELEASE).mkdir(parents=True)
-    (project / "releases" / artifacts.RELEASE / "ramdisk.lock").write_text("ironic-python-agent==11.6.0\n")
+    (project / "releases" / RELEASE).mkdir(parents=True)
+    (project / "releases" / RELEASE / "ramdisk.lock").write_text("ironic-python-agent==11.6.0\n")
     return Paths(project=project, home=tmp_path / "home")
 
 
 def ramdisk(paths: Paths, **options: Any) -> artifacts.Ramdisk:
     def silent(_: str) -> None: ...
 
-    return artifacts.build_ramdisk(ENGINE, paths, Site(), debian="osbox-debian:trixie", on_line=silent, **options)
+    return artifacts.build_ramdisk(ENGINE, paths, Site(), debian="osbox-debian:trixie", on_line=silent, release=RELEASE, **options)
 
 
 def guest(paths: Paths) -> artifacts.Guest:
@@ -108,7 +109,7 @@ def test_every_input_counts(paths: Paths, builds: FakeBuilds, change: str) -> No
     if change == "recipe":
         (paths.images / "ramdisk/packages.txt").write_text("parted\n")
     elif change == "lock":
-        (paths.releases / artifacts.RELEASE / "ramdisk.lock").write_text("ironic-python-agent==11.7.0\n")
+        (paths.releases / RELEASE / "ramdisk.lock").write_text("ironic-python-agent==11.7.0\n")
     elif change == "base file":
         (paths.images / "base/apt-install").write_text("changed")
     elif change == "base image":

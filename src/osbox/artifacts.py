@@ -17,7 +17,6 @@ from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.model.site import Paths, Site
 
-RELEASE = "2026.1"
 BASE_FILES = ("apt-install", "dpkg-exclude", "packages-builder.txt", "uv-run", "uv.lock.txt")  # of images/base
 FACTS = "artifact.json"  # beside the files: what they are, written last
 HASH_LENGTH = 12
@@ -55,14 +54,15 @@ class Guest:
 
 def build_ramdisk(
     engine: Engine, paths: Paths, site: Site, *, debian: str, on_line: Callable[[str], None],  # noqa: ARG001 - verbs take it
-    kernel: str = "cloud", firmware: bool = False,
+    release: str, kernel: str = "cloud", firmware: bool = False,
 ) -> Ramdisk:  # fmt: skip
     """The deploy ramdisk, built unless it is there already.
 
-    debian is the base image's name. For real hardware: kernel `generic` instead of `cloud`, and non-free firmware.
+    debian is the base image's name, release the OpenStack release whose agent it has.
+    For real hardware: kernel `generic` instead of `cloud`, and non-free firmware.
     """
-    args = {"DEBIAN": debian, "RELEASE": RELEASE, "KERNEL": kernel, "FIRMWARE": str(int(firmware))}
-    directory = _made(engine, paths, Recipe("ramdisk", args, (paths.releases / RELEASE / "ramdisk.lock",)), on_line)
+    args = {"DEBIAN": debian, "RELEASE": release, "KERNEL": kernel, "FIRMWARE": str(int(firmware))}
+    directory = _made(engine, paths, Recipe("ramdisk", args, (paths.releases / release / "ramdisk.lock",)), on_line)
     return Ramdisk(kernel=directory / "kernel", initramfs=directory / "initramfs")
 
 

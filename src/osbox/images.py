@@ -14,6 +14,7 @@ from osbox.errors import Error, UserError
 from osbox.labels import INPUTS
 from osbox.model import catalogue, dockerfile
 from osbox.model.catalogue import Image
+from osbox.model.release import DEFAULT
 from osbox.model.site import Paths
 
 MIN_FREE_BYTES = 2 << 30  # stop well before dockerd itself fails for want of space
@@ -24,7 +25,7 @@ STEP = re.compile(r"^#\d+ (\[[^\]]*\d+/\d+\] .*|\[[^\]]+\] (?:FROM|RUN|COPY) .*|
 
 def build(
     paths: Paths, engine: Engine, wanted: Sequence[Image] = catalogue.IMAGES, *, version: str = "latest",
-    release: str = "2026.1", jobs: int | None = None, no_cache: bool = False, replace: bool = False,
+    release: str = DEFAULT, jobs: int | None = None, no_cache: bool = False, replace: bool = False,
 ) -> None:  # fmt: skip
     """Build images and what they stand on; raises Error if any fails.
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 
-from osbox import cloud, docker, log, ports, run, secrets
+from osbox import cloud, docker, labels, log, ports, run, secrets
 from osbox.board import Board
 from osbox.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.model.catalogue import IMAGES
+from osbox.model.catalogue import BY_NAME, IMAGES
 from osbox.model.services import AGENTS, APIS, INFRASTRUCTURE
 from osbox.model.site import Paths, Site
 
@@ -106,6 +106,13 @@ def _require_images(engine: Engine, version: str) -> None:
 
 def _version(version: str) -> str:
     return "" if version == "latest" else f" BUILD_VERSION={version}"
+
+
+def release(engine: Engine, site: Site) -> str:
+    """The OpenStack release that runs here, or else that of the images called latest; "" when neither is here."""
+    image = BY_NAME["os-ironic-conductor"]
+    found = docker.inspect(engine, "container", f"ironic-conductor.{site.name}") or docker.inspect(engine, "image", image.tag("latest"))
+    return str((found[0]["Config"].get("Labels") or {}).get(labels.RELEASE, "")) if found else ""
 
 
 def _has_rack(engine: Engine, site: Site) -> bool:

@@ -10,6 +10,7 @@ from osbox.commands import contents
 from osbox.commands.context import Context
 from osbox.commands.images import Release, Version
 from osbox.model import bundle, catalogue
+from osbox.model.release import DEFAULT
 
 app = typer.Typer(no_args_is_help=True, help="All that a machine without a network needs, in one file.")
 
@@ -17,13 +18,13 @@ File = Annotated[Path, typer.Argument(metavar="FILE")]
 
 
 @app.command()
-def create(context: typer.Context, file: File, *, version: Version = "latest", release: Release = "2026.1") -> None:
+def create(context: typer.Context, file: File, *, version: Version = "latest", release: Release = DEFAULT) -> None:
     """Write images, ramdisk, guest image, the engine, the tool with its libraries into one file; what is not built yet is built."""
     here: Context = context.obj
     target, at = file.absolute(), here.engine()
     wanted = catalogue.with_bases(catalogue.IMAGES)
     images.build(here.paths, at, catalogue.IMAGES, version=version, release=release)
-    artifacts = contents.made(here, at)
+    artifacts = contents.made(here, at, release)
     tags = [debian.TAG, *(image.tag(version) for image in wanted)]
     bundles.create(here.paths, at, target, tags=tags, artifacts=artifacts, version=version, release=release)
     log.out.print(f"{target}: {target.stat().st_size / 1e6:.0f} MB\nSHA-256 {bundle.sha256(target)}")

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from osbox import artifacts, cloud, debian, log, setup, stack
+from osbox import artifacts, cloud, debian, locks, log, setup, stack
 from osbox.commands.context import Context
 from osbox.engine import Engine
+from osbox.model.release import DEFAULT
 
 Kernel = Annotated[str, typer.Option(metavar="cloud|generic", help="generic has the drivers of real hardware.")]
 Firmware = Annotated[bool, typer.Option("--firmware", help="Add non-free firmware, for real network cards and controllers.")]
@@ -26,7 +27,7 @@ def prepare(
     sums = checksum or []
     uploads = [setup.own_image(source, sums[number] if number < len(sums) else "", here.paths) for number, source in enumerate(image or [])]
     at = here.engine()
-    deploy, disk = _ramdisk(here, at, kernel, firmware), _guest(here, at, "cloud")
+    deploy, disk = _ramdisk(here, at, kernel, firmware, _release(here, at)), _guest(here, at, "cloud")
     connection = cloud.connect(here.paths, here.site)
     changed = setup.network(connection, here.site)
     changed += setup.key_pair(connection, here.paths)
@@ -38,10 +39,16 @@ def prepare(
     log.out.print("Set up: " + ", ".join(changed) if changed else "Nothing to change")
 
 
-def ramdisk(context: typer.Context, kernel: Kernel = "cloud", firmware: Firmware = False) -> None:
+def ramdisk(
+    context: typer.Context,
+    kernel: Kernel = "cloud",
+    firmware: Firmware = False,
+    release: Annotated[str, typer.Option(help="The OpenStack release; default: that of the cloud or the images that are here.")] = "",
+) -> None:
     """Build the deploy ramdisk (Ironic Python Agent) and say where it is."""
     here: Context = context.obj
-    made = _ramdisk(here, here.engine(), kernel, firmware)
+    at = here.engine()
+    made = _ramdisk(here, at, kernel, firmware, release or _release(here, at))
     log.out.print(f"{made.kernel}\n{made.initramfs}")
 
 
@@ -51,16 +58,22 @@ def guest(context: typer.Context, kernel: Kernel = "cloud") -> None:
     log.out.print(str(_guest(here, here.engine(), kernel).path))
 
 
-def made(here: Context, at: Engine) -> list[Path]:
+def made(here: Context, at: Engine, release: str) -> list[Path]:
     """The directories of the deploy ramdisk and the guest image that `osbox setup` uploads; they are built unless they are there."""
-    return [_ramdisk(here, at, "cloud", firmware=False).kernel.parent, _guest(here, at, "cloud").path.parent]
+    return [_ramdisk(here, at, "cloud", False, release).kernel.parent, _guest(here, at, "cloud").path.parent]
 
 
-def _ramdisk(here: Context, at: Engine, kernel: str, firmware: bool) -> artifacts.Ramdisk:
+def _release(here: Context, at: Engine) -> str:
+    """The agent belongs to the Ironic that it reports to."""
+    return stack.release(at, here.site) or DEFAULT
+
+
+def _ramdisk(here: Context, at: Engine, kernel: str, firmware: bool, release: str) -> artifacts.Ramdisk:
+    locks.check(here.paths, release)
     debian.ensure(here.paths, at)
     with log.step("Deploy ramdisk"):
         return artifacts.build_ramdisk(
-            at, here.paths, here.site, debian=debian.TAG, on_line=_quiet, kernel=kernel, firmware=firmware
+            at, here.paths, here.site, debian=debian.TAG, on_line=_quiet, release=release, kernel=kernel, firmware=firmware
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import typer
 from osbox import images, imagetests
 from osbox.commands.context import Context, Json, print_json
 from osbox.model import catalogue
+from osbox.model.release import DEFAULT
 
 
 def _complete(text: str) -> list[str]:
@@ -32,7 +33,7 @@ def build(
     *,
     jobs: Jobs = None,
     version: Version = "latest",
-    release: Release = "2026.1",
+    release: Release = DEFAULT,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Build every step anew.")] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace images of this version that were made of something else; `latest` always is.")

@@ -7,14 +7,16 @@ from rich.table import Table
 
 from osbox import locks, log
 from osbox.commands.context import Context, Json, print_json
+from osbox.commands.images import Release
 from osbox.errors import Error
 from osbox.model.lock import Change
+from osbox.model.release import DEFAULT
 
 
 def refresh(
     context: typer.Context,
     *,
-    release: Annotated[str, typer.Option("--release", help="The OpenStack release, a folder of releases/.")] = "2026.1",
+    release: Release = DEFAULT,
     check: Annotated[bool, typer.Option("--check", help="Only show what would change; exit code 1 if anything would.")] = False,
     json: Json = False,
 ) -> None:

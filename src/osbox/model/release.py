@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from osbox.errors import UserError
 from osbox.model import catalogue
 
+DEFAULT = "2026.1"
 COMMON, RAMDISK = "common", "ramdisk"
 PROJECTS = tuple(sorted({image.project for image in catalogue.IMAGES if image.base == catalogue.OPENSTACK}))
 GROUPS = (COMMON, *PROJECTS, RAMDISK)

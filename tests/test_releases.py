@@ -1,0 +1,153 @@
+"""Each folder of releases/ is whole, locked to its own inputs, and holds every service to its series; old and new ones build."""
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from osbox import docker, engine, images, imagetests, locks, stack
+from osbox.engine import Engine
+from osbox.imagetests import Report
+from osbox.model import catalogue, lock, release
+from osbox.model.catalogue import IMAGES, Image
+from osbox.model.lock import Package
+from osbox.model.site import Paths, Site, load_site
+from tests.conftest import PROJECT
+from tests.home import prepare
+
+RELEASES = PROJECT / "releases"
+NAMES = release.known(RELEASES)
+SERVICES = {"placement": "openstack-placement"}  # the project's name on PyPI where it differs
+
+
+def locked(name: str, group: str) -> dict[str, Package]:
+    return {package.name: package for package in lock.parse((RELEASES / name / f"{group}.lock").read_text())}
+
+
+def services(name: str) -> dict[str, Package]:
+    """All packages of a release's images."""
+    groups = [group for group in release.GROUPS if group != release.RAMDISK]
+    return {key: package for group in groups for key, package in locked(name, group).items()}
+
+
+def test_the_releases_that_are_promised() -> None:
+    assert NAMES == ["2025.1", "2025.2", "2026.1", "2026.2"]
+    assert release.DEFAULT in NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_release_is_whole_and_locked_to_its_inputs(name: str, paths: Paths) -> None:
+    locks.check(paths, name)
+    assert {file.name for file in (RELEASES / name).iterdir()} == {*release.INPUTS, *release.LOCKS, release.SUMS}
+    assert lock.read_sums((RELEASES / name / release.SUMS).read_text()).keys() == {*release.INPUTS, *release.LOCKS}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_required_is_locked_as_it_was_required(name: str) -> None:
+    """The service in its series, by its own name, in its project's lock; drivers where their project finds them."""
+    wanted = release.read(RELEASES / name)
+    for group, lines in wanted.requirements.items():
+        found = locked(name, group) if group in (release.COMMON, release.RAMDISK) else {**locked(name, release.COMMON), **locked(name, group)}
+        for line in lines:
+            requirement = Requirement(line)
+            assert requirement.specifier.contains(found[canonicalize_name(requirement.name)].version), f"{group}: {line}"
+    for project in release.PROJECTS:
+        service = SERVICES.get(project, project)
+        assert service in locked(name, project)
+        series = next(Requirement(line).specifier for line in wanted.requirements[project] if Requirement(line).name == service)
+        assert {item.operator for item in series} == {">=", "<"}, f"{service} is not held to a series"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_is_pinned_once_with_hashes(name: str) -> None:
+    seen: list[str] = []
+    for group in release.GROUPS:
+        text = (RELEASES / name / f"{group}.lock").read_text()
+        packages = lock.parse(text)
+        pins = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+        assert len(packages) == len(pins)
+        assert [package.name for package in packages if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", package.text)] == []
+        assert "://" not in text
+        seen += [package.name for package in packages] if group != release.RAMDISK else []
+    assert len(seen) == len(set(seen))
+    assert not {canonicalize_name(item) for item in release.read(RELEASES / name).excluded} & set(seen)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_upstreams_constraints_are_kept(name: str) -> None:
+    wanted, found = release.read(RELEASES / name), services(name)
+    upstream = (RELEASES / name / release.CONSTRAINTS).read_text()
+    environment = {"python_version": wanted.python, "python_full_version": f"{wanted.python}.0", "sys_platform": "linux"}
+    for line in lock.constrain(upstream, wanted.constraints).splitlines():
+        requirement = Requirement(line)
+        package = found.get(canonicalize_name(requirement.name))
+        if package and (not requirement.marker or requirement.marker.evaluate(environment)):
+            assert requirement.specifier.contains(package.version), f"{package.name} {package.version} is not {line}"
+
+
+def test_releases_differ_in_data_only() -> None:
+    """A recipe names no release but the default of its argument."""
+    pattern = re.compile(r"\b20\d\d\.[12]\b")
+    for file in (PROJECT / "images").glob("*/Dockerfile"):
+        odd = [line for line in file.read_text().splitlines() if pattern.search(line) and line != f"ARG RELEASE={release.DEFAULT}"]
+        assert odd == [], file
+
+
+def test_the_page_has_every_series() -> None:
+    page = (PROJECT / "docs/releases.md").read_text()
+    columns = ["keystone", "glance", "placement", "nova", "neutron", "ironic", "swift"]
+    for name in NAMES:
+        data = tomllib.loads((RELEASES / name / release.FILE).read_text())
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}`"))
+        series = [re.split(r">=|,", data["requirements"][group][0])[1] for group in [*columns, release.RAMDISK]]
+        assert [cell.strip() for cell in row.split("|")[2:-1]] == [data["title"], *series]
+
+
+# --- the agent belongs to the Ironic that it reports to --------------------------------------------------------------
+
+@pytest.mark.parametrize(("here", "expected"), [
+    ({"container": "2025.2", "image": "2026.1"}, "2025.2"), ({"image": "2026.2"}, "2026.2"), ({"image": ""}, ""), ({}, ""),
+])  # fmt: skip
+def test_the_release_that_runs_here(monkeypatch: pytest.MonkeyPatch, here: dict[str, str], expected: str) -> None:
+    def inspect(_: Engine, kind: str, name: str) -> list[dict[str, Any]]:
+        assert name == {"container": "ironic-conductor.os-in-a-box", "image": "os-ironic-conductor:latest"}[kind]
+        return [{"Config": {"Labels": {"io.osbox.release": here[kind]} if here[kind] else None}}] if kind in here else []
+
+    monkeypatch.setattr(docker, "inspect", inspect)
+    assert stack.release(Engine("private", "26"), Site()) == expected
+
+
+# --- with the engine: the oldest and the newest ----------------------------------------------------------------------
+
+OTHERS = [NAMES[0], NAMES[-1]]  # the default one is built and tested by test_images.py
+WITH_OPENSTACK = [image for image in IMAGES if catalogue.OPENSTACK in (image.name, image.base)]  # the rest is the same in every release
+
+
+@pytest.fixture(scope="module", params=OTHERS)
+def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Report]]:
+    """One build and one test run of a release; what has no OpenStack in it and what was fetched are shared with the default one."""
+    paths = Paths(PROJECT, prepare())
+    running = engine.start(paths, load_site(paths.home))
+    version = f"release-{request.param}"
+    images.build(paths, running, WITH_OPENSTACK, version=version, release=request.param, replace=True)
+    yield {report.image: report for report in imagetests.check(paths, running, WITH_OPENSTACK, version=version)}
+    images.clean(paths, running, version=version)
+
+
+@pytest.mark.images
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("image", WITH_OPENSTACK, ids=lambda image: image.name)
+def test_image(image: Image, reports: dict[str, Report]) -> None:
+    assert reports[image.name].problems == ()
+
+
+def test_hashes_are_those_of_the_files(tmp_path: Path) -> None:
+    """SHA256SUMS is what sha256sum writes."""
+    (tmp_path / "a").write_bytes(b"x")
+    assert lock.sums({"a": b"x"}) == f"{hashlib.sha256(b'x').hexdigest()}  a\n"
