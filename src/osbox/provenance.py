@@ -17,6 +17,7 @@ from osbox import debian, docker, labels, layers
 from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.model import catalogue, dockerfile
+from osbox.model.accounts import digest_of_link
 from osbox.model.catalogue import Image
 from osbox.model.site import Paths
 
@@ -109,14 +110,27 @@ def _materials(
         materials.append({"uri": f"git+{at.source}" if at.source else "git:osbox", "digest": {"gitCommit": revision.removesuffix("-dirty")},
                           **({"annotations": {"dirty": True}} if revision.endswith("-dirty") else {})})  # fmt: skip
     materials += [{"name": tag, "uri": f"docker-image:{tag}", "digest": _digest(one)} for tag, one in bases.items()]
-    recipe = dockerfile.parse((paths.project / image.dockerfile).read_text())
-    patterns = [name for stage in recipe.needed(image.name) for name in dockerfile.context_files(stage, {**recipe.args, "RELEASE": release})]
-    locks = [Path(name) for name in dict.fromkeys(patterns) if name.endswith((".lock", ".lock.txt"))]
-    for file in [image.dockerfile, *locks]:
-        if (paths.project / file).is_file():
-            content = (paths.project / file).read_bytes()
-            materials.append({"name": str(file), "uri": f"file:{file}", "digest": {"sha256": hashlib.sha256(content).hexdigest()}})
+    for name, digest in _read(paths, image, release).items():
+        materials.append({"name": name, "uri": f"file:{name}", "digest": {"sha256": digest}})
     return materials
+
+
+def files(document: Mapping[str, Any]) -> dict[str, str]:
+    """The files of the checkout that an image was made from, with their SHA-256."""
+    materials = document["predicate"]["buildDefinition"]["resolvedDependencies"]
+    return {item["name"]: item["digest"]["sha256"] for item in materials if item["uri"].startswith("file:")}
+
+
+def _read(paths: Paths, image: Image, release: str) -> dict[str, str]:
+    """All files that an image and what it stands on are made from, with their SHA-256; a link has that of where it leads."""
+    found: dict[str, str] = {}
+    while True:
+        for path in [paths.project / image.dockerfile, *dockerfile.files(paths.project, image.dockerfile, image.name, {"RELEASE": release})]:
+            digest = digest_of_link(str(path.readlink())) if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
+            found[str(path.relative_to(paths.project))] = digest
+        if not image.base:
+            return dict(sorted(found.items()))
+        image = catalogue.BY_NAME[image.base]
 
 
 def _versions(engine: Engine) -> dict[str, str]:

@@ -1,20 +1,24 @@
 """osbox images: what is there, what is in it, where it comes from, and whether that is so."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from osbox import inventory, log, provenance, vulnerabilities
+from osbox import verify as verification
 from osbox.commands.context import Context, Json, print_json
-from osbox.commands.images import Version, _complete
+from osbox.commands.images import Names, Version, _complete
 from osbox.errors import UserError
 from osbox.inventory import Listing
 from osbox.model import catalogue
 
 app = typer.Typer(help="List the images that are there; and what is in them.", no_args_is_help=False)
 MEGABYTE = 10**6
+SHOWN = 7  # of the further differences of an image
 One = Annotated[str, typer.Argument(metavar="IMAGE", help="An image by name, with or without os-.", autocompletion=_complete)]
 
 
@@ -96,3 +100,54 @@ def age(created: str, now: datetime | None = None) -> str:
         if seconds < most:
             return f"{max(seconds, 0) // length} {unit}"
     return f"{seconds // 86400} d"
+
+
+@app.command()
+def verify(context: typer.Context, names: Names = None, *, version: Version = "latest", json: Json = False) -> None:
+    """Hold images against what was built: layers, labels, every file of every package; list files of nobody."""
+    here: Context = context.obj
+    wanted = catalogue.select(names or [])
+    reports = verification.verify(here.paths, here.engine(), wanted, version=version)
+    if json:
+        print_json(reports)
+    for report in () if json else reports:
+        tag = f"{report.image}:{report.version}"
+        if report.passed:
+            log.out.print(f"✅  {tag} - Verified: {report.files} files, {report.debian} Debian and {report.python} Python packages", highlight=False)
+        else:
+            first, *others = report.problems
+            log.out.print(f"❌  {tag} - Differs: {escape(first)}", highlight=False)
+            shown = others if log.is_verbose() else others[:SHOWN]
+            for line in [*shown, *([f"… and {len(others) - len(shown)} more; -v shows all"] if len(others) > len(shown) else [])]:
+                log.out.print(f"      [dim]{escape(line)}[/]", highlight=False)
+    verification.raise_for(reports)
+
+
+@app.command()
+def digest(context: typer.Context, names: Names = None, *, version: Version = "latest", json: Json = False) -> None:
+    """Print a digest of the file system of images, times left out: two builds of one commit have the same."""
+    here: Context = context.obj
+    found = verification.digests(here.engine(), catalogue.select(names or []), version=version)
+    if json:
+        print_json(found)
+    for tag, one in () if json else found.items():
+        log.out.print(f"{one}  {tag}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def sbom(
+    context: typer.Context,
+    name: One,
+    *,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it there instead of printing it.")] = None,
+    version: Version = "latest",
+) -> None:
+    """Print the bill of materials of an image: every package with version, licence and hashes, as CycloneDX 1.6 (JSON)."""
+    here: Context = context.obj
+    from osbox import sbom as bill  # noqa: PLC0415 - its libraries take a quarter of a second to load
+
+    text = bill.make(here.paths, here.engine(), catalogue.find(name), version)
+    if output:
+        output.write_text(text)
+        return
+    typer.echo(text, nl=False)

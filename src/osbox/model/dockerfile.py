@@ -136,11 +136,21 @@ def digest(project: Path, file: Path, target: str, args: Mapping[str, str], base
             total.update(f"{item.word} {item.text}\n".encode())
         for name, value in sorted(values.items()):
             total.update(f"{name}={value}\n".encode() if _uses(stage, name) else b"")
-        for pattern in context_files(stage, values):
-            for path in _matches(project, pattern):
-                total.update(f"{path.relative_to(project)} {path.stat().st_mode:o}\n".encode())
-                total.update(path.read_bytes())
+        for path in _read(project, stage, values):
+            total.update(f"{path.relative_to(project)} {path.lstat().st_mode:o}\n".encode())
+            total.update(str(path.readlink()).encode() if path.is_symlink() else path.read_bytes())
     return total.hexdigest()[:32]
+
+
+def files(project: Path, file: Path, target: str, args: Mapping[str, str]) -> list[Path]:
+    """The files of the build context that a target and the stages it needs read."""
+    recipe = parse((project / file).read_text())
+    values = {**_defaults(recipe), **args}
+    return [path for stage in recipe.needed(target) for path in _read(project, stage, values)]
+
+
+def _read(project: Path, stage: Stage, args: Mapping[str, str]) -> list[Path]:
+    return [path for pattern in context_files(stage, args) for path in _matches(project, pattern)]
 
 
 def _defaults(recipe: Dockerfile) -> dict[str, str]:
@@ -155,7 +165,8 @@ def _uses(stage: Stage, name: str) -> bool:
 
 
 def _matches(project: Path, pattern: str) -> list[Path]:
-    """The files under a COPY source, sorted; a missing one is left to BuildKit to complain about."""
+    """The files and links under a COPY source, sorted; a missing one is left to BuildKit to complain about."""
     found = project.glob(pattern.strip("/")) if pattern.strip("/.") else [project / "images"]
-    files = [path for top in found for path in ([top] if top.is_file() else top.rglob("*"))]
-    return sorted(path for path in files if path.is_file() and IGNORED not in path.parts)
+    inside = [path for top in found for path in ([top] if top.is_file() else top.rglob("*"))]
+    # Links in a configuration lead to places inside the image: here they lead nowhere.
+    return sorted(path for path in inside if (path.is_file() or path.is_symlink()) and IGNORED not in path.parts)

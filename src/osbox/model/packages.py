@@ -121,22 +121,17 @@ def conffiles(status: str) -> Iterator[tuple[str, str]]:
 
 
 def excluded(rules: str) -> list[str]:
-    """The patterns of dpkg's path-exclude lines, the leading slash taken away; an include after them is a pattern with a ! before."""
-    found = []
-    for line in rules.splitlines():
-        key, _, value = line.strip().partition("=")
-        if key in ("path-exclude", "path-include"):
-            found.append(("!" if key == "path-include" else "") + value.lstrip("/"))
-    return found
+    """The patterns of dpkg's path-exclude lines, the leading slash taken away.
+
+    What a later path-include takes back counts as excluded, too: Debian itself was installed under stricter rules.
+    """
+    lines = (line.strip().partition("=") for line in rules.splitlines())
+    return [value.lstrip("/") for key, _, value in lines if key == "path-exclude"]
 
 
 def is_excluded(path: str, patterns: Iterable[str]) -> bool:
-    """Whether dpkg left a file out: the last pattern that matches decides, as in dpkg."""
-    verdict = False
-    for pattern in patterns:
-        if fnmatch.fnmatchcase(path, pattern.removeprefix("!")):
-            verdict = not pattern.startswith("!")
-    return verdict
+    """Whether dpkg may have left a file out."""
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
 
 
 def diversions(text: str) -> dict[str, str]:

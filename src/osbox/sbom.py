@@ -1,0 +1,151 @@
+"""A bill of materials for an image: one CycloneDX document of its Debian packages (by debsbom) and its Python packages.
+
+Nothing of the image runs: both are read from the package managers' own files in its layers. The same image gives the same document.
+"""
+
+import io
+import json
+import sys
+import tarfile
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cyclonedx.contrib.license.factories import LicenseFactory
+from cyclonedx.model import HashAlgorithm, HashType, Property
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.dependency import Dependency
+from cyclonedx.output.json import JsonV1Dot6
+from packageurl import PackageURL
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from osbox import inventory, layers, run
+from osbox.engine import Engine
+from osbox.model import contents, packages
+from osbox.model.catalogue import Image
+from osbox.model.packages import PYTHON, Locked, Package
+from osbox.model.site import Paths
+
+SCHEMA = "1.6"
+SUFFIX = "sbom.json"  # kept beside the inventory, by image id
+CLASSIFIER = "License :: OSI Approved :: "
+LONGEST_NAME = 100  # what is longer in a License header is a whole licence
+
+
+def make(paths: Paths, engine: Engine, image: Image, version: str) -> str:
+    """The document of an image, as JSON; it is made once and then kept by image id."""
+    entry = inventory.entry(engine, image, version)
+    file = paths.inventory / f"{entry['Id'].removeprefix('sha256:')}.{SUFFIX}"
+    if not file.exists():
+        read = layers.read(engine, [entry["Id"]], packages.is_wanted)
+        tree = contents.merge(read[one] for one in layers.of(entry) if one in read)
+        text = json.dumps(document(entry, image.tag(version), tree, _debian(tree, entry)), indent=2, sort_keys=True) + "\n"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return file.read_text()
+
+
+def document(entry: Mapping[str, Any], tag: str, tree: contents.Tree, debian: Mapping[str, Any]) -> dict[str, Any]:
+    """One document of debsbom's and of ours. entry: what `docker image inspect` says."""
+    ours = json.loads(JsonV1Dot6(_python(tree)).output_as_string())
+    root = _image(entry, tag)
+    system = debian["metadata"]["component"]
+    parts = [*debian["components"], *ours.get("components", []), system]
+    first = {"ref": root["bom-ref"], "dependsOn": sorted([system["bom-ref"], *(item["bom-ref"] for item in ours.get("components", []))])}
+    tools = [*debian["metadata"]["tools"]["components"], *ours["metadata"].get("tools", {}).get("components", [])]
+    return {
+        "$schema": f"http://cyclonedx.org/schema/bom-{SCHEMA}.schema.json", "bomFormat": "CycloneDX", "specVersion": SCHEMA, "version": 1,
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, entry['Id'])}",
+        "metadata": {"timestamp": entry["Created"][:19] + "+00:00", "component": root, "tools": {"components": tools}},
+        "components": sorted(parts, key=lambda item: str(item["bom-ref"])),
+        "dependencies": sorted([first, *debian["dependencies"], *ours.get("dependencies", [])], key=lambda item: str(item["ref"])),
+    }  # fmt: skip
+
+
+def _image(entry: Mapping[str, Any], tag: str) -> dict[str, Any]:
+    """The image itself: its id is the digest of its configuration, which names its layers."""
+    name, _, version = tag.partition(":")
+    found = {key: value for key, value in (entry["Config"].get("Labels") or {}).items() if not key.endswith("description")}
+    return {
+        "type": "container", "bom-ref": f"image:{tag}", "name": name, "version": version,
+        "purl": str(PackageURL("oci", None, name, entry["Id"])),
+        "hashes": [{"alg": "SHA-256", "content": entry["Id"].removeprefix("sha256:")}],
+        "properties": [
+            *({"name": key, "value": value} for key, value in sorted(found.items())),
+            *({"name": "io.osbox.layer", "value": one} for one in layers.of(entry)),
+        ],
+    }  # fmt: skip
+
+
+def _debian(tree: contents.Tree, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """debsbom's document, of dpkg's database and the copyright files; it gets them as the archive of a file system."""
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "root.tar"
+        with tarfile.open(archive, "w") as target:
+            for path, text in sorted(tree.texts.items()):
+                if path == packages.STATUS or path.endswith("/copyright"):
+                    member = tarfile.TarInfo(path)
+                    member.size = len(text)
+                    target.addfile(member, io.BytesIO(text))
+        words = ["generate", "--sbom-type", "cdx", "--cdx-schema-version", SCHEMA, "--root", archive, "--out", "-", "--with-licenses"]
+        words += ["--timestamp", entry["Created"][:19] + "+00:00", "--distro-arch", entry["Architecture"]]
+        return dict(json.loads(run.run([sys.executable, "-m", "debsbom.cli", *map(str, words)]).out))
+
+
+def _python(tree: contents.Tree) -> Bom:
+    """The Python distributions with licences, the hashes that the locks allow, and what depends on what."""
+    inside = [item for item in packages.python(tree.entries) if item.kind == PYTHON]
+    locked: dict[str, Locked] = {}
+    for path in tree.texts:
+        if path.endswith(".lock"):
+            locked |= packages.locked(tree.text(path))
+    found = {item.name: _component(item, tree, locked.get(item.name)) for item in inside}
+    needs = [Dependency(found[item.name].bom_ref, [Dependency(ref) for ref in _needed(item, tree, found)]) for item in inside]
+    return Bom(components=found.values(), dependencies=needs)
+
+
+def _component(item: Package, tree: contents.Tree, locked: Locked | None) -> Component:
+    data = packages.metadata(tree.text(f"{item.place}/METADATA"))
+    purl = PackageURL("pypi", None, item.name, item.version)
+    hashes = locked.hashes if locked and locked.version == item.version else ()
+    return Component(
+        name=item.name, version=item.version, type=ComponentType.LIBRARY, purl=purl, bom_ref=str(purl), description=data.get("Summary"),
+        licenses=[LicenseFactory().make_from_string(name)] if (name := licence(data.get_all)) else [],
+        # A lock names the digests of all archives that may be installed; which one it was is known where there is one.
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=hashes[0])] if len(hashes) == 1 else [],
+        properties=[Property(name="io.osbox.locked.sha256", value=one) for one in hashes] + [Property(name="io.osbox.place", value=item.place)],
+    )  # fmt: skip
+
+
+def licence(headers: Any) -> str:
+    """The licence that a METADATA file declares: an SPDX expression, else a short name, else its classifiers; "" if it says none.
+
+    headers: a function from a header's name to all its values, or None.
+    """
+    for name in ("License-Expression", "License"):
+        value = str((headers(name) or [""])[0]).strip()
+        if value and value.upper() != "UNKNOWN" and "\n" not in value and len(value) <= LONGEST_NAME:
+            return value
+    said = [str(value).rpartition(" :: ")[2] for value in headers("Classifier") or [] if str(value).startswith(CLASSIFIER)]
+    return ", ".join(said)
+
+
+def _needed(item: Package, tree: contents.Tree, found: Mapping[str, Component]) -> Iterator[Any]:
+    """References to the distributions that one requires, as far as they are there."""
+    requires: Iterable[Any] = packages.metadata(tree.text(f"{item.place}/METADATA")).get_all("Requires-Dist") or []
+    names: Sequence[str] = sorted({name for text in requires if (name := _name(str(text))) in found})
+    yield from (found[name].bom_ref for name in names)
+
+
+def _name(text: str) -> str:
+    """The package that a requirement names, where it applies without extras; else ""."""
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return ""
+    applies = not requirement.marker or requirement.marker.evaluate({"extra": "", "python_version": "3.13", "sys_platform": "linux"})
+    return str(canonicalize_name(requirement.name)) if applies else ""

@@ -1,0 +1,142 @@
+"""Whether the images on the engine are what was built: every layer, every package, every file, every label."""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from osbox import docker, inventory, labels, layers, provenance
+from osbox.engine import Engine
+from osbox.errors import Error, UserError
+from osbox.model import accounts, contents, packages
+from osbox.model.catalogue import Image
+from osbox.model.contents import Layer
+from osbox.model.packages import DEBIAN, PYTHON
+from osbox.model.site import Paths
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found of one image. digest: of its whole file system, without times; files: how many were read."""
+
+    image: str
+    version: str
+    digest: str
+    files: int
+    debian: int
+    python: int
+    problems: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.problems
+
+
+def verify(paths: Paths, engine: Engine, wanted: Sequence[Image], *, version: str) -> list[Report]:
+    """Hold images against their provenance, their locks and the databases of their package managers."""
+    entries = _entries(engine, wanted, version)
+    read = layers.read(engine, list(dict.fromkeys(entry["Id"] for entry in entries.values())), packages.is_wanted)
+    made = _made(paths)
+    return [_report(paths, image, version, entry=entries.get(image.tag(version)), read=read, made=made) for image in wanted]
+
+
+def digests(engine: Engine, wanted: Sequence[Image], *, version: str) -> dict[str, str]:
+    """The digests of images' file systems, by tag; raises Error for one that is not built."""
+    entries = _entries(engine, wanted, version)
+    missing = next((image for image in wanted if image.tag(version) not in entries), None)
+    if missing:
+        inventory.entry(engine, missing, version)
+    read = layers.read(engine, list(dict.fromkeys(entry["Id"] for entry in entries.values())), lambda _: False)
+    return {tag: contents.digest(_tree(entry, read).entries) for tag, entry in entries.items()}
+
+
+def raise_for(reports: Sequence[Report]) -> None:
+    """Raise the one error that sums up what differs."""
+    bad = [report.image for report in reports if not report.passed]
+    if bad:
+        raise Error(
+            f"{len(bad)} of {len(reports)} images are not what was built: {', '.join(bad)}",
+            hint=f"osbox build --no-cache {' '.join(bad)} makes them anew",
+        )
+
+
+def _entries(engine: Engine, wanted: Sequence[Image], version: str) -> dict[str, dict[str, Any]]:
+    tags = {image.tag(version): image for image in wanted}
+    found = {tag: entry for entry in docker.inspect(engine, "image", *tags) for tag in entry["RepoTags"] if tag in tags}
+    return {tag: found[tag] for tag in tags if tag in found}
+
+
+def _tree(entry: Mapping[str, Any], read: Mapping[str, Layer]) -> contents.Tree:
+    return contents.merge(read[one] for one in layers.of(entry) if one in read)
+
+
+def _report(
+    paths: Paths, image: Image, version: str, *, entry: Mapping[str, Any] | None, read: Mapping[str, Layer], made: Mapping[str, list[str]],
+) -> Report:  # fmt: skip
+    if not entry:
+        return Report(image.name, version, "", 0, 0, 0, ("it is not built",))
+    document = provenance.load(paths, image.tag(version))
+    tree = _tree(entry, read)
+    inside = inventory.of(tree)
+    patterns = [pattern for name, rows in made.items() if name == "all" or fnmatchcase(image.name, name) for pattern in rows]
+    recipe = provenance.files(document) if document else {}
+    problems = [
+        *_origin(entry, document), *_layers(entry, read), *_labels(image, version, entry, document),
+        *accounts.locks(tree, inside), *_locked_files(tree, recipe, document),
+    ]  # fmt: skip
+    found = accounts.account(tree, inside, patterns, recipe)
+    problems += found.differs
+    problems += [f"{path} is of no package and no recipe" for path in found.unaccounted]
+    kinds = [item.kind for item in inside]
+    return Report(
+        image.name, version, contents.digest(tree.entries), len(tree.entries), kinds.count(DEBIAN), kinds.count(PYTHON), tuple(problems)
+    )
+
+
+def _origin(entry: Mapping[str, Any], document: Mapping[str, Any] | None) -> Iterator[str]:
+    """The tag points to the image that was built."""
+    if not document:
+        yield "no provenance was recorded: it was not built here"
+        return
+    one, built = provenance.subjects(document)
+    if entry["Id"] != one:
+        yield f"the tag points to {entry['Id'][:19]}, but {one[:19]} was built"
+    elif layers.of(entry) != built:
+        yield "its layers are not those that were built"
+
+
+def _layers(entry: Mapping[str, Any], read: Mapping[str, Layer]) -> Iterator[str]:
+    """Every layer holds what its digest says: it was computed of what the engine handed out."""
+    for number, one in enumerate(layers.of(entry), 1):
+        if one not in read:
+            yield f"layer {number} does not hold what its digest {one[:19]} says"
+
+
+def _labels(image: Image, version: str, entry: Mapping[str, Any], document: Mapping[str, Any] | None) -> Iterator[str]:
+    """Its labels name it, and are those it was built with."""
+    found = dict(entry["Config"].get("Labels") or {})
+    wanted = {f"{labels.OCI}title": image.name, f"{labels.OCI}version": version}
+    if document:
+        wanted |= document["predicate"]["buildDefinition"]["internalParameters"]["labels"]
+    for name in sorted(found.keys() | wanted.keys() if document else wanted.keys()):
+        if found.get(name) != wanted.get(name):
+            yield f"its label {name} is {found.get(name)!r}, not {wanted.get(name)!r}"
+
+
+def _locked_files(tree: contents.Tree, recipe: Mapping[str, str], document: Mapping[str, Any] | None) -> Iterator[str]:
+    """The locks inside are those of the release that it was built from."""
+    known = set(recipe.values())
+    for path in sorted(tree.texts):
+        if document and "/locks/" in path and tree.entries[path].sha256 not in known:
+            yield f"{path} is not the lock that it was built from"
+
+
+def _made(paths: Paths) -> dict[str, list[str]]:
+    """What may be there although no package lists it, by image or pattern of images."""
+    file = paths.images / "made.toml"
+    try:
+        table = tomllib.loads(file.read_text())
+        return {name: [pattern for patterns in rows.values() for pattern in patterns] for name, rows in table.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{file.relative_to(paths.project)} cannot be read: {error}", hint="git diff images/made.toml") from error
