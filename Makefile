@@ -54,14 +54,17 @@ setup: .venv/installed
 	    $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	        echo "Error: Python's module for virtual environments is missing" >&2; \
 	        echo "Next: sudo apt-get install $$package" >&2; exit 1; }; }
-	@echo "Install osbox and its libraries into .venv"
-	@.venv/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv
-	@{ .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
-	   .venv/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .; } >.venv/setup.log 2>&1 || { \
+	@# Two of them at once: the second waits, and finds it done.
+	@exec 9<requirements.lock && flock 9 && \
+	if [ -e $@ ] && [ $@ -nt requirements.lock ] && [ $@ -nt pyproject.toml ]; then exit 0; fi; \
+	echo "Install osbox and its libraries into .venv"; \
+	.venv/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv; \
+	{ .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+	  .venv/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .; } >.venv/setup.log 2>&1 || { \
 	    grep -v ^WARNING: .venv/setup.log | cut -c 1-200 | tail -n 10 >&2; \
 	    echo "Error: the Python packages could not be installed; the whole log: .venv/setup.log" >&2; \
-	    echo "Next: see that pip reaches its index (pip config list), then the same command again" >&2; exit 1; }
-	@touch $@
+	    echo "Next: see that pip reaches its index (pip config list), then the same command again" >&2; exit 1; }; \
+	touch $@
 
 lock:
 	@.venv/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv
