@@ -2,13 +2,16 @@
 
 import gzip
 import io
+import os
+import stat
 import tarfile
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from osbox import layers
+from osbox import inventory, layers
 from osbox.model import contents, packages
 from osbox.model.contents import DIRECTORY, FILE, LINK, Entry, Layer
 
@@ -133,3 +136,20 @@ def test_what_dpkg_leaves_out() -> None:
     rules = packages.excluded("# x\npath-exclude=/usr/share/doc/*\npath-include=/usr/share/doc/*/copyright\n")
     assert packages.is_excluded("usr/share/doc/a/README", rules)
     assert not packages.is_excluded("usr/bin/a", rules)
+
+
+def test_packages_in_overlay_directories(tmp_path: Path) -> None:
+    """The highest directory first: one package removed by a whiteout, the rest of a directory emptied."""
+    lower, middle, upper = (tmp_path / name for name in ("lower", "middle", "upper"))
+    site, other = "opt/a/lib/python3.13/site-packages", "opt/b/lib/python3.13/site-packages"
+    for place, name in ((lower, f"{site}/x-1.dist-info"), (lower, f"{site}/y-1.dist-info"), (lower, f"{other}/z-1.dist-info"),
+                        (middle, f"{site}/x-2.dist-info"), (upper, other)):  # fmt: skip
+        (place / name).mkdir(parents=True)
+    try:
+        os.mknod(middle / site / "x-1.dist-info", stat.S_IFCHR, 0)
+        os.setxattr(upper / "opt/b", "trusted.overlay.opaque", b"y")
+    except OSError:
+        pytest.skip("needs root")
+    found = inventory._from_directories([upper, middle, lower])
+    assert [(item.name, item.version) for item in found or []] == [("x", "2"), ("y", "1")]
+    assert inventory._from_directories([]) is None

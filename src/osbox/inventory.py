@@ -2,12 +2,13 @@
 
 import json
 import os
-import re
+import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import astuple, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -156,15 +157,26 @@ def _from_directories(places: Sequence[Path]) -> list[Package] | None:
 
 
 def _hides(place: Path, path: Path) -> bool:
-    """Whether a layer removes a path of a lower one: overlayfs writes a character device 0/0 in its place, or marks a directory."""
-    for part in [path, *path.parents][:-1]:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            status = os.lstat(place / part)
-            if re.fullmatch(r"0o2\d{4}", oct(status.st_mode)) and status.st_rdev == 0:
-                return True
-        with suppress(OSError):
-            if part != path and os.getxattr(place / part, "trusted.overlay.opaque") == b"y":
-                return True
+    """Whether a layer removes a path of a lower one, or a directory that it is in."""
+    return _is_whiteout(f"{place}/{path}") or _cuts(str(place), str(path.parent))
+
+
+@cache
+def _cuts(place: str, folder: str) -> bool:
+    """Whether a layer removes a directory, empties it, or does so with one above."""
+    if folder == ".":
+        return False
+    with suppress(OSError):
+        if os.getxattr(f"{place}/{folder}", "trusted.overlay.opaque") == b"y":
+            return True
+    return _is_whiteout(f"{place}/{folder}") or _cuts(place, str(Path(folder).parent))
+
+
+def _is_whiteout(path: str) -> bool:
+    """overlayfs writes a character device 0/0 in the place of what a layer removes."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        status = os.lstat(path)
+        return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
     return False
 
 
