@@ -150,7 +150,8 @@ def _from_directories(places: Sequence[Path]) -> list[Package] | None:
     found = set[Package]()
     for index, place in enumerate(places):
         inside = [path.relative_to(place) for site in SITES for path in place.glob(f"{site}/*.*-info")]
-        alive = [path for path in inside if not any(_hides(higher, path) for higher in places[:index])]
+        here = [path for path in inside if not _is_whiteout(f"{place}/{path}")]
+        alive = [path for path in here if not any(_hides(higher, path) for higher in places[:index])]
         found.update(packages.python(f"{path}/METADATA" for path in alive))
     status = next((place / packages.STATUS for place in places if (place / packages.STATUS).is_file()), None)
     return [*packages.debian(status.read_text() if status else ""), *sorted(found)]
