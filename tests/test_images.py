@@ -1,7 +1,8 @@
 """Building: what an image is made of, what a failure means; and the images themselves, with the engine."""
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from osbox.imagetests import Report
 from osbox.model import catalogue, dockerfile, oslo, runspec
 from osbox.model.catalogue import IMAGES
 from osbox.model.fault import explain
+from osbox.model.runspec import RunSpec
 from osbox.model.site import Paths, load_site
 from tests.conftest import PROJECT
 from tests.home import prepare
@@ -292,29 +294,46 @@ def test_image(image: catalogue.Image, reports: dict[str, Report]) -> None:
     assert reports[image.name].problems == ()
 
 
-BROKEN = {
-    "root": ("USER root\n", "runs as root"),
-    "a shell command": ("CMD mariadbd\n", "its command is in shell form"),
-    "no health check": ("HEALTHCHECK NONE\n", "has no health check"),
-    "a health check that cannot fail": ('HEALTHCHECK CMD ["true"]\n', "its health check succeeds although"),
-    "another program": ('CMD ["false"]\n', "started, it ended with exit code 1"),
-    "no bootstrap": ('ENTRYPOINT ["sh"]\n', "its entry point is ['sh']"),
-    "no configuration": ("USER root\nRUN : >/etc/osbox/bootstrap.toml\nUSER stack\n", "started, it ended"),
-    "something left": ("USER root\nRUN mkdir -p /root/.cache/x && chmod 755 /root\nUSER stack\n", "left behind: /root/.cache/x"),
-}  # fmt: skip
+BROKEN = sorted((PROJECT / "tests" / "broken").glob("*.dockerfile"))
+
+
+@pytest.fixture(scope="module")
+def broken(at: tuple[Paths, Engine], reports: dict[str, Report]) -> Iterator[dict[str, Report]]:
+    """The images of tests/broken, all built and tested in one go: what was found, by the name of the file."""
+    paths, running = at
+    secret = paths.secrets / "of-the-test"
+    paths.secrets.mkdir(exist_ok=True)
+    secret.write_text(os.urandom(12).hex())
+    tags = {f"broken-{file.stem}-{os.getpid()}": file for file in BROKEN}
+    images_of = {version: catalogue.find(re.findall(r"^FROM ([\w-]+):", file.read_text(), re.MULTILINE)[0]) for version, file in tags.items()}
+    options = ["--quiet", "--build-arg", f"VERSION={VERSION}", "--build-arg", f"PLACE={PROJECT}", "--secret", f"id={secret.name},src={secret}"]
+    try:
+        for version, file in tags.items():
+            argv = running.argv("docker", "build", *options, "--tag", images_of[version].tag(version), "-")
+            run.run(argv, input=file.read_text())
+        found = imagetests.check_tags(paths, running, [(image, image.tag(version)) for version, image in images_of.items()])
+        yield {tags[report.version].stem: report for report in found}
+    finally:
+        secret.unlink()
+        docker.docker(running, "image", "rm", *(image.tag(version) for version, image in images_of.items()), check=False)
 
 
 @pytest.mark.images
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize(("lines", "problem"), BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_image_fails(lines: str, problem: str, at: tuple[Paths, Engine], reports: dict[str, Report]) -> None:
-    """A test that cannot fail proves nothing: break an image in one way and see it told."""
-    paths, running = at
-    broken = f"broken-{os.getpid()}"
-    text = f"FROM os-mysql:{VERSION}\n{lines}"
-    run.run(running.argv("docker", "build", "--quiet", "-t", f"os-mysql:{broken}", "-"), input=text)
-    try:
-        [report] = imagetests.check(paths, running, [catalogue.find("mysql")], version=broken)
-        assert any(item.startswith(problem) for item in report.problems), report.problems
-    finally:
-        docker.docker(running, "image", "rm", f"os-mysql:{broken}")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("file", BROKEN, ids=lambda file: file.stem)
+def test_a_broken_image_fails(file: Path, broken: dict[str, Report]) -> None:
+    """A test that cannot fail proves nothing: break an image and see it told."""
+    expected = [line.replace("PLACE", str(PROJECT)) for line in re.findall(r"^# expect: (.*)", file.read_text(), re.MULTILINE)]
+    missing = [line for line in expected if not any(problem.startswith(line) for problem in broken[file.stem].problems)]
+    assert expected
+    assert missing == [], broken[file.stem].problems
+
+
+@pytest.mark.images
+def test_a_root_that_can_be_written_to_is_told(
+    at: tuple[Paths, Engine], reports: dict[str, Report], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    options = RunSpec.options
+    monkeypatch.setattr(RunSpec, "options", lambda spec: [word for word in options(spec) if word != "--read-only"])
+    [report] = imagetests.check(*at, [catalogue.find("memcached")], version=VERSION)
+    assert report.problems == ("its root file system could be written to",)

@@ -14,9 +14,9 @@ from osbox.errors import Error
 from osbox.model.runspec import RunSpec
 
 LABEL = "io.osbox.test"
-RUN_SECONDS = 60
+RUN_SECONDS = 180  # on a busy machine; loading all programs of a project takes seconds
 HEALTHY_SECONDS = 120
-TURN_SECONDS = 30  # until an illness is told, or a recovery
+TURN_SECONDS = 30  # until an illness is told, or a recovery; both take seconds
 POLL_SECONDS = 0.5
 
 

@@ -57,7 +57,7 @@ def check(
     version: Version = "latest",
     json: Json = False,
 ) -> None:
-    """Test images: recipe, user, configuration; that they start, answer, and fail as they should."""
+    """Test images: what is declared, their files, their programs; that they start, fail and end as they should."""
     here: Context = context.obj
     images.check_version(version)
     wanted = images.chosen(names or [], version)

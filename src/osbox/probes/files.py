@@ -24,7 +24,7 @@ LEFT = {
     "translations": ("usr/share/locale/*", "usr/share/i18n/*", "*/site-packages/*/locale/*/LC_MESSAGES/*"),
     "tests": ("*/site-packages/*/tests/*", "*/site-packages/*/test/*", "*/site-packages/tests/*", "*/site-packages/test/*"),
 }  # fmt: skip
-COPYRIGHT = re.compile(r"usr/share/doc/[^/]+(/copyright)?")
+COPYRIGHT = re.compile(r"usr/share/doc/([^/]+|.*/copyright)")
 LICENCE_FIELDS = ("License", "License-Expression", "License-File")
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 TASK: dict[str, Any] = globals().get("TASK", {})
 SCRIPTS = ("console_scripts", "gui_scripts")
-SECONDS = 40
+SECONDS = 120
 
 
 def main(task: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,4 @@
+# expect: started, it ended with exit code 1
+ARG VERSION=latest
+FROM os-memcached:${VERSION}
+CMD ["false"]
