@@ -81,6 +81,22 @@ def test_a_layer_is_known_by_what_it_holds(compress: type[bytes]) -> None:
     assert layers._layer(io.BytesIO(b'{"config": {}}'), lambda path: True) is None
 
 
+def step(made: str, size: int = 0) -> dict[str, str]:
+    return {"CreatedBy": made, "Size": str(size)}
+
+
+@pytest.mark.parametrize(("history", "sizes"), [
+    ([step("Imported", 5), step("ENV A=b"), step("WORKDIR /"), step("RUN x", 3), step("LABEL x=y")], [5, 0, 3]),
+    ([step("x", 5), step("/bin/sh -c #(nop) WORKDIR /"), step("RUN x", 3), step("COPY a b")], [5, 3, 0]),
+    ([step("x", 5)], [8]),
+])  # fmt: skip
+def test_layers_get_the_sizes_of_their_steps(history: list[dict[str, str]], sizes: list[int]) -> None:
+    entry = {"Id": "sha256:1", "Size": 8, "RootFS": {"Layers": ["a", "b", "c"]}}
+    found = layers.paired(entry, history)
+    assert [size for _, size, _ in found] == sizes
+    assert [one for one, _, _ in found] == (["a", "b", "c"] if len(sizes) == 3 else ["sha256:1"])
+
+
 # --- packages --------------------------------------------------------------------------------------------------------
 
 STATUS = """Package: libc6

@@ -16,7 +16,6 @@ from typing import IO, Any, cast
 
 from osbox import docker, run
 from osbox.engine import Engine
-from osbox.errors import Error
 from osbox.model.contents import DIRECTORY, FILE, LINK, Entry, Layer
 
 BLOCK = 1 << 20
@@ -25,9 +24,8 @@ Examine = Callable[[str, bytes], object]
 BLOB = re.compile(r"(^|/)(blobs/sha256/[0-9a-f]{64}|layer\.tar)$")
 KINDS = {tarfile.DIRTYPE: DIRECTORY, tarfile.SYMTYPE: LINK, tarfile.CHRTYPE: "character device", tarfile.BLKTYPE: "block device",
          tarfile.FIFOTYPE: "pipe"}  # fmt: skip
-METADATA_ONLY = re.compile(
-    r"^(?:/bin/sh -c #\(nop\) +)?(?:ARG|CMD|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|SHELL|STOPSIGNAL|USER|VOLUME)\b"
-)
+SETTINGS = "ARG|CMD|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|SHELL|STOPSIGNAL|USER|VOLUME"
+METADATA_ONLY, NO_LAYER = (re.compile(rf"^(?:/bin/sh -c #\(nop\) +)?(?:{words})\b") for words in (SETTINGS, f"{SETTINGS}|WORKDIR"))
 
 
 class _Hashing(io.RawIOBase):
@@ -129,15 +127,19 @@ def _blocks(source: IO[bytes] | None) -> Iterator[bytes]:
 
 
 def steps(engine: Engine, entry: Mapping[str, Any]) -> list[tuple[str, int, str]]:
-    """An image's layers, the lowest first: digest, bytes, and the instruction that made it.
-
-    The engine tells sizes by instruction, not by layer; those that only set metadata have none. Raises Error when the two do not
-    fit together.
-    """
+    """An image's layers, the lowest first: digest, bytes, and the instruction that made it."""
     text = docker.docker(engine, "history", "--no-trunc", "--human=false", "--format", "json", entry["Id"]).out
-    rows = [json.loads(row) for row in reversed(text.splitlines())]
-    made = [row for row in rows if int(row["Size"]) or not METADATA_ONLY.match(row["CreatedBy"])]
+    return paired(entry, [json.loads(row) for row in reversed(text.splitlines())])
+
+
+def paired(entry: Mapping[str, Any], history: Sequence[Mapping[str, str]]) -> list[tuple[str, int, str]]:
+    """Layers with the steps of a history that made them. The engine tells sizes by step, not by layer; most steps made none.
+
+    Of an image from elsewhere, for which the two do not fit together, all is one piece.
+    """
     ids = of(entry)
-    if len(made) != len(ids):
-        raise Error(f"the history of {entry['Id'][:19]} has {len(made)} steps that made layers, but it has {len(ids)} layers")
-    return [(one, int(row["Size"]), row["CreatedBy"]) for one, row in zip(ids, made, strict=True)]
+    for metadata in (METADATA_ONLY, NO_LAYER):  # the classic builder makes no layer for WORKDIR where the directory is there
+        made = [row for row in history if int(row["Size"]) or not metadata.match(row["CreatedBy"])]
+        if len(made) == len(ids):
+            return [(one, int(row["Size"]), row["CreatedBy"]) for one, row in zip(ids, made, strict=True)]
+    return [(str(entry["Id"]), int(entry["Size"]), "")]
