@@ -48,7 +48,8 @@ def load(paths: Paths, site: Site, file: Path, *, replace: bool = False) -> list
         lacking = _lacking(running, manifest)
         if not replace:
             _refuse_to_replace(running, lacking, manifest)
-        root = not running and not privateroot.is_current(paths.engine / "root") and manifest.engine == privateroot.recipe()
+        wanted = not running and site.engine != "host" and manifest.engine == privateroot.recipe()
+        root = wanted and not privateroot.is_current(paths.engine / "root")
         artifacts = [member for member in manifest.artifacts() if not (paths.artifacts / _made(member)).is_dir()]
         _require_space(paths, running, manifest, [*artifacts, *([manifest.member(bundle.ENGINE)] if root else [])], lacking)
         _warn_of_another_checkout(paths, file, manifest)

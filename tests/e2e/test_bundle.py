@@ -7,6 +7,7 @@ import ctypes
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -26,7 +27,7 @@ from tests.home import HOME
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, bridges and an engine: run as root")]
 CLONE_NEWNET = 0x40000000
-PLANTED = "planted-secret-7d1f"
+PLANTED = secrets.token_hex(16)
 """Stands in all places of the creating site that hold secrets."""
 REACH = "import socket; socket.create_connection(('{}', 443), 5)"
 
