@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -66,6 +67,19 @@ def test_a_changed_image_is_not_what_was_built(at: tuple[Paths, Engine], own: st
     assert any(CHANGES[script] in problem for problem in report.problems), report.problems
     with pytest.raises(Error, match="1 of 1 images are not what was built: os-keystone"):
         verify.raise_for([report])
+
+
+def test_a_file_changed_in_the_storage_is_seen(at: tuple[Paths, Engine], own: str) -> None:
+    """Behind the engine's back: it refuses to hand out such a layer, and the other images are verified all the same."""
+    paths, running = at
+    text = f"FROM {KEYSTONE.tag(VERSION)}\nUSER root\nRUN echo good >/x\n"
+    # Without the cache: it may hold the changed layer of the last time.
+    run.run(running.argv("docker", "build", "--quiet", "--no-cache", "-t", KEYSTONE.tag(own), "-"), input=text)
+    storage = Path(inventory.entry(running, KEYSTONE, own)["GraphDriver"]["Data"]["UpperDir"])
+    (storage / "x").write_text("evil\n")
+    [report] = verify.verify(paths, running, [KEYSTONE], version=own)
+    assert report.problems[0].startswith("the engine cannot read it: ")
+    assert '"x"' in report.problems[0]
 
 
 def test_a_swapped_tag_is_seen(at: tuple[Paths, Engine], own: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from osbox import docker, inventory, labels, layers, provenance
+from osbox import docker, inventory, labels, layers, provenance, run
 from osbox.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model import accounts, contents, packages
@@ -36,9 +36,13 @@ class Report:
 def verify(paths: Paths, engine: Engine, wanted: Sequence[Image], *, version: str) -> list[Report]:
     """Hold images against their provenance, their locks and the databases of their package managers."""
     entries = _entries(engine, wanted, version)
-    read = layers.read(engine, list(dict.fromkeys(entry["Id"] for entry in entries.values())), packages.is_wanted)
+    read, broken = _read(engine, entries)
     made = _made(paths)
-    return [_report(paths, image, version, entry=entries.get(image.tag(version)), read=read, made=made) for image in wanted]
+    return [
+        Report(image.name, version, "", 0, 0, 0, (broken[tag],)) if (tag := image.tag(version)) in broken
+        else _report(paths, image, version, entry=entries.get(tag), read=read, made=made)
+        for image in wanted
+    ]  # fmt: skip
 
 
 def digests(engine: Engine, wanted: Sequence[Image], *, version: str) -> dict[str, str]:
@@ -65,6 +69,20 @@ def _entries(engine: Engine, wanted: Sequence[Image], version: str) -> dict[str,
     tags = {image.tag(version): image for image in wanted}
     found = {tag: entry for entry in docker.inspect(engine, "image", *tags) for tag in entry["RepoTags"] if tag in tags}
     return {tag: found[tag] for tag in tags if tag in found}
+
+
+def _read(engine: Engine, entries: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Layer], dict[str, str]]:
+    """All layers, and why those of an image cannot be read: the engine hands out no layer whose files were changed in its storage."""
+    try:
+        return layers.read(engine, list(dict.fromkeys(entry["Id"] for entry in entries.values())), packages.is_wanted), {}
+    except Error:
+        found, broken = dict[str, Layer](), dict[str, str]()
+    for tag, entry in entries.items():
+        try:
+            found |= layers.read(engine, [entry["Id"]], packages.is_wanted)
+        except Error as error:
+            broken[tag] = f"the engine cannot read it: {run.tail(error.evidence, 1)}"
+    return found, broken
 
 
 def _tree(entry: Mapping[str, Any], read: Mapping[str, Layer]) -> contents.Tree:
