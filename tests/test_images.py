@@ -306,7 +306,7 @@ def broken(at: tuple[Paths, Engine], reports: dict[str, Report]) -> Iterator[dic
     secret.write_text(os.urandom(12).hex())
     tags = {f"broken-{file.stem}-{os.getpid()}": file for file in BROKEN}
     images_of = {version: catalogue.find(re.findall(r"^FROM ([\w-]+):", file.read_text(), re.MULTILINE)[0]) for version, file in tags.items()}
-    options = ["--quiet", "--build-arg", f"VERSION={VERSION}", "--build-arg", f"PLACE={PROJECT}", "--secret", f"id={secret.name},src={secret}"]
+    options = ["--quiet", "--build-arg", f"VERSION={VERSION}", "--build-arg", f"PLACE={PROJECT}/", "--secret", f"id={secret.name},src={secret}"]
     try:
         for version, file in tags.items():
             argv = running.argv("docker", "build", *options, "--tag", images_of[version].tag(version), "-")

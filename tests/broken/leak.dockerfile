@@ -6,7 +6,7 @@ ARG VERSION=latest
 FROM os-memcached:${VERSION}
 USER root
 ARG PLACE
-RUN echo "built in $PLACE/" >/srv/hidden
+RUN echo "built in $PLACE" >/srv/hidden
 RUN rm /srv/hidden
 RUN --mount=type=secret,id=of-the-test cp /run/secrets/of-the-test /etc/held
 USER stack

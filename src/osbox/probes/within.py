@@ -125,7 +125,10 @@ def broken_driver(group: str, name: str) -> list[str]:
 
 
 def missing_module(name: str) -> list[str]:
-    return [] if importlib.util.find_spec(name) else [f"there is no module {name}"]
+    try:
+        return [] if importlib.util.find_spec(name) else [f"{name}: there is no such module"]
+    except Exception as error:  # noqa: BLE001 - the package that it is in is run
+        return [f"{name}: {told(error)}"]
 
 
 def validate(configuration: str, namespaces: list[str]) -> str:
