@@ -6,7 +6,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -21,20 +21,23 @@ out = Console(highlight=False)
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the result. runs: every single measurement."""
+    """One line of the result. aim: not to be exceeded; floor: what cannot be undercut, measured in the same run; runs: every single
+    measurement; other: the same of the project that it is compared with."""
 
     what: str
     value: float
     unit: str
     aim: float | None = None
     runs: tuple[float, ...] = ()
+    floor: float | None = None
+    other: float | None = None
 
 
-def seconds(argv: Sequence[str], env: Mapping[str, str] | None = None) -> float:
+def seconds(argv: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path = PROJECT) -> float:
     """How long a command takes; its output is shown, and an exit code other than 0 ends the benchmark."""
     _say(f"$ {run.line(argv)}")
     begin = time.monotonic()
-    code = run.stream(argv, lambda text: _say(f"  {text}"), env=env, cwd=PROJECT)
+    code = run.stream(argv, lambda text: _say(f"  {text}"), env=env, cwd=cwd)
     if code != 0:
         sys.exit(f"{run.line(argv)} failed with exit code {code}: nothing is measured")
     return round(time.monotonic() - begin, 1)
@@ -49,17 +52,33 @@ def median(what: str, aim: float | None, measure: Callable[[], float], times: in
     return Figure(what, statistics.median(runs), "s", aim, runs)
 
 
-def report(figures: Sequence[Figure], file: Path | None) -> None:
-    """Print the table; with a file, write the same as JSON."""
+def beside(figures: Sequence[Figure], others: Mapping[str, float]) -> list[Figure]:
+    """The figures with those of the other project."""
+    return [replace(item, other=others.get(item.what)) for item in figures]
+
+
+def report(figures: Sequence[Figure], file: Path | None, *, other: str = "", notes: Sequence[str] = ()) -> None:
+    """Print the table; with a file, write the same as JSON. other: the name of what is compared with."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("FIGURE", "VALUE", "AIM", "RUNS"):
-        table.add_column(title, justify="right" if title in ("VALUE", "AIM") else "left", no_wrap=True)
+    compared = [other.upper(), "RATIO"] if other else []
+    floors = ["FLOOR"] if any(item.floor is not None for item in figures) else []
+    for title in ("FIGURE", "VALUE", "AIM", *floors, *compared, "RUNS"):
+        table.add_column(title, justify="left" if title in ("FIGURE", "RUNS") else "right", no_wrap=True)
     for item in figures:
-        aim = "" if item.aim is None else f"{item.aim:g} {item.unit}"
-        table.add_row(item.what, f"{item.value:g} {item.unit}", aim, " ".join(f"{value:g}" for value in item.runs))
+        cells = [item.what, f"{item.value:g} {item.unit}", _cell(item.aim, item.unit)]
+        cells += [_cell(item.floor, item.unit)] if floors else []
+        if other:
+            ratio = f"{item.other / item.value:.1f}" if item.other and item.value else ""
+            cells += [_cell(item.other, item.unit), ratio]
+        table.add_row(*cells, " ".join(f"{value:g}" for value in item.runs))
     out.print(table)
     load = os.getloadavg()[2]
-    out.print(f"{os.cpu_count()} processors; mean load of the last 15 minutes: {load:.1f}")
+    for line in (f"{os.cpu_count()} processors; mean load of the last 15 minutes: {load:.1f}", *notes):
+        out.print(line, markup=False)
     if file:
-        data = {"processors": os.cpu_count(), "load": load, "figures": [vars(item) for item in figures]}
+        data = {"processors": os.cpu_count(), "load": load, "notes": list(notes), "figures": [vars(item) for item in figures]}
         file.write_text(json.dumps(data, indent=2) + "\n")
+
+
+def _cell(value: float | None, unit: str) -> str:
+    return "" if value is None else f"{value:g} {unit}"

@@ -1,57 +1,56 @@
-"""How long the images take, and how large they are, on an engine of the benchmark's own that is made and removed.
+"""How long the images take, how large they are, how far that is from what cannot be undercut, and from Kolla's on the same machine.
 
-    .venv/bin/python bench/images.py [--json FILE] [--home DIRECTORY] [--keep]
+    .venv/bin/python bench/images.py [--only PART]… [--runs N] [--skip-kolla] [--json FILE] [--home DIRECTORY] [--keep]
+
+Everything is measured on an engine of the benchmark's own, in a copy of the checkout; both are removed.
 """
 
 import argparse
 import os
-import re
+import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from common import OSBOX, PROJECT, Figure, median, out, report, seconds
+import floors
+import kolla
+from common import Figure, beside, median, out, report
+from place import Place, made, received, unique
 
-from osbox import engine, run
+from osbox import engine
+from osbox.model import catalogue
 from osbox.model.site import HOME, Paths, load_site
 
-# Nothing of this may meet a cloud that is on the machine: the engine has its own directory, bridge and subnet.
-SITE = """
-name = "osbox-bench"
-engine = "private"
-bridge = "bench-metal"
-veth = ["benchext0", "benchext1"]
-subnet = "10.29.26.0/24"
-control_bridge = "bench"
-control_subnet = "10.29.25.0/24"
-engine_bridge = "bench-engine"
-engine_subnet = "10.29.24.0/24"
-loopback = "127.0.0.3"
-"""
-UNITS = {"B": 1e-9, "kB": 1e-6, "MB": 1e-3, "GB": 1.0, "TB": 1e3}
+MEGABYTE = 10**6
+RACK = "os-rack"
 
 
 def main() -> None:
     options = arguments()
     if os.geteuid() != 0:
         sys.exit("this makes an engine: run it as root")
-    other = engine.find(Paths(PROJECT, Path(HOME)), load_site(Path(HOME)))
+    other = engine.find(Paths(Path(__file__).resolve().parents[1], Path(HOME)), load_site(Path(HOME)))
     if other and not options.beside:
         sys.exit(f"the engine of {HOME} runs, and both would share the processors and the firewall's chains; first: osbox engine stop")
-    home = options.home
-    if home.exists() and not (home / "site.toml").exists():
-        sys.exit(f"{home} is there and not of this benchmark; name another one with --home")
-    environment = {"OSBOX_HOME": str(home), "NO_COLOR": "1", "BUILD_VERSION": "latest"}
-    purge(environment, home)
-    try:
-        figures = measure(home, environment)
-    finally:
-        if not options.keep:
-            purge(environment, home)
-    report(figures, options.json)
+    wanted = [name for name in PARTS if name in (options.only or PARTS)]
+    figures, notes, others = [], [], {}
+    with made(options.home, os.cpu_count() or 1, keep=options.keep) as place:
+        if "cold" not in wanted:
+            place.all()
+        for name in wanted:
+            out.rule(name)
+            figures += PARTS[name](place, options.runs)
+        if not options.skip_kolla:
+            out.rule("kolla")
+            others, notes = kolla.measure(place)
+    report(beside(figures, others), options.json, other="kolla" if others else "", notes=notes)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", action="append", choices=PARTS, metavar="PART", help=f"measure this only, may be repeated: {', '.join(PARTS)}")
+    parser.add_argument("--runs", type=int, default=3, metavar="N", help="of what is cheap, the median of N (%(default)s); cold is built once")
+    parser.add_argument("--skip-kolla", action="store_true", help="do not build Kolla's images for comparison")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--home", type=Path, default=Path("/var/lib/osbox-bench"), help="state directory, made and removed (%(default)s)")
     parser.add_argument("--keep", action="store_true", help="leave the engine and the images there")
@@ -59,35 +58,79 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(home: Path, environment: dict[str, str]) -> list[Figure]:
-    home.mkdir(parents=True, exist_ok=True)
-    (home / "site.toml").write_text(SITE)
-    jobs = f"-j{os.cpu_count()}"
-    start = seconds([OSBOX, "engine", "start"], environment)
-    cold = seconds(["make", "all", jobs], environment)
+def cold(place: Place, _: int) -> list[Figure]:
+    """Nothing is there: no engine, no Debian base, no package."""
+    begin = received()
+    start = place.osbox("engine", "start")
+    middle = received()
+    whole = place.all()
     return [
         Figure("the private engine, made and started", start, "s"),
-        Figure("cold make all", cold, "s", 180),
-        median("unchanged make all", 3, lambda: seconds(["make", "all", jobs], environment)),
-        Figure("unique bytes of all images", unique_gigabytes(environment), "GB", 1.5),
+        Figure("received for the engine", round((middle - begin) / MEGABYTE), "MB"),
+        Figure("cold make all", whole, "s", 60),
+        Figure("received for the images", round((received() - middle) / MEGABYTE), "MB"),
     ]
 
 
-def unique_gigabytes(environment: dict[str, str]) -> float:
-    """What all images take together, a shared layer counted once: nothing else is in this engine."""
-    words = [OSBOX, "engine", "shell", "--", "docker", "system", "df", "--format", "{{.Type}} {{.Size}}"]
-    text = run.run(words, env=environment).out
-    found = re.search(r"^Images ([\d.]+)(\w+)$", text, re.MULTILINE)
-    if not found:
-        sys.exit(f"docker system df says nothing of images:\n{text}")
-    return round(float(found[1]) * UNITS[found[2]], 3)
+def unchanged(place: Place, runs: int) -> list[Figure]:
+    return [median("unchanged make all", 2, place.all, runs)]
 
 
-def purge(environment: dict[str, str], home: Path) -> None:
-    if (home / "site.toml").exists():
-        out.print(f"[dim]remove {home}[/dim]")
-        run.run([OSBOX, "down", "--purge"], env=environment, check=False)
+def conf(place: Place, runs: int) -> list[Figure]:
+    """A line more in one configuration file of one service."""
+    return changed(place, "one conf file of one service changed", place.checkout / "images/keystone/etc/keystone/keystone.conf", runs, 5)
 
+
+def lock(place: Place, runs: int) -> list[Figure]:
+    """A line more in a lock: what stands on it is installed anew, from the cache of packages, as with a new version in it."""
+    release = place.checkout / "releases/2026.1"
+    return [
+        *changed(place, "one package of Keystone's own changed", release / "keystone.lock", runs),
+        *changed(place, "one package that several share changed", release / "common.lock", 1),
+    ]
+
+
+def changed(place: Place, what: str, file: Path, runs: int, aim: float | None = None) -> list[Figure]:
+    """Seconds of `make all` after a comment was added to a file, and how many images are others then."""
+    times, built = [], set[str]()
+    for number in range(runs):
+        before = place.ids()
+        with file.open("a") as stream:
+            stream.write(f"\n# change {number}\n")
+        times.append(place.all())
+        after = place.ids()
+        built = {name for name in after if after[name] != before.get(name) and name in catalogue.BY_NAME}
+    out.print(f"built anew: {', '.join(sorted(built))}")
+    return [
+        Figure(what, statistics.median(times), "s", aim, tuple(times)),
+        Figure(f"{what}: images built anew", len(built), f"of {len(catalogue.IMAGES)}"),
+    ]
+
+
+def size(place: Place, _: int) -> list[Figure]:
+    there = place.layers([image.name for image in catalogue.IMAGES])
+    others = {name: layers for name, layers in there.items() if name != RACK}
+    largest = max(others, key=lambda name: sum(others[name].values()))
+    return [
+        Figure("unique bytes of all images but the rack", round(unique(others) / MEGABYTE), "MB", 900),
+        Figure("what the rack adds", round((unique(there) - unique(others)) / MEGABYTE), "MB", 450),
+        Figure("the largest image", round(sum(others[largest].values()) / MEGABYTE), "MB", 450),
+        Figure("images that run as root", sum(runs_as_root(place, name) for name in there), f"of {len(there)}"),
+    ]
+
+
+def runs_as_root(place: Place, name: str) -> bool:
+    user = place.docker("image", "inspect", "--format", "{{.Config.User}}", name).strip().partition(":")[0]
+    return user in ("", "0", "root")
+
+
+def test(place: Place, _: int) -> list[Figure]:
+    return [Figure("make test -j2", place.make("test", "-j2"), "s", 120)]
+
+
+PARTS: dict[str, Callable[[Place, int], list[Figure]]] = {
+    "cold": cold, "unchanged": unchanged, "conf": conf, "lock": lock, "size": size, "test": test, "floor": floors.measure,
+}  # fmt: skip
 
 if __name__ == "__main__":
     main()

@@ -66,7 +66,7 @@ pid {folder}/nginx.pid;
 error_log {folder}/nginx.log;
 events {{}}
 http {{
-    log_format plain "$request_method $uri $status";
+    log_format plain "$request_method $request_uri $status";
     access_log {folder}/mirror.log plain;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/temp;
     fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
