@@ -102,7 +102,9 @@ def prepare(place: Place, folder: Path) -> list[str]:
         lines.append(f"[{name}]\ntype = local\nlocation = {file}\n")
     lines += [f"[{name}]\nenabled = false\n" for name in OFF]
     (folder / "kolla-build.conf").write_text("\n".join(lines))
-    mirror = (host.apt_mirrors() or ["http://mirror.example/debian"])[0]
+    mirror = next(iter(host.apt_mirrors()), "")
+    if not mirror:
+        raise Error("this machine's apt names no Debian mirror", hint="OSBOX_MIRROR=http://…/debian")
     vendor = {"url": mirror, "suite": "trixie", "component": "main", "gpg_key": Path(KEY).name}
     [own] = environment.glob("lib/*/site-packages/kolla/template/repos.yaml")
     known = [name for kind in ("deb", "debian") for name in yaml.safe_load(own.read_text())[kind]]

@@ -140,7 +140,7 @@ def _dump(_: str) -> str:
 
 def _detected(kind: str, program: str) -> list[str]:
     """What a program that detects apt's proxy says now: it is not in a container."""
-    argv = [*program.split(), *(apt_mirrors() or ["http://mirror.example/debian"])]
+    argv = [*program.split(), *apt_mirrors()]
     answer = run.run(argv, check=False).out.strip() if shutil.which(argv[0]) else ""
     return [f'Acquire::{kind}::Proxy "{answer}";'] if answer and answer != "DIRECT" else []
 

@@ -26,7 +26,7 @@ ALTERED = re.compile(r"Hash mismatch for `([^`]+)`|DO NOT MATCH THE HASHES(?:.|\
 DAMAGED = re.compile(r"Failed to download `([^`]+)`\n#\d+ [\d.]+ +cause: Failed to extract archive")
 DEBIAN = re.compile(r"^#\d+ [\d.]+ (?:E: |Err:|W: Failed to fetch)", re.MULTILINE)
 PYPI = re.compile(
-    r"/simple/|\.whl\b|pip\._vendor|Failed to (?:fetch|download|get)|Could not fetch URL|Could not find a version|files\.example"
+    r"/simple/|\.whl\b|pip\._vendor|Failed to (?:fetch|download|get)|Could not fetch URL|Could not find a version"
 )
 REGISTRY = re.compile(r"failed to resolve source metadata|failed to do request: Head")
 # Where: an address in a line that tells of a failure, or pip's pair of host and port. Of an address, not the user and the path.

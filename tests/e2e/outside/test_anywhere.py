@@ -93,10 +93,9 @@ def test_the_engine_is_made_through_the_proxy(outpost: Outpost, proxy: None, by_
 
 def test_behind_a_proxy_with_its_own_authority(outpost: Outpost, proxy: None) -> None:
     """The Debian base and packages of both kinds, by the environment's settings."""
-    mirrors = host.apt_mirrors() or ["http://mirror.example/debian"]
     outpost.settings = {
         "http_proxy": outpost.world.proxy, "HTTPS_PROXY": outpost.world.proxy, "SSL_CERT_FILE": str(outpost.world.bundle),
-        "OSBOX_MIRROR": secure(mirrors[0]),
+        "OSBOX_MIRROR": secure(world.debian_mirror()),
     }  # fmt: skip
     said = outpost.osbox("build", *IMAGES)
     assert "🔨  os-keystone:latest - Done" in said

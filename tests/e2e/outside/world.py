@@ -20,6 +20,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from pip._internal.models.index import PyPI  # the addresses that pip has built in, which are written nowhere here
 
 from osbox import host, run
 
@@ -78,10 +79,10 @@ http {{
         location /our-debian/ {{ try_files $uri @debian; }}
         location @debian {{ rewrite ^/our-debian(/.*)$ {debian_path}$1 break; proxy_pass {debian_server}; }}
         location /our-files/ {{ try_files $uri @files; }}
-        location @files {{ rewrite ^/our-files(/.*)$ $1 break; proxy_pass https://files.example; }}
+        location @files {{ rewrite ^/our-files(/.*)$ $1 break; proxy_pass https://{files}; }}
         location /our-simple/ {{
             proxy_pass {simple}/;
-            sub_filter https://files.example/ http://{here}:{port}/our-files/;
+            sub_filter https://{files}/ http://{here}:{port}/our-files/;
             sub_filter_once off; sub_filter_types *;
         }}
     }}
@@ -230,16 +231,23 @@ def chain(parent: str) -> str:
 @contextmanager
 def mirror(world: World) -> Iterator[None]:
     """nginx, which hands on the Debian archive and a Python index under names of its own."""
-    debian = urlsplit((host.apt_mirrors() or ["http://mirror.example/debian"])[0].rstrip("/"))
+    debian = urlsplit(debian_mirror().rstrip("/"))
     text = NGINX.format(
         folder=world.folder, bundle=world.bundle, here=HERE, port=MIRROR_PORT,
         debian_server=f"{debian.scheme}://{debian.netloc}", debian_path=debian.path,
-        simple=host.pip_config().get("index-url", "https://index.example/simple").rstrip("/"),
+        simple=host.pip_config().get("index-url", PyPI.simple_url).rstrip("/"), files=PyPI.file_storage_domain,
     )  # fmt: skip
     (world.folder / "nginx.conf").write_text(text)
     argv = [program(world, "nginx"), "-c", str(world.folder / "nginx.conf"), "-e", str(world.folder / "nginx.log")]
     with started(argv, libraries_of(world), HERE, MIRROR_PORT, world.folder / "nginx.log"):
         yield
+
+
+def debian_mirror() -> str:
+    found = host.apt_mirrors()
+    if not found:
+        pytest.skip("this machine's apt names no Debian mirror; OSBOX_MIRROR does")
+    return found[0]
 
 
 def alter(world: World, path: str) -> None:
