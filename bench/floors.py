@@ -1,15 +1,16 @@
 """What cannot be undercut: the parts of a cold build, each alone on the machine, with its packages at hand."""
 
 import re
+import sys
 import time
 from pathlib import Path
 
-from common import Figure
+from common import Figure, out
 from place import Place, step_seconds, unique
 
-from osbox import engine
-from osbox.model import catalogue
-from osbox.model.site import Paths
+from osbox import debian, docker, engine
+from osbox.model import catalogue, dockerfile
+from osbox.model.site import Paths, load_site
 
 MEGABYTE = 10**6
 APT = "apt-install /tmp/packages.txt"
@@ -20,7 +21,7 @@ COMPILE = "cp -r /opt/openstack/lib /tmp/lib && time -p python3 -m compileall -q
 
 def measure(place: Place, _: int) -> list[Figure]:
     base = bootstrap(place)
-    branches = {name: apt(place, name) for name in BRANCHES}
+    branches = {name: step(place, name, APT) for name in BRANCHES}
     longest = max(branches, key=lambda name: branches[name])
     compiled = compilation(place)
     installed = max(step(place, "os-openstack", UV) - compiled, 0.0)
@@ -32,7 +33,6 @@ def measure(place: Place, _: int) -> list[Figure]:
         Figure("floor: uv install of what projects share", round(installed, 1), "s"),
         Figure("floor: its bytecode, on all processors", compiled, "s"),
         Figure("floor: bytes in layers written", round(unique(written) / MEGABYTE), "MB"),
-        Figure("floor: packages unpacked, in caches", caches(place), "MB"),
     ]
 
 
@@ -45,14 +45,21 @@ def bootstrap(place: Place) -> float:
     return round(time.monotonic() - begin, 1)
 
 
-def apt(place: Place, name: str) -> float:
-    return step(place, name, APT)
-
-
 def step(place: Place, name: str, pattern: str) -> float:
-    """Seconds of one step of an image that is built alone and anew, with packages from the cache."""
-    place.osbox("build", "--no-cache", "-j1", name)
-    return step_seconds(place.home / f"logs/build/{name}.log", pattern)
+    """Seconds of some steps of an image that is built alone and anew on what is there, with packages from the cache."""
+    paths, image, said = Paths(place.checkout, place.home), catalogue.find(name), list[str]()
+    at = engine.find(paths, load_site(place.home))
+    if not at:
+        sys.exit("the benchmark's engine does not run any more")
+    known = dockerfile.parse((place.checkout / image.dockerfile).read_text()).declared
+    values = {"DEBIAN": debian.TAG, "BASE": f"{image.base}:latest", "BUILDER": f"{catalogue.BUILDER.name}:latest"}
+    args = {key: value for key, value in values.items() if key in known}
+    argv = docker.build_argv(at, paths, image.dockerfile, target=name, tag="bench-floor", args=args, no_cache=True)
+    out.print(f"build {name} alone", style="dim")
+    if docker.build(at, argv, said.append) != 0:
+        sys.exit("\n".join([*said[-20:], f"{name} could not be built alone: nothing is measured"]))
+    place.docker("image", "rm", "bench-floor")
+    return step_seconds("\n".join(said), pattern)
 
 
 def compilation(place: Place) -> float:
@@ -61,10 +68,3 @@ def compilation(place: Place) -> float:
     words = ["run", "--rm", "--user=0", "--network=none", "--entrypoint=bash", "os-openstack", "-c", f"{{ {COMPILE}; }} 2>&1"]
     found = re.search(r"^real ([\d.]+)", place.docker(*words), re.MULTILINE)
     return float(found[1]) if found else 0.0
-
-
-def caches(place: Place) -> float:
-    """Megabytes of packages that builds keep, as fetched."""
-    data = place.home / "engine/data"
-    files = [path for kind in ("*.deb", "*.whl") for path in Path(data).rglob(kind)]
-    return round(sum(path.stat().st_size for path in files) / MEGABYTE)

@@ -122,12 +122,11 @@ def remove(place: Place) -> None:
         shutil.rmtree(place.checkout)
 
 
-def step_seconds(log: Path, pattern: str) -> float:
-    """How long the last build step that matches took, by a build's log; 0 if it came from the cache."""
-    text = log.read_text()
-    numbers = re.findall(rf"^#(\d+) .*(?:{pattern})", text, re.MULTILINE)
-    found = re.findall(rf"^#{numbers[-1]} DONE ([\d.]+)s$", text, re.MULTILINE) if numbers else []
-    return float(found[-1]) if found else 0.0
+def step_seconds(text: str, pattern: str) -> float:
+    """How long the build steps that match took together, by a build's output; what came from the cache took no time."""
+    numbers = re.findall(rf"^#(\d+) \[[^\]]+\] .*(?:{pattern})", text, re.MULTILINE)
+    done = dict(re.findall(r"^#(\d+) DONE ([\d.]+)s$", text, re.MULTILINE))
+    return round(sum(float(done.get(number, 0)) for number in dict.fromkeys(numbers)), 1)
 
 
 def received() -> int:
