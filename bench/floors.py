@@ -3,7 +3,6 @@
 import re
 import sys
 import time
-from pathlib import Path
 
 from common import Figure, out
 from place import Place, step_seconds, unique

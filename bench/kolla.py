@@ -9,10 +9,11 @@ import json
 import re
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import yaml
-from common import seconds
+from common import out
 from place import Place, unique
 
 from osbox import host, run
@@ -71,10 +72,9 @@ def measure(place: Place) -> tuple[dict[str, float], list[str]]:
     """Kolla's figures by the names of ours, and what to know of them; nothing but the reason where it cannot be built here."""
     try:
         builder = prepare(place, place.home / "tmp/kolla")
+        cold, again = build(builder), build(builder)
     except Error as error:
-        return {}, [f"kolla was not measured: {error.message}", *error.evidence.splitlines()[-3:]]
-    cold = build(place, builder)
-    again = build(place, builder)
+        return {}, [f"kolla was not measured: {error.message}", *error.evidence.splitlines()[-5:]]
     names = [f"kolla/{name}:bench" for name in IMAGES]
     layers = place.layers(names)
     sizes = {name: sum(of_image.values()) for name, of_image in layers.items()}
@@ -140,9 +140,15 @@ def override(mirror: str) -> str:
     return OVERRIDE.format(key=KEY, sources=SOURCES.format(mirror=mirror, key=KEY), options=options, environment=environment)
 
 
-def build(place: Place, argv: list[str]) -> float:
-    """Seconds of one run of kolla-build."""
-    return seconds(argv, place.environment)
+def build(argv: list[str]) -> float:
+    """Seconds of one run of kolla-build; raises Error that names what it could not build."""
+    out.print(f"$ {run.line(argv)}", style="dim", markup=False)
+    said: list[str] = []
+    begin = time.monotonic()
+    code = run.stream(argv, said.append)
+    if code != 0:
+        raise Error("kolla-build failed", evidence="\n".join(line[:200] for line in said if line.startswith("ERROR") and "Failed with" in line))
+    return round(time.monotonic() - begin, 1)
 
 
 def root(place: Place, name: str) -> bool:
