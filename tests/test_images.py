@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -235,6 +236,30 @@ def test_weather_that_stays_is_the_message(tmp_path: Path, monkeypatch: pytest.M
 def test_what_cannot_be_tried_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_tasks(Task(catalogue.find("mysql"), "os-mysql:t", (), tmp_path / "log", problem="no recipe"))
     assert capsys.readouterr().out.split("\n")[:2] == ["❌  os-mysql:t - Failed", "      no recipe"]
+
+
+def test_a_second_build_waits_for_the_first(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    went_on = threading.Event()
+
+    def second() -> None:
+        with builder.alone(paths):
+            went_on.set()
+
+    thread = threading.Thread(target=second)
+    with builder.alone(paths):
+        thread.start()
+        assert not went_on.wait(0.3)
+    thread.join(10)
+    assert went_on.is_set()
+    assert f"Another build is running here (process {os.getpid()})" in capsys.readouterr().err
+
+
+def test_a_proxys_password_is_on_no_command_line(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://person:hunter-of-layers@proxy.example:3128")
+    argv = docker.build_argv(Engine("host", "26"), paths, Path("images/base/Dockerfile"), target="os-base-image", tag="x")
+    assert argv[argv.index("https_proxy") - 1] == "--build-arg"
+    assert "hunter" not in run.line(argv)
+    assert docker.environment()["https_proxy"].endswith("@proxy.example:3128")
 
 
 def test_the_step_that_a_build_is_at() -> None:
