@@ -123,6 +123,24 @@ def test_the_release_that_runs_here(monkeypatch: pytest.MonkeyPatch, here: dict[
     assert stack.release(Engine("private", "26"), Site()) == expected
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_release_sets_only_variables_that_compose_has(name: str) -> None:
+    known = set(re.findall(r"\$\{(\w+)", (PROJECT / "compose/stack.yaml").read_text()))
+    assert release.read(RELEASES / name).environment.keys() <= known
+
+
+def test_up_takes_the_environment_of_the_release_of_its_images(monkeypatch: pytest.MonkeyPatch, paths: Paths) -> None:
+    of = {"old": "2025.1", "new": "2026.1", "none": "", "gone": "1999.1"}
+
+    def inspect(_: Engine, kind: str, name: str) -> list[dict[str, Any]]:
+        assert kind == "image"
+        return [{"Config": {"Labels": {"io.osbox.release": of[name.partition(":")[2]]}}}]
+
+    monkeypatch.setattr(docker, "inspect", inspect)
+    found = {version: stack._release_environment(paths, Engine("private", "26"), version) for version in of}
+    assert found == {"old": {"OSBOX_NOVA_NATIVE_THREADS": "false"}, "new": {}, "none": {}, "gone": {}}
+
+
 # --- with the engine: the oldest and the newest ----------------------------------------------------------------------
 
 OTHERS = [NAMES[0], NAMES[-1]]  # the default one is built and tested by test_images.py

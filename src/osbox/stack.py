@@ -1,7 +1,7 @@
 """The stack: up, down, status, logs. `up` observes, acts where something differs, and proves the result by authenticated calls."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ from osbox import cloud, docker, labels, log, ports, run, secrets
 from osbox.board import Board
 from osbox.engine import Engine
 from osbox.errors import Error, UserError
+from osbox.model import release as releases
 from osbox.model.catalogue import BY_NAME, IMAGES
 from osbox.model.services import AGENTS, APIS, INFRASTRUCTURE
 from osbox.model.site import Paths, Site
@@ -18,6 +19,7 @@ from osbox.model.site import Paths, Site
 READY_SECONDS = 300  # two cores bring everything up in about a minute; a laptop under load deserves patience
 POLL_SECONDS = 1
 RACK = "rack"
+CONDUCTOR = BY_NAME["os-ironic-conductor"]  # its label says which release all images of a version are of
 RACK_SECONDS = 90
 
 Check = Callable[[], str]
@@ -44,13 +46,14 @@ def compose_argv(engine: Engine, paths: Paths, *words: str, rack: bool = False) 
     return engine.argv("docker", "compose", "--env-file", environment, *files, *words)
 
 
-def write_environment(paths: Paths, site: Site, version: str) -> None:
-    """Write the values of this site for Compose (stack.env); no secret is among them."""
+def write_environment(paths: Paths, site: Site, version: str, of_release: Mapping[str, str]) -> None:
+    """Write the values of this site and of its release for Compose (stack.env); no secret is among them."""
     values = {
         "OSBOX_HOME": str(paths.home), "OSBOX_NAME": site.name, "OSBOX_VERSION": version, "OSBOX_ADDRESS": str(site.address),
         "OSBOX_LOOPBACK": str(site.loopback), "OSBOX_CONTROL_BRIDGE": site.control_bridge, "OSBOX_EXT1": site.veth[1],
         "OSBOX_CONTROL_SUBNET": str(site.control_subnet), "OSBOX_REDFISH_PORT": str(site.redfish_port),
         "OSBOX_VOLUME_PREFIX": "" if site.name == "os-in-a-box" else f"{site.name}-", "OSBOX_LISTEN": str(site.listen or ""),
+        **of_release,
     }  # fmt: skip
     file, text = paths.home / "stack.env", "".join(f"{name}={value}\n" for name, value in values.items())
     if not file.exists() or file.read_text() != text:
@@ -83,7 +86,7 @@ def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> 
     before = observe(engine, site)
     _require_images(engine, version)
     changed = [f"secret {name}" for name in secrets.ensure(paths)]
-    write_environment(paths, site, version)
+    write_environment(paths, site, version, _release_environment(paths, engine, version))
     ports.require_free(site, running={name for name, state in before.items() if state.state == "running"})
     _compose_up(engine, paths, rack=RACK in before or _has_rack(engine, site))
     after = observe(engine, site)
@@ -110,9 +113,18 @@ def _version(version: str) -> str:
 
 def release(engine: Engine, site: Site) -> str:
     """The OpenStack release that runs here, or else that of the images called latest; "" when neither is here."""
-    image = BY_NAME["os-ironic-conductor"]
-    found = docker.inspect(engine, "container", f"ironic-conductor.{site.name}") or docker.inspect(engine, "image", image.tag("latest"))
+    return _release_of(engine, "container", f"ironic-conductor.{site.name}") or _release_of(engine, "image", CONDUCTOR.tag("latest"))
+
+
+def _release_of(engine: Engine, kind: str, name: str) -> str:
+    found = docker.inspect(engine, kind, name)
     return str((found[0]["Config"].get("Labels") or {}).get(labels.RELEASE, "")) if found else ""
+
+
+def _release_environment(paths: Paths, engine: Engine, version: str) -> Mapping[str, str]:
+    """What the release of these images wants otherwise; nothing for a release that is not in this checkout."""
+    name = _release_of(engine, "image", CONDUCTOR.tag(version))
+    return releases.read(paths.releases / name).environment if name in releases.known(paths.releases) else {}
 
 
 def _has_rack(engine: Engine, site: Site) -> bool:

@@ -39,6 +39,8 @@ class Release(BaseModel):
     """Versions taken instead of upstream's for the same packages."""
     excluded: tuple[str, ...] = ()
     """Packages that are required by others, but that nothing here uses: they are left out of the locks."""
+    environment: dict[str, str] = {}
+    """Variables of the Compose files that this release wants otherwise than the default."""
     requirements: dict[str, tuple[str, ...]]
     """Requirements by group: `common`, each project that has images, `ramdisk`."""
 
