@@ -31,24 +31,20 @@ PASSED_ON = PIP_KEYS[:4] + PIP_KEYS[5:]  # the certificates are a secret of thei
 def build_secrets(paths: Paths) -> dict[str, Path]:
     """Write the host's settings as files for `docker build --secret` and return them by id; absent settings are left out."""
     texts = {"apt_sources": apt_sources(), "apt_conf": apt_conf(), "uv": uv_toml(pip_config()), "pip": pip_conf(pip_config())}
+    # The CA bundle is copied: the private engine sees the state directory, not every place that a bundle may be in.
+    contents = {**{name: text.encode() for name, text in texts.items()}, "ca": ca_text()}
     directory = paths.home / "build-secrets"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     secrets = {}
-    for name, text in texts.items():
+    for name, content in contents.items():
         file = directory / name
-        if not text:
+        if not content:
             file.unlink(missing_ok=True)
             continue
-        if not file.exists() or file.read_text() != text:
+        if not file.exists() or file.read_bytes() != content:  # not while another build reads it
             file.touch(mode=0o600)
-            file.write_text(text)
+            file.write_bytes(content)
         secrets[name] = file
-    bundle = ca_text()
-    if bundle:
-        # Copied: the private engine sees the state directory, not every place a bundle may be in.
-        file = directory / "ca"
-        file.write_bytes(bundle)
-        secrets["ca"] = file
     return secrets
 
 
