@@ -109,6 +109,11 @@ def test_a_link_to_nothing_is_of_nobody() -> None:
     assert wrong(tree(etc__evil="/tmp/x")) == ["etc/evil"]
 
 
+def test_an_empty_file_of_the_recipe_accounts_for_no_other() -> None:
+    found = accounts.account(tree({"var/keep": "", "etc/evil": ""}), [], [], {"images/x/keep": hashlib.sha256(b"").hexdigest()})
+    assert found.unaccounted == ("etc/evil",)
+
+
 def test_links_in_a_circle_end() -> None:
     assert wrong(tree(a="b", b="a")) == ["a", "b"]
 

@@ -12,6 +12,7 @@ from osbox.model.packages import PYTHON, Package
 
 LEFT_OUT = ("tests", "test", "locale")  # directories that images/base/install-locked takes out of packages
 MOST_LINKS = 16
+EMPTY = hashlib.sha256(b"").hexdigest()
 INFO = "var/lib/dpkg/info/"
 
 
@@ -58,7 +59,10 @@ class View:
 def account(tree: Tree, inside: Sequence[Package], made: Iterable[str], recipe: Mapping[str, str]) -> Account:
     """Hold a file system against its packages, its recipe (digests by name) and the patterns of what is made elsewhere."""
     view, owned = View(tree), set[str]()
-    digests = set(recipe.values())
+    # All empty files are alike: a recipe's accounts for its namesakes only.
+    empty = {name.rpartition("/")[2] for name, digest in recipe.items() if digest == EMPTY}
+    digests = set(recipe.values()) - {EMPTY}
+    owned |= {path for path, entry in tree.entries.items() if entry.sha256 == EMPTY and path.rpartition("/")[2] in empty}
     differs = [*_python(view, inside, owned), *_debian(view, digests, owned)]
     patterns = list(made)
     rest = []
