@@ -80,14 +80,15 @@ class Machine:
         keep = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "OSBOX_", "VIRTUAL_ENV", "PYTHON"))}
         self.environment = keep | {"OSBOX_HOME": str(self.home), "NO_COLOR": "1", "COLUMNS": "200"}
 
-    def __call__(self, *words: str, code: int = 0, timeout: float = 600, cwd: Path | None = None) -> str:
+    def __call__(self, *words: str, code: int | None = 0, timeout: float = 600, cwd: Path | None = None) -> str:
+        """What the command printed; fails the test when its exit code is another one than `code`."""
         argv = ["env", "-i", *(f"{name}={value}" for name, value in self.environment.items()), *words]
         result = run.run(argv, check=False, timeout=timeout, cwd=cwd)
         print(f"$ {' '.join(words)}\n{result.out}{result.err}")
-        assert result.code == code, f"{words}: exit code {result.code}\n{result.out[-3000:]}\n{result.err[-3000:]}"
+        assert code in (None, result.code), f"{words}: exit code {result.code}\n{result.out[-3000:]}\n{result.err[-3000:]}"
         return result.out + result.err
 
-    def osbox(self, *words: str, code: int = 0, timeout: float = 600) -> str:
+    def osbox(self, *words: str, code: int | None = 0, timeout: float = 600) -> str:
         return self(str(self.checkout / ".venv/bin/osbox"), *words, code=code, timeout=timeout)
 
 
@@ -254,7 +255,11 @@ def test_everything_is_found_without_a_network(machine: Machine) -> None:
 
 
 def test_demo_without_a_network(machine: Machine) -> None:
-    text = machine.osbox("demo", timeout=2400)
+    """A machine that is busy otherwise lets a request time out; the same command again goes on."""
+    for code in (None, None, 0):
+        text = machine.osbox("demo", code=code, timeout=2400)
+        if "timed out" not in text:
+            break
     assert "bm-node-1 login:" in text
     assert "ACTIVE" in text
 
