@@ -260,6 +260,10 @@ FAILURES = {
         "error: Request failed after 3 retries\n  cause: Failed to fetch: `http://i/simple/six/`\n  cause: dns error",
         Error, "Python packages could not be fetched from http://i: ", "network",
     ),
+    "no requirement": (
+        "error: Couldn't parse requirement in `swift.in` at position 0",
+        UserError, "releases/2026.1/release.toml has a requirement that is none", "put it right",
+    ),
     "something else": ("error: unexpected argument", Error, "release 2026.1 could not be resolved", "pip config list"),
 }  # fmt: skip
 

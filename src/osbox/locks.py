@@ -23,7 +23,7 @@ UV_LOCK = Path("base") / "uv.lock.txt"
 TIMEOUT_SECONDS = 900  # an empty cache and a slow index
 HTTP_SECONDS = 30
 RETRIES = 3
-CONFLICT = "No solution found"
+CONFLICT, UNREADABLE = "No solution found", "Couldn't parse requirement"
 CONFLICT_LINES = 12
 EXCLUDED = "excluded.in"
 
@@ -128,6 +128,9 @@ def _failed(name: str, output: str) -> Error:
     if CONFLICT in output:
         hint = f"change the requirements in releases/{name}/{release.FILE}, then the same command again"
         return UserError(f"the requirements of release {name} cannot be met together", evidence=evidence, hint=hint)
+    if UNREADABLE in output:
+        message = f"releases/{name}/{release.FILE} has a requirement that is none"
+        return UserError(message, evidence=evidence, hint="put it right, then the same command again")
     known = fault.of_messages(output)
     if known:
         tries = f" (tried {RETRIES + 1} times)" if known.transient else ""
