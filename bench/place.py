@@ -99,6 +99,8 @@ def made(home: Path, jobs: int, *, keep: bool) -> Iterator[Place]:
     place = Place(home, checkout, jobs)
     if home.exists() and not (home / "site.toml").exists():
         sys.exit(f"{home} is there and not of this benchmark; name another one with --home")
+    if not Path(sys.prefix, "installed").exists():
+        sys.exit("this Python is not the one that `make setup` made; next: make setup && .venv/bin/python bench/images.py")
     remove(place)
     home.mkdir(parents=True)
     (home / "site.toml").write_text(SITE)
