@@ -6,6 +6,7 @@ Everything is measured on an engine of the benchmark's own, in a copy of the che
 """
 
 import argparse
+import hashlib
 import os
 import statistics
 import sys
@@ -18,7 +19,7 @@ from common import Figure, beside, median, out, report
 from place import Place, made, received, unique
 
 from osbox import engine
-from osbox.model import catalogue
+from osbox.model import catalogue, release
 from osbox.model.site import HOME, Paths, load_site
 
 MEGABYTE = 10**6
@@ -83,10 +84,10 @@ def conf(place: Place, runs: int) -> list[Figure]:
 
 def lock(place: Place, runs: int) -> list[Figure]:
     """A line more in a lock: what stands on it is installed anew, from the cache of packages, as with a new version in it."""
-    release = place.checkout / "releases/2026.1"
+    folder = place.checkout / "releases/2026.1"
     return [
-        *changed(place, "one package of Keystone's own changed", release / "keystone.lock", runs),
-        *changed(place, "one package that several share changed", release / "common.lock", 1),
+        *changed(place, "one package of Keystone's own changed", folder / "keystone.lock", runs),
+        *changed(place, "one package that several share changed", folder / "common.lock", 1),
     ]
 
 
@@ -97,6 +98,7 @@ def changed(place: Place, what: str, file: Path, runs: int, aim: float | None = 
         before = place.ids()
         with file.open("a") as stream:
             stream.write(f"\n# change {number}\n")
+        confirm(file)
         times.append(place.all())
         after = place.ids()
         built = {name for name in after if after[name] != before.get(name) and name in catalogue.BY_NAME}
@@ -105,6 +107,14 @@ def changed(place: Place, what: str, file: Path, runs: int, aim: float | None = 
         Figure(what, statistics.median(times), "s", aim, tuple(times)),
         Figure(f"{what}: images built anew", len(built), f"of {len(catalogue.IMAGES)}"),
     ]
+
+
+def confirm(file: Path) -> None:
+    """A changed lock is refused unless the sums beside it are of it, as `osbox lock` leaves them."""
+    sums = file.with_name(release.SUMS)
+    if sums.exists():
+        names = [line.split()[1] for line in sums.read_text().splitlines()]
+        sums.write_text("".join(f"{hashlib.sha256(sums.with_name(name).read_bytes()).hexdigest()}  {name}\n" for name in names))
 
 
 def size(place: Place, _: int) -> list[Figure]:
