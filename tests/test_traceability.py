@@ -143,7 +143,8 @@ def entry(**found: str) -> dict[str, Any]:
 
 def statement(**found: str) -> dict[str, Any]:
     return provenance.statement(
-        Paths(PROJECT, PROJECT), KEYSTONE, entry(**found), {"os-openstack:1": "sha256:cc"}, release="2026.1", at=COMMIT, versions={"osbox": "1"}
+        KEYSTONE, entry(**found), {"os-openstack:1": "sha256:cc"}, provenance.read(Paths(PROJECT, PROJECT), KEYSTONE, "2026.1"),
+        release="2026.1", at=COMMIT, versions={"osbox": "1"},
     )
 
 

@@ -14,8 +14,6 @@ from osbox import inventory, labels, provenance, sbom, verify
 from osbox.model import accounts, catalogue, contents, packages
 from osbox.model.contents import DIRECTORY, FILE, LINK, Entry, Tree
 from osbox.model.packages import Package
-from osbox.model.site import Paths
-from tests.conftest import PROJECT
 
 SITE = "opt/openstack/lib/python3.13/site-packages"
 CLICK = "print('click')\n"
@@ -133,7 +131,7 @@ def entry(**changes: Any) -> dict[str, Any]:
 
 
 def statement() -> dict[str, Any]:
-    return provenance.statement(Paths(PROJECT, PROJECT), KEYSTONE, entry(), {}, release="2026.1", at=None, versions={})
+    return provenance.statement(KEYSTONE, entry(), {}, {}, release="2026.1", at=None, versions={})
 
 
 def test_the_tag_points_to_what_was_built() -> None:

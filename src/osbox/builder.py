@@ -3,10 +3,10 @@
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from osbox import docker, log, run
@@ -26,7 +26,10 @@ CONTAINED = ("setpriv", "--pdeathsig", "TERM", "--")
 
 @dataclass(frozen=True)
 class Task:
-    """One image to build. argv is empty where there is nothing to do; problem is why it cannot even be tried; inputs: their digest."""
+    """One image to build. argv is empty where there is nothing to do; problem is why it cannot even be tried.
+
+    inputs, files: the digest of what it is made from, and the files among that with their SHA-256.
+    """
 
     image: Image
     tag: str
@@ -34,6 +37,7 @@ class Task:
     log: Path
     problem: str = ""
     inputs: str = ""
+    files: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from osbox.model import catalogue, dockerfile
 from osbox.model.catalogue import Image
 from osbox.model.release import DEFAULT
 from osbox.model.site import Paths
+from osbox.provenance import Inputs
 
 MIN_FREE_BYTES = 2 << 30  # stop well before dockerd itself fails for want of space
 MOVING = "latest"  # the one version that every build replaces
@@ -40,7 +41,7 @@ def build(
         try:
             _build_all(paths, engine, tasks, jobs)
         finally:
-            made = {task.image: task.inputs for task in tasks if task.argv}
+            made = {task.image: Inputs(task.inputs, task.files) for task in tasks if task.argv}
             provenance.record(paths, engine, made, version=version, release=release)
     budgets.check(paths, engine, [task.image for task in tasks], version=version)
 
@@ -103,7 +104,7 @@ def plan(
             engine, paths, image.dockerfile, target=image.name, tag=tag, args=_declared(paths, image, arguments),
             labels=labels.of(paths, image, version=version, release=release, digest=inputs, at=commit), no_cache=no_cache,
         )  # fmt: skip
-        tasks.append(Task(image, tag, tuple(argv), file, inputs=inputs))
+        tasks.append(Task(image, tag, tuple(argv), file, inputs=inputs, files=provenance.read(paths, image, release) if argv else {}))
     return tasks
 
 

@@ -9,6 +9,7 @@ import json
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,16 @@ BUILD_TYPE = "https://docs.docker.com/reference/dockerfile"
 BUILDER = "urn:osbox"  # an identity of its own, no address: anybody builds on a machine of theirs
 
 
-def record(paths: Paths, engine: Engine, images: Mapping[Image, str], *, version: str, release: str) -> None:
-    """Write the statements of images that were built. images: with the digests of their inputs.
+@dataclass(frozen=True)
+class Inputs:
+    """What an image is made from, looked at before its build begins: the digest of all, and its files with their SHA-256."""
+
+    digest: str
+    files: Mapping[str, str]
+
+
+def record(paths: Paths, engine: Engine, images: Mapping[Image, Inputs], *, version: str, release: str) -> None:
+    """Write the statements of images that were built.
 
     One that does not have its new inputs was not built; one whose statement has its id has been recorded before. An image that
     stands on another names it with its id, so that the chain down to Debian can be followed.
@@ -45,19 +54,19 @@ def record(paths: Paths, engine: Engine, images: Mapping[Image, str], *, version
         tag = image.tag(version)
         entry = entries.get(tag, {})
         before = load(paths, tag)
-        if labels.inputs(entry) == inputs and not (before and subjects(before)[0] == entry["Id"]):
+        if labels.inputs(entry) == inputs.digest and not (before and subjects(before)[0] == entry["Id"]):
             file = _file(paths, tag)
             file.parent.mkdir(parents=True, exist_ok=True)
             bases = {name: entries[name]["Id"] for name in tags[tag] if name in entries}
-            document = statement(paths, image, entry, bases, release=release, at=at, versions=versions)
+            document = statement(image, entry, bases, inputs.files, release=release, at=at, versions=versions)
             file.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def statement(
-    paths: Paths, image: Image, entry: Mapping[str, Any], bases: Mapping[str, str], *, release: str, at: labels.Commit | None,
+    image: Image, entry: Mapping[str, Any], bases: Mapping[str, str], read: Mapping[str, str], *, release: str, at: labels.Commit | None,
     versions: Mapping[str, str],
 ) -> dict[str, Any]:  # fmt: skip
-    """The statement about one image. entry: what `docker image inspect` says of it; bases: the ids of the images it was made from."""
+    """The statement about one image. entry: what `docker image inspect` says of it; bases: ids of what it was made from; read: its files."""
     found = entry["Config"].get("Labels") or {}
     names = {"title": found.get(f"{labels.OCI}title", image.name), "version": found.get(f"{labels.OCI}version", "")}
     subject = [{"name": f"{names['title']}:{names['version']}", "digest": _digest(entry["Id"])}]
@@ -72,7 +81,7 @@ def statement(
                     **({"release": release} if labels.RELEASE in found else {}),
                 },
                 "internalParameters": {"inputs": found.get(labels.INPUTS, ""), "labels": dict(sorted(found.items()))},
-                "resolvedDependencies": _materials(paths, image, bases, found, release=release, at=at),
+                "resolvedDependencies": _materials(bases, found, read, at),
             },
             "runDetails": {"builder": {"id": BUILDER, "version": dict(versions)}, "metadata": {"finishedOn": entry["Created"]}},
         },
@@ -102,15 +111,15 @@ def subjects(document: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 
 def _materials(
-    paths: Paths, image: Image, bases: Mapping[str, str], found: Mapping[str, str], *, release: str, at: labels.Commit | None,
-) -> list[dict[str, Any]]:  # fmt: skip
+    bases: Mapping[str, str], found: Mapping[str, str], read: Mapping[str, str], at: labels.Commit | None
+) -> list[dict[str, Any]]:
     materials: list[dict[str, Any]] = []
     revision = found.get(f"{labels.OCI}revision", "")
     if at and revision:
         materials.append({"uri": f"git+{at.source}" if at.source else "git:osbox", "digest": {"gitCommit": revision.removesuffix("-dirty")},
                           **({"annotations": {"dirty": True}} if revision.endswith("-dirty") else {})})  # fmt: skip
     materials += [{"name": tag, "uri": f"docker-image:{tag}", "digest": _digest(one)} for tag, one in bases.items()]
-    for name, digest in _read(paths, image, release).items():
+    for name, digest in read.items():
         materials.append({"name": name, "uri": f"file:{name}", "digest": {"sha256": digest}})
     return materials
 
@@ -121,7 +130,7 @@ def files(document: Mapping[str, Any]) -> dict[str, str]:
     return {item["name"]: item["digest"]["sha256"] for item in materials if item["uri"].startswith("file:")}
 
 
-def _read(paths: Paths, image: Image, release: str) -> dict[str, str]:
+def read(paths: Paths, image: Image, release: str) -> dict[str, str]:
     """All files that an image and what it stands on are made from, with their SHA-256; a link has that of where it leads."""
     found: dict[str, str] = {}
     while True:
