@@ -16,7 +16,7 @@ from osbox.model.runspec import RunSpec
 LABEL = "io.osbox.test"
 RUN_SECONDS = 180  # on a busy machine; loading all programs of a project takes seconds
 HEALTHY_SECONDS = 120
-TURN_SECONDS = 30  # until an illness is told, or a recovery; both take seconds
+TURN_SECONDS = 60  # until an illness is told, or a recovery; both take seconds, but on a busy machine
 POLL_SECONDS = 0.5
 
 

@@ -20,6 +20,6 @@ RUN sed -i -E '/^(License|Classifier: License)/d; s/^Version: .*/Version: 0.1/' 
  && rm /opt/openstack/bin/placement-status placement/__pycache__/errors.*.pyc \
  && touch placement/__pycache__/gone.cpython-313.pyc && echo '# changed' >>placement/util.py \
  && mkdir placement/tests && touch placement/tests/__init__.py \
- && printf '[api]\nnonsense = 1\n[keystone_authtoken]\nauth_type = nonsense\n' >>/etc/placement/placement.conf
+ && printf '[api]\nnonsense = 1\n[keystone_authtoken]\nauth_type = nonsense\n' >/etc/placement/placement.conf.d/90-broken.conf
 WORKDIR /etc/osbox
 USER stack

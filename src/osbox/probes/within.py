@@ -138,7 +138,9 @@ def validate(configuration: str, namespaces: list[str]) -> str:
     from oslo_config import validator  # noqa: PLC0415 - the image has it
 
     stream = io.StringIO()
-    logging.getLogger().addHandler(logging.StreamHandler(stream))
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+    logging.getLogger().addHandler(handler)
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
         file.write(configuration)
         file.flush()
