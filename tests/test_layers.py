@@ -22,7 +22,8 @@ ROWS = [
     {"board", "debian", "labels", "layers", "sandbox", "sightings"},
     {"builder", "inventory", "locks", "probes", "provenance", "vulnerabilities"},
     {"budgets"},
-    {"artifacts", "bundles", "demo", "images", "imagetests", "network", "nodes", "registry", "sbom", "servers", "setup", "stack", "unbundle", "verify"},
+    {"artifacts", "bundles", "demo", "images", "imagetests", "network", "nodes", "registry", "sbom",
+     "servers", "setup", "stack", "unbundle", "verify"},  # fmt: skip
     {"commands"},
     {"cli"},
 ]
