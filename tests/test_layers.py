@@ -23,7 +23,7 @@ ROWS = [
     {"builder", "inventory", "locks", "probes", "provenance", "vulnerabilities"},
     {"budgets"},
     {"artifacts", "bundles", "demo", "images", "imagetests", "network", "nodes", "registry", "sbom",
-     "servers", "setup", "stack", "unbundle", "verify"},  # fmt: skip
+     "servers", "setup", "stack", "unbundle", "verify"},
     {"commands"},
     {"cli"},
 ]
