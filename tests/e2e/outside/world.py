@@ -206,6 +206,7 @@ def proxy(world: World) -> Iterator[None]:
     authorise.chmod(0o755)
     libraries = libraries_of(world)
     certificates = [str(world.root / "usr/lib/squid/security_file_certgen"), "-c", "-s", str(world.folder / "certificates"), "-M", "4MB"]
+    shutil.rmtree(world.folder / "certificates", ignore_errors=True)  # of a proxy before this one
     run.run(certificates, env=libraries)
     shutil.chown(world.folder / "ca.pem", "nobody")
     for file in [world.folder / "certificates", *(world.folder / "certificates").rglob("*")]:
@@ -253,7 +254,7 @@ def debian_mirror() -> str:
 def alter(world: World, path: str) -> None:
     """Let the mirror hand out another file of this name: a wheel with a module more, anything else with one byte changed."""
     file = world.folder / "altered" / path.lstrip("/")
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     run.run(["curl", "--silent", "--show-error", "--fail", "--output", str(file), f"{world.mirror}{path}"])
     if file.suffix == ".whl":
         with zipfile.ZipFile(file, "a") as wheel:
