@@ -42,22 +42,27 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
+PLACES = (
+    "secrets/planted", "build-secrets/planted", "ledger.planted", "id_ed25519.planted", "engine/root/root/.docker/planted",
+    "engine/root/etc/docker/planted", "engine/root/tmp/planted", "artifacts/planted",
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def file(osbox: Tool, place: Path) -> Path:
     osbox("engine", "start")
-    plant()
+    for name in PLACES:
+        (HOME / name).parent.mkdir(parents=True, exist_ok=True)
+        (HOME / name).write_text(PLANTED)
     begin = time.monotonic()
-    text = osbox("bundle", "create", str(place / "osbox.tar"), timeout=1800)
+    try:
+        text = osbox("bundle", "create", str(place / "osbox.tar"), timeout=1800)
+    finally:
+        for name in PLACES:
+            (HOME / name).unlink()
     print(f"create: {time.monotonic() - begin:.1f} s, {(place / 'osbox.tar').stat().st_size / 1e6:.0f} MB")
     assert hashlib.sha256((place / "osbox.tar").read_bytes()).hexdigest() in text
     return place / "osbox.tar"
-
-
-def plant() -> None:
-    for name in ("secrets/admin", "build-secrets/planted", "ledger.planted", "id_ed25519.planted", "engine/root/root/.docker/config.json",
-                 "engine/root/etc/docker/planted", "engine/root/tmp/planted", "artifacts/planted"):  # fmt: skip
-        (HOME / name).parent.mkdir(parents=True, exist_ok=True)
-        (HOME / name).write_text(PLANTED)
 
 
 @pytest.fixture(scope="module")
