@@ -22,8 +22,8 @@ from osbox import leftovers, run, unbundle
 from osbox.errors import Error, UserError
 from osbox.model import bundle
 from osbox.model.site import Paths, Site
-from tests.e2e.conftest import Tool
-from tests.home import HOME
+from tests.e2e.conftest import Tool, remove
+from tests.home import HOME, prepare
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, bridges and an engine: run as root")]
 CLONE_NEWNET = 0x40000000
@@ -60,6 +60,9 @@ def file(osbox: Tool, place: Path) -> Path:
     finally:
         for name in PLACES:
             (HOME / name).unlink()
+        # The other tests find their engine stopped, as they would without this one.
+        remove(osbox)
+        prepare()
     print(f"create: {time.monotonic() - begin:.1f} s, {(place / 'osbox.tar').stat().st_size / 1e6:.0f} MB")
     assert hashlib.sha256((place / "osbox.tar").read_bytes()).hexdigest() in text
     return place / "osbox.tar"
