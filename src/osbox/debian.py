@@ -3,9 +3,11 @@
 OSBOX_DEBIAN names the registry's image to take, for example `registry.example/debian:trixie-slim`; nothing else will do then.
 """
 
+import hashlib
 import os
+from typing import Any
 
-from osbox import docker, engine, host, log
+from osbox import docker, engine, host, log, privateroot
 from osbox.errors import Error, UserError
 from osbox.model import bundle
 from osbox.model.site import Paths
@@ -14,6 +16,8 @@ TAG = f"osbox-debian:{host.SUITE}"
 PUBLISHED = f"debian:{host.SUITE}-slim"
 SOURCE = "org.opencontainers.image.base.name"
 """The label that tells where it came from: a registry's name for it, or TAG where it was made here. os-base-image inherits it."""
+RECIPE = "io.osbox.recipe"  # the label that tells how it was made here
+PACKAGES = ("debian-archive-keyring",)
 ANSWER_SECONDS = 6
 PULL_SECONDS = 300
 
@@ -25,7 +29,7 @@ def ensure(paths: Paths, at: engine.Engine) -> str:
     """
     wanted = os.environ.get("OSBOX_DEBIAN", "")
     found = docker.inspect(at, "image", TAG)
-    if not found or (wanted and _source(found[0]) != wanted):
+    if not found or (wanted and _label(found[0], SOURCE) != wanted) or _is_stale(found[0]):
         if wanted:
             _fetch(paths, at, wanted)
         elif not _pull(paths, at):
@@ -35,8 +39,17 @@ def ensure(paths: Paths, at: engine.Engine) -> str:
     return bundle.content(found[0]["RootFS"]["Layers"])
 
 
-def _source(entry: dict[str, dict[str, dict[str, str] | None]]) -> str:
-    return (entry["Config"].get("Labels") or {}).get(SOURCE, "")
+def _is_stale(entry: dict[str, Any]) -> bool:
+    """Whether it was made here, and is made in another way now."""
+    return _label(entry, SOURCE) in ("", TAG) and _label(entry, RECIPE) != _recipe()
+
+
+def _recipe() -> str:
+    return hashlib.sha256("\n".join((*PACKAGES, *privateroot.OPTIONS)).encode()).hexdigest()[:16]
+
+
+def _label(entry: dict[str, Any], name: str) -> str:
+    return str((entry["Config"].get("Labels") or {}).get(name, ""))
 
 
 def _pull(paths: Paths, at: engine.Engine) -> bool:
@@ -69,7 +82,7 @@ def _bootstrap(paths: Paths, at: engine.Engine) -> None:
     tar = paths.home / "debian.tar"
     with log.step("Make the Debian base image from Debian packages"):
         try:
-            engine.debootstrap(paths, tar, ("debian-archive-keyring",), variant="apt")
-            docker.docker(at, "import", "--change", f"LABEL {SOURCE}={TAG}", tar, TAG)
+            privateroot.debootstrap(paths, tar, PACKAGES, variant="apt")
+            docker.docker(at, "import", "--change", f"LABEL {SOURCE}={TAG} {RECIPE}={_recipe()}", tar, TAG)
         finally:
             tar.unlink(missing_ok=True)

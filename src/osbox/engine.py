@@ -19,9 +19,8 @@ from pathlib import Path
 from osbox import footprint, leftovers, log, privateroot, run
 from osbox.errors import Error, UserError
 from osbox.model.site import Paths, Site
-from osbox.privateroot import debootstrap
 
-__all__ = ["Engine", "debootstrap", "find", "purge", "require_root", "start", "stop", "tools"]
+__all__ = ["Engine", "find", "purge", "require_root", "start", "stop", "tools"]
 
 MINIMUM = 25  # Docker 25 brought `--start-interval` of health checks
 START_SECONDS = 90

@@ -19,6 +19,19 @@ from osbox.model.site import Paths
 PACKAGES = (
     "ca-certificates", "docker-buildx", "docker-cli", "docker-compose", "docker.io", "iptables", "mount", "nftables",
 )  # fmt: skip
+EPOCH = "1704067200"  # 2024-01-01: any date will do that never changes
+OPTIONS = (
+    "--aptopt=Apt::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\"", "--dpkgopt=force-unsafe-io",
+    "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+    "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=path-exclude=/usr/share/info/*",
+    # The mirror is this host's business: builds get it as a secret.
+    "--customize-hook=rm -f \"$1\"/etc/apt/sources.list \"$1\"/etc/apt/sources.list.d/* \"$1\"/etc/apt/apt.conf.d/99mmdebstrap",
+    "--customize-hook=rm -f \"$1\"/usr/share/info/dir",
+    # Nobody there needs a program that lends root's rights.
+    "--customize-hook=find \"$1\" -xdev -type f -perm /6000 -exec chmod a-s {} +",
+)  # fmt: skip
+"""How every root file system is made: mmdebstrap's options."""
 RECIPE = "etc/osbox-engine"  # what the root file system was made of
 # Whatever ends us, `kill -9` too, ends mmdebstrap and all it started, and takes its mounts away.
 CONTAINED = (
@@ -111,20 +124,12 @@ def debootstrap(paths: Paths, target: Path, packages: tuple[str, ...], *, varian
     settings = scratch / "apt.conf"  # a file: a proxy's password must not stand on a command line
     settings.touch(mode=0o600)
     settings.write_text(host.apt_conf(str(host.apt_ca() or host.ca_bundle() or host.SYSTEM_CA)))
-    env = {"PATH": f"{tools_at}/usr/bin:{os.environ['PATH']}", "TMPDIR": str(scratch)}
+    # With a date of its own mmdebstrap writes the same bytes for the same packages.
+    env = {"PATH": f"{tools_at}/usr/bin:{os.environ['PATH']}", "TMPDIR": str(scratch), "SOURCE_DATE_EPOCH": EPOCH}
     argv = [
         *CONTAINED,
         "perl", f"{tools_at}/usr/bin/mmdebstrap", f"--variant={variant}", "--mode=root", f"--include={','.join(packages)}",
-        "--aptopt=Apt::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\"", f"--aptopt={settings}",
-        "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-        "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-        "--dpkgopt=path-exclude=/usr/share/info/*",
-        # The mirror is this host's business: builds get it as a secret.
-        "--customize-hook=rm -f \"$1\"/etc/apt/sources.list \"$1\"/etc/apt/sources.list.d/* \"$1\"/etc/apt/apt.conf.d/99mmdebstrap",
-        "--customize-hook=rm -f \"$1\"/usr/share/info/dir",
-        # Nobody there needs a program that lends root's rights.
-        "--customize-hook=find \"$1\" -xdev -type f -perm /6000 -exec chmod a-s {} +",
-        *_keyring(tools_at), host.SUITE, str(target), *host.apt_mirrors(),
+        *OPTIONS, f"--aptopt={settings}", *_keyring(tools_at), host.SUITE, str(target), *host.apt_mirrors(),
     ]  # fmt: skip
     result = run.run(argv, env=env, check=False)
     if result.code != 0:
