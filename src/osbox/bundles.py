@@ -5,6 +5,7 @@
                  manifest.json    osbox.model.bundle.Manifest
                  checkout.tar     the files of the checkout that git knows
                  wheels/…         the tool's libraries, as requirements.lock has them
+                 provenance/…     the statements about the images, which `osbox images verify` compares them with
                  engine.tar.zst   the private engine's root file system
                  artifacts/…      deploy ramdisk and guest image
                  images.tar.zst   `docker save` of all images: a layer that several share is in it once
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import zstandard
 
-from osbox import docker, log, privateroot, run
+from osbox import docker, log, privateroot, provenance, run
 from osbox.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model import bundle
@@ -59,7 +60,7 @@ def create(
     shutil.rmtree(parts, ignore_errors=True)
     (parts / bundle.ARTIFACTS).mkdir(parents=True)
     try:
-        members = [_pack_checkout(paths, names, parts), *_fetch_wheels(paths, parts)]
+        members = [_pack_checkout(paths, names, parts), *_fetch_wheels(paths, parts), *_copy_provenance(paths, tags, parts)]
         with log.step("Pack engine, ramdisk and guest image"):
             members += [_pack_engine(paths, engine, parts), *(_pack_artifact(made, parts) for made in sorted(artifacts))]
         with log.step(f"Pack {len(tags)} images"):
@@ -153,6 +154,16 @@ def _fetch_wheels(paths: Paths, parts: Path) -> list[Member]:
         shutil.copy2(wheel, kept)
     sizes = {wheel: wheel.stat().st_size for wheel in sorted(target.iterdir())}
     return [Member(f"{bundle.WHEELS}{wheel.name}", bundle.sha256(wheel), size, size) for wheel, size in sizes.items()]
+
+
+def _copy_provenance(paths: Paths, tags: Sequence[str], parts: Path) -> list[Member]:
+    (parts / bundle.PROVENANCE).mkdir()
+    members = []
+    for file in filter(Path.is_file, (provenance.file(paths, tag) for tag in tags)):
+        shutil.copyfile(file, parts / bundle.PROVENANCE / file.name)
+        size = file.stat().st_size
+        members.append(Member(f"{bundle.PROVENANCE}{file.name}", bundle.sha256(file), size, size))
+    return members
 
 
 # --- what is compressed ------------------------------------------------------------------------------------------------------

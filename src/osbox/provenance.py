@@ -55,11 +55,11 @@ def record(paths: Paths, engine: Engine, images: Mapping[Image, Inputs], *, vers
         entry = entries.get(tag, {})
         before = load(paths, tag)
         if labels.inputs(entry) == inputs.digest and not (before and subjects(before)[0] == entry["Id"]):
-            file = _file(paths, tag)
-            file.parent.mkdir(parents=True, exist_ok=True)
+            target = file(paths, tag)
+            target.parent.mkdir(parents=True, exist_ok=True)
             bases = {name: entries[name]["Id"] for name in tags[tag] if name in entries}
             document = statement(image, entry, bases, inputs.files, release=release, at=at, versions=versions)
-            file.write_text(json.dumps(document, indent=2) + "\n")
+            target.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def statement(
@@ -91,17 +91,17 @@ def statement(
 def load(paths: Paths, tag: str) -> dict[str, Any] | None:
     """The statement of a tag, or None; raises Error for a file that is none."""
     try:
-        return dict(json.loads(_file(paths, tag).read_text()))
+        return dict(json.loads(file(paths, tag).read_text()))
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise Error(f"{_file(paths, tag)} is no provenance statement: {error}", hint=f"osbox build --no-cache {tag.partition(':')[0]}") from error
+        raise Error(f"{file(paths, tag)} is no provenance statement: {error}", hint=f"osbox build --no-cache {tag.partition(':')[0]}") from error
 
 
 def forget(paths: Paths, tag: str) -> None:
     """The tag is gone: so is its statement."""
     with suppress(FileNotFoundError):
-        _file(paths, tag).unlink()
+        file(paths, tag).unlink()
 
 
 def subjects(document: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -153,5 +153,6 @@ def _digest(one: str) -> dict[str, str]:
     return {algorithm: value}
 
 
-def _file(paths: Paths, tag: str) -> Path:
+def file(paths: Paths, tag: str) -> Path:
+    """Where the statement of a tag is, or would be."""
     return paths.provenance / f"{tag.replace(':', '_')}.json"

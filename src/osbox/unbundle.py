@@ -67,13 +67,14 @@ def _load(paths: Paths, site: Site, opened: Bundle, *, root: bool, artifacts: Se
         with log.step(f"Unpack {_made(member)}"):
             _unpack_artifact(paths, opened, member)
         loaded.append(_made(member))
-    _keep_wheels(paths, opened)
+    _copy(opened, opened.manifest.wheels(), paths.home / "downloads" / "wheels")  # a bundle can be made of this one, without a network
     at = engine.start(paths, site)
     lacking = _lacking(at, opened.manifest)
     if lacking:
         with log.step(f"Load {len(lacking)} images"):
             _feed(at.argv("docker", "load", "--quiet"), opened, bundle.IMAGES)
         _require_loaded(at, opened)
+        _copy(opened, opened.manifest.provenance(), paths.provenance)
         loaded += lacking
     return loaded
 
@@ -204,13 +205,12 @@ def _unpack_artifact(paths: Paths, opened: Bundle, member: Member) -> None:
     new.rename(target)
 
 
-def _keep_wheels(paths: Paths, opened: Bundle) -> None:
-    """A bundle can be made of this one, without a network."""
-    target = paths.home / "downloads" / "wheels"
+def _copy(opened: Bundle, members: Sequence[Member], target: Path) -> None:
+    """Members as they are, those that are there already left out."""
     target.mkdir(parents=True, exist_ok=True)
-    for member in opened.manifest.wheels():
+    for member in members:
         file = target / Path(member.name).name
-        if not file.exists() or file.stat().st_size != member.size:
+        if not file.exists() or bundle.sha256(file) != member.sha256:
             with opened.read(member) as source, file.open("wb") as sink:
                 shutil.copyfileobj(source, sink)
 

@@ -11,7 +11,7 @@ TOP = "osbox-bundle"
 """The directory that every member is in."""
 LOAD, SUMS, MANIFEST, CHECKOUT = "load", "SHA256SUMS", "manifest.json", "checkout.tar"
 ENGINE, IMAGES = "engine.tar.zst", "images.tar.zst"
-ARTIFACTS, WHEELS = "artifacts/", "wheels/"
+ARTIFACTS, WHEELS, PROVENANCE = "artifacts/", "wheels/", "provenance/"
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,9 @@ class Manifest:
 
     def wheels(self) -> list[Member]:
         return [member for member in self.members if member.name.startswith(WHEELS)]
+
+    def provenance(self) -> list[Member]:
+        return [member for member in self.members if member.name.startswith(PROVENANCE)]
 
 
 def render(manifest: Manifest) -> str:
