@@ -32,7 +32,8 @@ PROJECTS = {
 }  # fmt: skip
 OFF = (
     "neutron-base-plugin-neutron-fwaas", "neutron-base-plugin-networking-baremetal", "neutron-base-plugin-networking-generic-switch",
-    "neutron-base-plugin-networking-sfc", "neutron-base-plugin-vpnaas-agent", "neutron-server-plugin-neutron-dynamic-routing", "nova-base-plugin-blazar",
+    "neutron-base-plugin-networking-sfc", "neutron-base-plugin-vpnaas-agent", "neutron-server-plugin-neutron-dynamic-routing",
+    "nova-base-plugin-blazar",
     "ironic-conductor-plugin-prometheus-exporter", "mariadb-server-plugin-mariadb-docker",
 )  # fmt: skip
 KEY = "/etc/kolla/apt-keys/debian.gpg"
