@@ -1,6 +1,6 @@
 # OpenStack in a box. The interface of 2015, and what a stranger needs:
 #
-#   make all   [-jN] [BUILD_VERSION=1.0]    build every image (the default)
+#   make all   [-jN] [BUILD_VERSION=1.0] [RELEASE=2026.1]    build every image (the default)
 #   make test  [-jN] [BUILD_VERSION=1.0]    test every image
 #   make clean       [BUILD_VERSION=1.0]    remove every image
 #   make demo      from an empty machine to a login prompt on a provisioned bare-metal node
@@ -24,7 +24,7 @@ JOBS = $(filter-out -j,$(filter -j%,$(MAKEFLAGS)))
 .DEFAULT_GOAL = all
 
 all: setup
-	@$(OSBOX) build $(JOBS)
+	@$(OSBOX) build $(JOBS) $(if $(RELEASE),--release $(RELEASE))
 
 test: setup
 	@$(OSBOX) test $(JOBS)
