@@ -18,6 +18,7 @@ from osbox.model import catalogue, lock, release
 from osbox.model.catalogue import IMAGES, Image
 from osbox.model.lock import Package
 from osbox.model.site import Paths, Site, load_site
+from osbox.probes import within
 from tests.conftest import PROJECT
 from tests.home import prepare
 
@@ -139,6 +140,17 @@ def test_up_takes_the_environment_of_the_release_of_its_images(monkeypatch: pyte
     monkeypatch.setattr(docker, "inspect", inspect)
     found = {version: stack._release_environment(paths, Engine("private", "26"), version) for version in of}
     assert found == {"old": {"OSBOX_NOVA_NATIVE_THREADS": "false"}, "new": {}, "none": {}, "gone": {}}
+
+
+SCRIPT = "#!/usr/bin/python3\nimport {}\nif __name__ == '__main__':\n    pass\nelse:\n    application = {}.start()\n"
+
+
+def test_programs_of_the_old_kind_are_not_started(tmp_path: Path) -> None:
+    """pbr's scripts for WSGI, which older releases have, start their application in whoever runs them."""
+    for name, module in (("well", "json"), ("broken", "there_is_none")):
+        (tmp_path / name).write_text(SCRIPT.format(module, module))
+    assert within.why_no_script(tmp_path / "well") == ""
+    assert within.why_no_script(tmp_path / "broken") == "ModuleNotFoundError: No module named 'there_is_none'"
 
 
 # --- with the engine: the oldest and the newest ----------------------------------------------------------------------

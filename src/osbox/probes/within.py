@@ -3,13 +3,13 @@
 Standard library only. The last line of its output is JSON; what it is asked stands in TASK, which the caller puts in front.
 """
 
+import ast
 import contextlib
 import importlib.util
 import io
 import json
 import os
 import platform
-import runpy
 import shutil
 import subprocess
 import sys
@@ -65,12 +65,12 @@ def broken_scripts(name: str) -> list[str]:
     entries = [entry for entry in distribution.entry_points if entry.group in SCRIPTS]
     beside = Path(sys.executable).parent
     found = [f"{entry.name} is no program" for entry in entries if not shutil.which(entry.name, path=str(beside))]
-    found += [f"{entry.name}: {why}" for entry in entries if (why := why_not(entry) and alone(entry))]
+    found += [f"{entry.name}: {why}" for entry in entries if (why := why_not(entry) and alone(loading(entry)))]
     known = {entry.name for entry in entries}
     for file in distribution.files or []:
         path = Path(str(file.locate()))
-        if path.resolve().parent == beside.resolve() and path.name not in known and why_no_script(path):
-            found.append(f"{path.name}: {why_no_script(path)}")
+        if path.resolve().parent == beside.resolve() and path.name not in known and (why := why_no_script(path)):
+            found.append(f"{path.name}: {why}")
     return found
 
 
@@ -84,25 +84,24 @@ def why_not(entry: metadata.EntryPoint) -> str:
     return ""
 
 
-def alone(entry: metadata.EntryPoint) -> str:
-    """The same in a process of its own: programs of one project need not get along in one."""
-    code = f"import importlib; getattr(importlib.import_module({entry.module!r}), {entry.attr.partition('.')[0]!r})"
+def loading(entry: metadata.EntryPoint) -> str:
+    return f"import importlib; getattr(importlib.import_module({entry.module!r}), {entry.attr.partition('.')[0]!r})"
+
+
+def alone(code: str) -> str:
+    """Why code fails in a process of its own: programs of one project need not get along in one; "" when it does not."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, errors="replace", check=False)
     return (done.stderr.strip().splitlines() or ["exit code " + str(done.returncode)])[-1] if done.returncode else ""
 
 
 def why_no_script(path: Path) -> str:
-    """Why a script of the old kind cannot start: run all but what stands under __main__."""
+    """Why a script of the old kind cannot start: what it imports. Those that serve WSGI would start their application when run."""
     if not path.exists() or not path.read_bytes().startswith(b"#!"):
         return "" if path.exists() else "is not there"
     if b"python" not in path.open("rb").readline():
         return ""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            runpy.run_path(str(path), run_name="loaded")
-    except BaseException as error:  # noqa: BLE001
-        return told(error)
-    return ""
+    imports = [ast.unparse(node) for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return alone("\n".join(imports))
 
 
 def broken_driver(group: str, name: str) -> list[str]:
