@@ -6,6 +6,12 @@ What is dear and can be made again (the engine's root, images, ramdisk, guest im
 import os
 from pathlib import Path
 
+from osbox import engine
+from osbox.errors import UserError
+from osbox.model.site import Paths, load_site
+
+PROJECT = Path(__file__).resolve().parents[1]
+
 HOME = Path(os.environ.get("OSBOX_CHECK_HOME", "/var/lib/osbox-check"))
 NAME = "check"
 ADDRESS = "10.29.31.1"
@@ -25,7 +31,15 @@ engine = "private"
 
 
 def prepare() -> Path:
-    """Have the directory, and in it the names that whatever runs there goes by."""
+    """Have the directory, and in it the names that whatever runs there goes by.
+
+    The engine of an interrupted run from another checkout, which would not see this one, is stopped.
+    """
     HOME.mkdir(parents=True, exist_ok=True)
     (HOME / "site.toml").write_text(SITE)
+    paths = Paths(PROJECT, HOME)
+    try:
+        engine.find(paths, load_site(HOME))
+    except UserError:
+        engine.stop(paths)
     return HOME
