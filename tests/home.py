@@ -38,8 +38,10 @@ def prepare() -> Path:
     HOME.mkdir(parents=True, exist_ok=True)
     (HOME / "site.toml").write_text(SITE)
     paths = Paths(PROJECT, HOME)
+    site = load_site(HOME)
     try:
-        engine.find(paths, load_site(HOME))
+        if engine.find(paths, site):
+            engine.start(paths, site)
     except UserError:
         engine.stop(paths)
     return HOME
