@@ -4,12 +4,12 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from osbox import docker
+from osbox import docker, layers
 from osbox.board import Board
 from osbox.engine import Engine
 from osbox.errors import Error
@@ -43,7 +43,8 @@ class Report:
 
 @dataclass
 class Session:
-    """One run of `osbox test`. doing: which test each image is at; files: what the layers hold, by image id."""
+    """One run of `osbox test`. doing: which test each image is at; files: what the layers hold, by image id; seen: the layers of
+    Python packages whose programs are tested already."""
 
     paths: Paths
     sandbox: Sandbox
@@ -54,6 +55,8 @@ class Session:
     files: Future[dict[str, Files]]
     doing: dict[str, str] = field(default_factory=dict)
     stopped: threading.Event = field(default_factory=threading.Event)
+    seen: set[tuple[str, ...]] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def check(
@@ -124,11 +127,21 @@ def _problems(session: Session, image: Image, tag: str) -> list[str]:
     inside = programs.look(session.sandbox, tag, spec)
     subject = Subject(
         session.paths, image, tag, entry["Config"], history, spec, session.sandbox, inside, session.needles,
-        lambda: session.files.result()[entry["Id"]],
+        lambda: session.files.result()[entry["Id"]], first=lambda: _is_first(session, entry),
     )  # fmt: skip
     # It starts while the other tests run.
     with life.service(subject) as running:
         return list(_probed(session, replace(subject, running=running)))
+
+
+def _is_first(session: Session, entry: Mapping[str, Any]) -> bool:
+    """Whether no image before this one had the same layers of Python packages."""
+    files, diff_ids = session.files.result()[entry["Id"]], layers.of(entry)
+    key = tuple(diff_ids[number] for number in sorted({number for path, number in files.layer.items() if path.startswith("opt/")}))
+    with session.lock:
+        first = key not in session.seen
+        session.seen.add(key)
+    return first
 
 
 def _probed(session: Session, subject: Subject) -> Iterator[str]:

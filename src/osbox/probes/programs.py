@@ -89,7 +89,8 @@ def _task(subject: Subject) -> dict[str, Any]:
     return {
         "commands": commands, "environment": {"OSBOX_WAIT_SECONDS": "1"}, "modules": wsgi, "namespaces": namespaces,
         "configuration": text, "drivers": sorted(oslo.drivers(text, subject.inside["files"])) if subject.of_the_release else [],
-        "distributions": OWN.get(project, [project]) if of_python else [],
+        # Images of one project share the layer that these programs are in: to load them takes seconds, and once is enough.
+        "distributions": OWN.get(project, [project]) if of_python and subject.first() else [],
     }  # fmt: skip
 
 

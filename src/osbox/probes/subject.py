@@ -28,7 +28,8 @@ LOCAL = re.compile(r"localhost|[\d.]+|\[.*\]")
 class Subject:
     """An image under test: what Docker says of it, and what is inside.
 
-    read waits for what is in its layers; running: the container of its service, "" if it has none.
+    read waits for what is in its layers; running: the container of its service, "" if it has none. first: whether no other image of
+    this run, with the very same layers of Python packages, tests them.
     """
 
     paths: Paths
@@ -42,6 +43,7 @@ class Subject:
     needles: Mapping[str, bytes]
     read: Callable[[], Files]
     running: str = ""
+    first: Callable[[], bool] = lambda: True
 
     @cached_property
     def bootstrap(self) -> dict[str, Any]:
