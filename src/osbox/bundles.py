@@ -4,8 +4,8 @@
                  SHA256SUMS       of all that follows; `sha256sum -c` reads it
                  manifest.json    osbox.model.bundle.Manifest
                  checkout.tar     the files of the checkout that git knows
-                 wheels/…         the tool's libraries, as requirements.lock has them
                  provenance/…     the statements about the images, which `osbox images verify` compares them with
+                 wheels/…         the tool's libraries, as requirements.lock has them
                  engine.tar.zst   the private engine's root file system
                  artifacts/…      deploy ramdisk and guest image
                  images.tar.zst   `docker save` of all images: a layer that several share is in it once
@@ -60,7 +60,7 @@ def create(
     shutil.rmtree(parts, ignore_errors=True)
     (parts / bundle.ARTIFACTS).mkdir(parents=True)
     try:
-        members = [_pack_checkout(paths, names, parts), *_fetch_wheels(paths, parts), *_copy_provenance(paths, tags, parts)]
+        members = [_pack_checkout(paths, names, parts), *_copy_provenance(paths, tags, parts), *_fetch_wheels(paths, parts)]
         with log.step("Pack engine, ramdisk and guest image"):
             members += [_pack_engine(paths, engine, parts), *(_pack_artifact(made, parts) for made in sorted(artifacts))]
         with log.step(f"Pack {len(tags)} images"):
@@ -100,11 +100,16 @@ def _checkout(paths: Paths) -> tuple[str, list[str]]:
     stamp = paths.project / STAMP
     if stamp.is_file():
         origin = bundle.parse(stamp.read_bytes())
-        return origin.revision, sorted(name for name in origin.files if (paths.project / name).is_file())
+        return origin.revision, sorted(name for name in origin.files if _is_there(paths, name))
     if not (paths.project / ".git").exists():
         raise UserError(f"{paths.project} is neither a clone nor from a bundle, so nothing tells which files belong to it", hint="git clone")
     names = _git(paths, "ls-files", "-z").split("\0")
-    return _git(paths, "rev-parse", "HEAD").strip(), sorted(name for name in names if name and (paths.project / name).is_file())
+    return _git(paths, "rev-parse", "HEAD").strip(), sorted(name for name in names if name and _is_there(paths, name))
+
+
+def _is_there(paths: Paths, name: str) -> bool:
+    """A link in a recipe may lead nowhere but inside its image."""
+    return (paths.project / name).is_file() or (paths.project / name).is_symlink()
 
 
 def _changed(paths: Paths, names: Sequence[str]) -> list[str]:

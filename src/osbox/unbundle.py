@@ -175,7 +175,7 @@ def _require_space(paths: Paths, at: Engine | None, manifest: Manifest, todo: Se
 
 def _warn_of_another_checkout(paths: Paths, file: Path, manifest: Manifest) -> None:
     files = {name: paths.project / name for name in manifest.files}
-    other = [name for name, path in files.items() if not path.is_file() or bundle.sha256(path) != manifest.files[name]]
+    other = [name for name, path in files.items() if not (path.is_file() or path.is_symlink()) or bundle.sha256(path) != manifest.files[name]]
     if other:
         log.warn(f"{len(other)} files of this checkout are not the bundle's ({', '.join(other[:3])} …): what is made of them is built anew, "
                  f"which needs a network. The bundle's own checkout: tar -xf {file} {bundle.TOP}/{bundle.LOAD}; {bundle.TOP}/{bundle.LOAD} {file}")

@@ -94,5 +94,8 @@ def content(layers: list[str]) -> str:
 
 
 def sha256(file: Path) -> str:
+    """Of a file's content; of a symbolic link, which may lead nowhere here: of where it leads."""
+    if file.is_symlink():
+        return hashlib.sha256(str(file.readlink()).encode()).hexdigest()
     with file.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
