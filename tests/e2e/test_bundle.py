@@ -124,7 +124,8 @@ def test_no_secret_is_in_it(file: Path, tmp_path: Path) -> None:
     """Neither what was planted, nor the site's settings, nor the name of the machine."""
     with unbundle.checked(file) as opened:
         members = {member.name for member in opened.manifest.members}
-        assert {name.partition("/")[0] for name in members} == {"checkout.tar", "provenance", "wheels", "engine.tar.zst", "artifacts", "images.tar.zst"}
+        parts = {"checkout.tar", "provenance", "wheels", "engine.tar.zst", "artifacts", "images.tar.zst"}
+        assert {name.partition("/")[0] for name in members} == parts
         for name in ("engine.tar.zst", "checkout.tar", *(member.name for member in opened.manifest.artifacts())):
             with tarfile.open(fileobj=plain(opened, name, tmp_path)) as tar:
                 listed = tar.getnames()
