@@ -164,7 +164,7 @@ def _fetch_wheels(paths: Paths, parts: Path) -> list[Member]:
 def _copy_provenance(paths: Paths, tags: Sequence[str], parts: Path) -> list[Member]:
     (parts / bundle.PROVENANCE).mkdir()
     members = []
-    for file in filter(Path.is_file, (provenance.file(paths, tag) for tag in tags)):
+    for file in filter(Path.is_file, sorted(provenance.file(paths, tag) for tag in tags)):
         shutil.copyfile(file, parts / bundle.PROVENANCE / file.name)
         size = file.stat().st_size
         members.append(Member(f"{bundle.PROVENANCE}{file.name}", bundle.sha256(file), size, size))

@@ -14,6 +14,7 @@ import socket
 import tarfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -241,7 +242,8 @@ def killed_after(machine: Machine, line: str, argv: list[str]) -> None:
             if line in text:
                 time.sleep(1)
                 for pid in session(process.pid):
-                    os.kill(pid, signal.SIGKILL)
+                    with suppress(ProcessLookupError):  # it may have ended by itself
+                        os.kill(pid, signal.SIGKILL)
                 process.wait()
                 return
 
