@@ -29,7 +29,7 @@ def ensure(paths: Paths, at: engine.Engine) -> str:
     """
     wanted = os.environ.get("OSBOX_DEBIAN", "")
     found = docker.inspect(at, "image", TAG)
-    if not found or (wanted and _label(found[0], SOURCE) != wanted) or _is_stale(found[0]):
+    if not found or (wanted and docker.labels(found[0]).get(SOURCE, "") != wanted) or _is_stale(found[0]):
         if wanted:
             _fetch(paths, at, wanted)
         elif not _pull(paths, at):
@@ -41,15 +41,12 @@ def ensure(paths: Paths, at: engine.Engine) -> str:
 
 def _is_stale(entry: dict[str, Any]) -> bool:
     """Whether it was made here, and is made in another way now."""
-    return _label(entry, SOURCE) in ("", TAG) and _label(entry, RECIPE) != _recipe()
+    labels = docker.labels(entry)
+    return labels.get(SOURCE, "") in ("", TAG) and labels.get(RECIPE, "") != _recipe()
 
 
 def _recipe() -> str:
     return hashlib.sha256("\n".join((*PACKAGES, *privateroot.OPTIONS)).encode()).hexdigest()[:16]
-
-
-def _label(entry: dict[str, Any], name: str) -> str:
-    return str((entry["Config"].get("Labels") or {}).get(name, ""))
 
 
 def _pull(paths: Paths, at: engine.Engine) -> bool:

@@ -51,6 +51,11 @@ def inspect(engine: Engine, kind: str, *names: str) -> list[dict[str, Any]]:
     return list(json.loads(text or "[]"))
 
 
+def labels(entry: Mapping[str, Any]) -> dict[str, str]:
+    """The labels of an image or a container, as `inspect` gave it; one without any has null there."""
+    return dict(entry.get("Config", {}).get("Labels") or {})
+
+
 def ids(engine: Engine, kind: str, *filters: str) -> list[str]:
     """Names of all objects of a kind under the given `--filter`s."""
     words = ["ps", "-a"] if kind == "container" else [kind, "ls"]

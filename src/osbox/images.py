@@ -83,7 +83,7 @@ def plan(
     """What to do for each image, in order; nothing for one whose label says it was made of the very same inputs."""
     digests = {"": debian.ensure(paths, engine)}
     builder_tag, commit = catalogue.BUILDER.tag(version), labels.commit(paths.project)
-    there = {tag: _labels_of(entry) for entry in _inspect(engine, images, version) for tag in entry["RepoTags"]}
+    there = {tag: docker.labels(entry) for entry in _inspect(engine, images, version) for tag in entry["RepoTags"]}
     tasks = []
     for image in images:
         tag, file = image.tag(version), paths.logs / "build" / f"{image.name}.log"
@@ -203,10 +203,6 @@ def current_step(output: str) -> str:
 
 def _inspect(engine: Engine, images: Sequence[Image], version: str) -> list[dict[str, Any]]:
     return docker.inspect(engine, "image", *(image.tag(version) for image in images))
-
-
-def _labels_of(entry: Mapping[str, Any]) -> dict[str, str]:
-    return entry["Config"].get("Labels") or {}
 
 
 def _used(engine: Engine) -> dict[str, list[str]]:

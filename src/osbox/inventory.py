@@ -80,7 +80,7 @@ def unique(images: Mapping[str, Steps], more: Mapping[str, Steps]) -> tuple[int,
 
 def _listed(tag: str, entry: Mapping[str, Any], made: Steps, inside: list[Package], holders: Mapping[str, int]) -> Listed:
     name, _, version = tag.partition(":")
-    found = entry["Config"].get("Labels") or {}
+    found = docker.labels(entry)
     own = sum(size for one, size, _ in made if holders[one] == 1)
     kinds = Counter(package.kind for package in inside)
     return Listed(

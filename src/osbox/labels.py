@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from osbox import run
+from osbox import docker, run
 from osbox.model import catalogue, packages
 from osbox.model.catalogue import Image
 from osbox.model.site import Paths
@@ -72,7 +72,7 @@ def of(paths: Paths, image: Image, *, version: str, release: str, digest: str, a
 
 def inputs(entry: Mapping[str, Any]) -> str:
     """The digest of what an image was made from, as `docker image inspect` says it; "" if it is not ours."""
-    return str((entry.get("Config", {}).get("Labels") or {}).get(INPUTS, ""))
+    return docker.labels(entry).get(INPUTS, "")
 
 
 def service(paths: Paths, image: Image, release: str) -> str:

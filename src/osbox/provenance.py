@@ -67,7 +67,7 @@ def statement(
     versions: Mapping[str, str],
 ) -> dict[str, Any]:  # fmt: skip
     """The statement about one image. entry: what `docker image inspect` says of it; bases: ids of what it was made from; read: its files."""
-    found = entry["Config"].get("Labels") or {}
+    found = docker.labels(entry)
     names = {"title": found.get(f"{labels.OCI}title", image.name), "version": found.get(f"{labels.OCI}version", "")}
     subject = [{"name": f"{names['title']}:{names['version']}", "digest": _digest(entry["Id"])}]
     subject += [{"name": f"layer {number}", "digest": _digest(one)} for number, one in enumerate(layers.of(entry), 1)]

@@ -23,7 +23,7 @@ from packageurl import PackageURL
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from osbox import inventory, layers, run
+from osbox import docker, inventory, layers, run
 from osbox.engine import Engine
 from osbox.model import contents, packages
 from osbox.model.catalogue import Image
@@ -69,7 +69,7 @@ def document(entry: Mapping[str, Any], tag: str, tree: contents.Tree, debian: Ma
 def _image(entry: Mapping[str, Any], tag: str) -> dict[str, Any]:
     """The image itself: its id is the digest of its configuration, which names its layers."""
     name, _, version = tag.partition(":")
-    found = {key: value for key, value in (entry["Config"].get("Labels") or {}).items() if not key.endswith("description")}
+    found = {key: value for key, value in docker.labels(entry).items() if not key.endswith("description")}
     return {
         "type": "container", "bom-ref": f"image:{tag}", "name": name, "version": version,
         "purl": str(PackageURL("oci", None, name, entry["Id"])),

@@ -118,7 +118,7 @@ def release(engine: Engine, site: Site) -> str:
 
 def _release_of(engine: Engine, kind: str, name: str) -> str:
     found = docker.inspect(engine, kind, name)
-    return str((found[0]["Config"].get("Labels") or {}).get(labels.RELEASE, "")) if found else ""
+    return docker.labels(found[0]).get(labels.RELEASE, "") if found else ""
 
 
 def _release_environment(paths: Paths, engine: Engine, version: str) -> Mapping[str, str]:

@@ -133,7 +133,7 @@ def _layers(entry: Mapping[str, Any], read: Mapping[str, Layer]) -> Iterator[str
 
 def _labels(image: Image, version: str, entry: Mapping[str, Any], document: Mapping[str, Any] | None) -> Iterator[str]:
     """Its labels name it, and are those it was built with."""
-    found = dict(entry["Config"].get("Labels") or {})
+    found = docker.labels(entry)
     wanted = {f"{labels.OCI}title": image.name, f"{labels.OCI}version": version}
     if document:
         wanted |= document["predicate"]["buildDefinition"]["internalParameters"]["labels"]
