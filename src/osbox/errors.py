@@ -20,6 +20,8 @@ class Error(Exception):
         self.message = message
         self.hint = hint
         self.evidence = evidence
+        if evidence:
+            self.add_note(evidence)  # what a traceback, and so a failed test, shows under the message
 
 
 class UserError(Error):

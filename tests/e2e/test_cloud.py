@@ -57,6 +57,7 @@ def test_demo_killed_at_every_step_goes_on(osbox: Tool, before: dict[str, object
     assert re.search(r"rack-1 .* power on +.*active", text)
     assert f"ssh -i {HOME}/id_ed25519 debian@10.29.31." in text
     assert (HOME / "demo.svg").stat().st_size > 10_000
+    assert ssh("sudo id --user").strip() == "0"
 
 
 def test_the_picture_was_measured(osbox: Tool) -> None:
