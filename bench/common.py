@@ -16,7 +16,8 @@ from osbox import run
 
 OSBOX = str(Path(sys.executable).with_name("osbox"))
 PROJECT = Path(__file__).resolve().parents[1]
-out = Console(highlight=False)
+# Where no terminal says how wide it is, the table is as wide as it needs.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 from common import Figure, out
 from place import Place, step_seconds, unique
 
-from osbox import debian, docker, engine
+from osbox import debian, docker, engine, privateroot
 from osbox.model import catalogue, dockerfile
 from osbox.model.site import Paths, load_site
 
@@ -39,7 +39,7 @@ def bootstrap(place: Place) -> float:
     """Seconds that mmdebstrap takes for the base."""
     tar = place.home / "tmp/floor.tar"
     begin = time.monotonic()
-    engine.debootstrap(Paths(place.checkout, place.home), tar, ("debian-archive-keyring",), variant="apt")
+    privateroot.debootstrap(Paths(place.checkout, place.home), tar, ("debian-archive-keyring",), variant="apt")
     tar.unlink()
     return round(time.monotonic() - begin, 1)
 

@@ -40,7 +40,9 @@ def main() -> None:
             place.all()
         for name in wanted:
             out.rule(name)
-            figures += PARTS[name](place, options.runs)
+            found = PARTS[name](place, options.runs)
+            out.print(*[f"{figure.what}: {figure.value} {figure.unit}" for figure in found], sep="\n", markup=False)
+            figures += found
         if not options.skip_kolla:
             out.rule("kolla")
             others, notes = kolla.measure(place)
