@@ -72,10 +72,13 @@ def unknown(words: list[str]) -> str:
     """What the command line does not know of these words; "" if it knows them all."""
     place: Any = typer.main.get_command(app)
     known = {option for parameter in place.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"-h", "--help"}
-    for word in words:
+    rest = iter(words)
+    for word in rest:
         if word == "--" or place.name == "openstack":
             return ""
-        if word.startswith("-"):
+        if word == "--name":
+            next(rest, "")  # its value is no command
+        elif word.startswith("-"):
             if word.partition("=")[0] not in known and not re.fullmatch(r"-j\d+", word):
                 return word
         elif hasattr(place, "commands") and re.fullmatch(r"[a-z-]+(\|[a-z-]+)*", word):

@@ -14,7 +14,7 @@ ROWS = [
     {"errors"},
     {"log"},
     {"run", "model"},
-    {"host", "ledger", "netlink", "picture", "ports", "secrets"},
+    {"clouds", "host", "ledger", "netlink", "picture", "ports", "secrets"},
     {"leftovers", "privateroot"},
     {"footprint"},
     {"engine"},

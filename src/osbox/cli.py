@@ -60,6 +60,10 @@ def options(
             help="The container engine: the machine's Docker (host), osbox's own (private), or what fits (auto).",
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", envvar="OSBOX_NAME", help="A deployment beside others: its own networks, addresses, data."),
+    ] = None,
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:  # fmt: skip
     """[bold]OpenStack in a box[/]: builds, runs and removes a whole OpenStack that provisions bare metal.
@@ -70,7 +74,7 @@ def options(
     if wanted not in (None, "auto", "private", "host"):
         raise UserError(f"--engine {wanted} is not known", hint="it is auto, private or host")
     if not given.resilient_parsing:
-        given.obj = context.load(wanted)
+        given.obj = context.load(wanted, name)
 
 
 app.command(rich_help_panel=context.IMAGES)(images.build)

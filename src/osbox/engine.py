@@ -20,7 +20,7 @@ from osbox import footprint, leftovers, log, privateroot, run
 from osbox.errors import Error, UserError
 from osbox.model.site import Paths, Site
 
-__all__ = ["Engine", "find", "purge", "require_root", "start", "stop", "tools"]
+__all__ = ["Engine", "find", "purge", "remove_files", "require_root", "start", "stop", "tools"]
 
 MINIMUM = 25  # Docker 25 brought `--start-interval` of health checks
 START_SECONDS = 90
@@ -113,8 +113,8 @@ def stop(paths: Paths) -> bool:
 KEPT = ("engine", "artifacts", "downloads", "inventory", "provenance", "tools", "build-secrets", "site.toml")
 """What `down --purge --keep-images` leaves in the state directory: what can be made again, at a cost, and what was written by hand."""
 MADE = (
-    *KEPT, "engine.gone", "secrets", "logs", "tests", "build.lock", "clouds.yaml", "debian.tar", "demo.svg", "id_ed25519", "id_ed25519.pub",
-    "ledger.json", "ledger.json.new", "openrc", "rack.yaml", "stack.env", "tmp",
+    *KEPT, "clouds", "clouds.lock", "engine.gone", "secrets", "logs", "tests", "build.lock", "clouds.yaml", "debian.tar", "demo.svg",
+    "id_ed25519", "id_ed25519.pub", "ledger.json", "ledger.json.new", "openrc", "rack.yaml", "stack.env", "tmp",
 )  # fmt: skip
 """All that osbox puts there. Anything else stays: OSBOX_HOME may have been set to a directory with other things in it."""
 
@@ -129,7 +129,7 @@ def purge(paths: Paths, site: Site, *, keep_images: bool = False) -> list[str]:
     gone = _empty(running) if running and running.kind == "private" else []
     gone += ["private engine"] if stop(paths) else []
     gone += footprint.undo(paths, site)
-    return gone + _remove_files(paths, KEPT if keep_images else ())
+    return gone + remove_files(paths, KEPT if keep_images else ())
 
 
 def _empty(engine: Engine) -> list[str]:
@@ -144,7 +144,8 @@ def _empty(engine: Engine) -> list[str]:
     return gone
 
 
-def _remove_files(paths: Paths, kept: tuple[str, ...]) -> list[str]:
+def remove_files(paths: Paths, kept: tuple[str, ...]) -> list[str]:
+    """Remove what osbox made in a state directory, and the directory if nothing else is in it."""
     gone = []
     for entry in sorted(paths.home.iterdir()) if paths.home.is_dir() else []:
         if entry.name in kept or entry.name not in MADE:

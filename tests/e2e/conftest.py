@@ -67,6 +67,8 @@ def osbox() -> Iterator[Tool]:
 
 def remove(tool: Tool) -> None:
     """Leave nothing but what can be made again; site.toml goes last, it names what is to be removed."""
+    for place in HOME.glob("clouds/*"):
+        tool("--name", place.name, "down", "--purge", timeout=300)
     tool("down", "--purge", "--keep-images", timeout=300)
 
 

@@ -193,6 +193,23 @@ def test_down_and_up_keep_everything(osbox: Tool) -> None:
     assert ssh("sudo cat /root/kept").strip() == "kept"
 
 
+def test_a_second_cloud_beside_it(osbox: Tool) -> None:
+    """With a name: the same engine and images, all else its own; removed without a trace, the first one untouched."""
+    there, started = host(), engine("docker", "ps", "--format", "{{.Names}} {{.CreatedAt}}")
+    osbox("--name", "beside", "up", timeout=600)
+    token = run.run([Tool.program, "--name", "beside", "openstack", "token", "issue", "-f", "value", "-c", "id"], env=ENVIRONMENT, timeout=60)
+    assert token.out.strip()
+    assert len(osbox.json("--name", "beside", "status")) == len(osbox.json("status")) - 1, "all but the rack"
+    with_both = osbox("down", "--purge", code=2)
+    assert "osbox --name beside down --purge" in with_both
+    osbox("--name", "beside", "down", "--purge")
+    assert not (HOME / "clouds" / "beside").exists()
+    assert "Nothing to remove" in osbox("--name", "beside", "down", "--purge")
+    assert host() == there
+    assert engine("docker", "ps", "--format", "{{.Names}} {{.CreatedAt}}") == started
+    assert "bm-node-1" in ssh("hostname")
+
+
 def test_demo_clean(osbox: Tool) -> None:
     osbox("demo", "--clean")
     assert json.loads(client("server", "list", "-f", "json")) == []

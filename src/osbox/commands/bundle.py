@@ -23,10 +23,10 @@ def create(context: typer.Context, file: File, *, version: Version = "latest", r
     here: Context = context.obj
     target, at = file.absolute(), here.engine()
     wanted = catalogue.with_bases(catalogue.IMAGES)
-    images.build(here.paths, at, catalogue.IMAGES, version=version, release=release)
+    images.build(here.base, at, catalogue.IMAGES, version=version, release=release)
     artifacts = contents.made(here, at, release)
     tags = [debian.TAG, *(image.tag(version) for image in wanted)]
-    bundles.create(here.paths, at, target, tags=tags, artifacts=artifacts, version=version, release=release)
+    bundles.create(here.base, at, target, tags=tags, artifacts=artifacts, version=version, release=release)
     log.out.print(f"{target}: {target.stat().st_size / 1e6:.0f} MB\nSHA-256 {bundle.sha256(target)}")
     log.out.print(f"\nOn the other machine, as root:\n  tar -xf {file.name} osbox-bundle/load\n  osbox-bundle/load {file.name}")
 
@@ -40,7 +40,7 @@ def load(
 ) -> None:
     """Check a bundle and load what is lacking here. No network is used. Running it again changes nothing."""
     here: Context = context.obj
-    loaded = unbundle.load(here.paths, here.site, file.absolute(), replace=replace)
+    loaded = unbundle.load(here.base, here.base_site, file.absolute(), replace=replace)
     if not loaded:
         log.out.print(f"Nothing to load: all that {file} has is here")
         return

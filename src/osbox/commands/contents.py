@@ -25,7 +25,7 @@ def prepare(
     here: Context = context.obj
     stack.require_up(here.paths, here.site)
     sums = checksum or []
-    uploads = [setup.own_image(source, sums[number] if number < len(sums) else "", here.paths) for number, source in enumerate(image or [])]
+    uploads = [setup.own_image(source, sums[number] if number < len(sums) else "", here.base) for number, source in enumerate(image or [])]
     at = here.engine()
     deploy, disk = _ramdisk(here, at, kernel, firmware, _release(here, at)), _guest(here, at, "cloud")
     connection = cloud.connect(here.paths, here.site)
@@ -69,18 +69,18 @@ def _release(here: Context, at: Engine) -> str:
 
 
 def _ramdisk(here: Context, at: Engine, kernel: str, firmware: bool, release: str) -> artifacts.Ramdisk:
-    locks.check(here.paths, release)
-    debian.ensure(here.paths, at)
+    locks.check(here.base, release)
+    debian.ensure(here.base, at)
     with log.step("Deploy ramdisk"):
         return artifacts.build_ramdisk(
-            at, here.paths, here.site, debian=debian.TAG, on_line=_quiet, release=release, kernel=kernel, firmware=firmware
+            at, here.base, here.base_site, debian=debian.TAG, on_line=_quiet, release=release, kernel=kernel, firmware=firmware
         )  # fmt: skip
 
 
 def _guest(here: Context, at: Engine, kernel: str) -> artifacts.Guest:
-    debian.ensure(here.paths, at)
+    debian.ensure(here.base, at)
     with log.step("Guest image"):
-        return artifacts.build_guest(at, here.paths, here.site, debian=debian.TAG, on_line=_quiet, kernel=kernel)
+        return artifacts.build_guest(at, here.base, here.base_site, debian=debian.TAG, on_line=_quiet, kernel=kernel)
 
 
 def _quiet(line: str) -> None:

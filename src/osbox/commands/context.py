@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from osbox import engine, log
+from osbox import clouds, engine, log
+from osbox.engine import Engine
 from osbox.model.site import Paths, Site, find_paths, load_site
 
 IMAGES, CLOUD, NETWORK, METAL, ENGINE = "Images", "Cloud", "Network", "Bare metal", "Engine"
@@ -16,19 +17,38 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs to r
 
 @dataclass(frozen=True)
 class Context:
+    """paths, site: of the deployment that is meant. base, base_site: of what all deployments share, which is the engine, the images
+    and what was built; the same as the former unless a deployment was named."""
+
     paths: Paths
     site: Site
+    base: Paths
+    base_site: Site
 
-    def engine(self) -> engine.Engine:
+    @property
+    def named(self) -> bool:
+        return self.paths != self.base
+
+    def engine(self) -> Engine:
         """The running engine; it is started if need be."""
-        return engine.start(self.paths, self.site)
+        if self.named:
+            clouds.settle(self.base, self.base_site, self.site.name)
+        return engine.start(self.base, self.base_site)
+
+    def found(self) -> Engine | None:
+        """The engine if it runs."""
+        return engine.find(self.base, self.base_site)
 
 
-def load(wanted: str | None) -> Context:
-    """The context of this run; wanted is --engine, or None for what site.toml says."""
-    paths = find_paths()
-    site = load_site(paths.home)
-    return Context(paths, site.model_copy(update={"engine": wanted}) if wanted else site)
+def load(wanted: str | None, name: str | None = None) -> Context:
+    """The context of this run; wanted is --engine, or None for what site.toml says; name is --name."""
+    base = find_paths()
+    base_site = load_site(base.home)
+    if wanted:
+        base_site = base_site.model_copy(update={"engine": wanted})
+    if not name or name == base_site.name:
+        return Context(base, base_site, base, base_site)
+    return Context(clouds.paths(base, name), clouds.site(base, base_site, name), base, base_site)
 
 
 def print_json(value: Any) -> None:

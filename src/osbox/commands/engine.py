@@ -24,7 +24,7 @@ def stop(context: typer.Context) -> None:
     """Stop the private engine and every container in it. Its images and volumes stay."""
     here: Context = context.obj
     engine.require_root()
-    stopped = engine.stop(here.paths)
+    stopped = engine.stop(here.base)
     log.out.print("The private engine is stopped" if stopped else "The private engine does not run; nothing to stop")
 
 
@@ -32,10 +32,10 @@ def stop(context: typer.Context) -> None:
 def status(context: typer.Context, json: Json = False) -> None:
     """Say which engine runs. Changes nothing."""
     here: Context = context.obj
-    found = engine.find(here.paths, here.site)
+    found = here.found()
     if json:
         facts = {"kind": found.kind, "version": found.version, "pid": found.pid or None} if found else {}
-        print_json({"running": bool(found), **facts, "home": here.paths.home})
+        print_json({"running": bool(found), **facts, "home": here.base.home})
     elif found:
         pid = f", pid {found.pid}" if found.pid else ""
         log.out.print(f"The {found.kind} engine runs: Docker {found.version}{pid}")
@@ -52,7 +52,7 @@ def shell(
 ) -> None:
     """A shell where the engine's docker is, or one command: osbox engine shell -- docker ps"""
     here: Context = context.obj
-    found = engine.find(here.paths, here.site)
+    found = here.found()
     if not found:
         raise UserError("no engine runs", hint="osbox engine start")
     raise typer.Exit(run.attach(found.argv(*(command or ["sh"]))))

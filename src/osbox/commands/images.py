@@ -45,7 +45,7 @@ def build(
     wanted = images.chosen(names or [], version)
     if wanted:
         images.build(
-            here.paths, here.engine(), wanted, version=version, release=release, jobs=jobs, no_cache=no_cache, replace=replace
+            here.base, here.engine(), wanted, version=version, release=release, jobs=jobs, no_cache=no_cache, replace=replace
         )
 
 
@@ -62,7 +62,7 @@ def check(
     images.check_version(version)
     wanted = images.chosen(names or [], version)
     if wanted:
-        results = imagetests.check(here.paths, here.engine(), wanted, version=version, jobs=jobs, quiet=json)
+        results = imagetests.check(here.base, here.engine(), wanted, version=version, jobs=jobs, quiet=json)
         if json:
             print_json(results)
         imagetests.raise_for(results)
@@ -81,4 +81,4 @@ def clean(
     images.check_version(version)
     wanted = images.chosen(names or [], version)
     if wanted:
-        images.clean(here.paths, here.engine(), wanted, version=version, everything=everything)
+        images.clean(here.base, here.engine(), wanted, version=version, everything=everything)

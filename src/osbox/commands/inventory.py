@@ -28,8 +28,8 @@ def listing(context: typer.Context, json: Json = False) -> None:
     if context.invoked_subcommand:
         return
     here: Context = context.obj
-    found, packages = inventory.listing(here.paths, here.engine())
-    database = vulnerabilities.find(here.paths)
+    found, packages = inventory.listing(here.base, here.engine())
+    database = vulnerabilities.find(here.base)
     known = {one: len(database.of(inside)) for one, inside in packages.items()} if database else {}
     if json:
         print_json({
@@ -48,13 +48,13 @@ def vulnerable(context: typer.Context, name: One, *, version: Version = "latest"
     """List the known vulnerabilities of an image's packages, from the OSV exports in $OSBOX_HOME/vulnerabilities."""
     here: Context = context.obj
     entry = inventory.entry(here.engine(), catalogue.find(name), version)
-    database = vulnerabilities.find(here.paths)
+    database = vulnerabilities.find(here.base)
     if not database:
         raise UserError(
-            f"no database of vulnerabilities is at hand: {here.paths.vulnerabilities} has no zip file",
+            f"no database of vulnerabilities is at hand: {here.base.vulnerabilities} has no zip file",
             hint="put OSV's exports there (all.zip of PyPI, all.zip of Debian, under any names) and run it again",
         )
-    found = database.of(inventory.contained(here.paths, here.engine(), [entry])[entry["Id"]])
+    found = database.of(inventory.contained(here.base, here.engine(), [entry])[entry["Id"]])
     if json:
         print_json(found)
         return
@@ -71,7 +71,7 @@ def origin(context: typer.Context, name: One, *, version: Version = "latest") ->
     """Print where an image comes from: a SLSA v1 provenance statement (JSON), written when it was built."""
     here: Context = context.obj
     image = catalogue.find(name)
-    document = provenance.load(here.paths, image.tag(version))
+    document = provenance.load(here.base, image.tag(version))
     if not document:
         raise UserError(f"no provenance of {image.tag(version)} was recorded: it was not built here", hint=f"osbox build --no-cache {name}")
     print_json(document)
@@ -107,7 +107,7 @@ def verify(context: typer.Context, names: Names = None, *, version: Version = "l
     """Hold images against what was built: layers, labels, every file of every package; list files of nobody."""
     here: Context = context.obj
     wanted = catalogue.select(names or [])
-    reports = verification.verify(here.paths, here.engine(), wanted, version=version)
+    reports = verification.verify(here.base, here.engine(), wanted, version=version)
     if json:
         print_json(reports)
     for report in () if json else reports:
@@ -146,7 +146,7 @@ def sbom(
     here: Context = context.obj
     from osbox import sbom as bill  # noqa: PLC0415 - its libraries take a quarter of a second to load
 
-    text = bill.make(here.paths, here.engine(), catalogue.find(name), version)
+    text = bill.make(here.base, here.engine(), catalogue.find(name), version)
     if output:
         output.write_text(text)
         return

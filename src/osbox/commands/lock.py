@@ -23,7 +23,7 @@ def refresh(
     """Resolve a release anew, within its series and upstream's constraints, and write its locks."""
     here: Context = context.obj
     with log.step(f"Resolve release {release}"):
-        changes = locks.refresh(here.paths, release, write=not check)
+        changes = locks.refresh(here.base, release, write=not check)
     if json:
         print_json(changes)
     else:

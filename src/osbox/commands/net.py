@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from osbox import engine, log, network, picture
+from osbox import log, network, picture
 from osbox.commands.context import Context, Json, print_json
 
 app = typer.Typer(no_args_is_help=True, help="The provisioning network that bare metal boots from.")
@@ -25,7 +25,7 @@ def connect(
 def show(context: typer.Context, json: Json = False) -> None:
     """Draw the network as it is now. Changes nothing."""
     here: Context = context.obj
-    state = network.show(here.paths, here.site, engine.find(here.paths, here.site))
+    state = network.show(here.paths, here.site, here.found())
     if json:
         print_json(state.model_dump(mode="json"))
     else:
@@ -36,4 +36,4 @@ def show(context: typer.Context, json: Json = False) -> None:
 def disconnect(context: typer.Context) -> None:
     """Undo `connect`: the physical interface gets back what it had."""
     here: Context = context.obj
-    network.disconnect(here.paths, here.site, engine.find(here.paths, here.site))
+    network.disconnect(here.paths, here.site, here.found())

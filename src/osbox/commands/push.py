@@ -24,4 +24,4 @@ def push(
     registry.checked(place)
     wanted = images.chosen(names or [], version)
     if wanted:
-        registry.push(here.paths, here.engine(), place, wanted, version=version, replace=replace, jobs=jobs)
+        registry.push(here.base, here.engine(), place, wanted, version=version, replace=replace, jobs=jobs)

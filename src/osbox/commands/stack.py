@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from osbox import cloud, engine, images, log, net, network, run, stack
+from osbox import cloud, clouds, engine, images, log, net, network, run, stack
 from osbox.commands.context import Context, Json, print_json
 from osbox.errors import UserError
 
@@ -39,7 +39,7 @@ def up(
 def status(context: typer.Context, json: Json = False) -> None:
     """Show each service: health, image, uptime. Changes nothing."""
     here: Context = context.obj
-    at = engine.find(here.paths, here.site)
+    at = here.found()
     states = stack.observe(at, here.site) if at else {}
     if json:
         print_json(list(states.values()))
@@ -72,7 +72,7 @@ def logs(
 ) -> None:
     """Show the logs of all services, or of these."""
     here: Context = context.obj
-    at = engine.find(here.paths, here.site)
+    at = here.found()
     states = stack.observe(at, here.site) if at else {}
     if not at or not states:
         raise UserError("the cloud is not up, so there are no logs", hint="osbox up")
@@ -93,21 +93,32 @@ def down(
     engine.require_root()
     if keep_images and not purge:
         raise UserError("--keep-images goes with --purge")
-    at = engine.find(here.paths, here.site)
-    if purge and not at and keep_images and (here.paths.engine / "data").is_dir():
+    others = [] if here.named else clouds.names(here.base)
+    if purge and others:
+        hint = "\n".join(f"osbox --name {name} down --purge" for name in others)
+        raise UserError(f"other clouds use this engine: {', '.join(others)}", hint=hint)
+    at = here.found()
+    if purge and not at and (keep_images or here.named) and (here.base.engine / "data").is_dir() and here.paths.home.is_dir():
         at = here.engine()  # the volumes are to go, the images are not: only a running engine tells them apart
     gone = stack.down(here.paths, here.site, at, volumes=purge) if at else []
     if purge:
-        if not at:
-            engine.stop(here.paths)  # containers of an engine that died may still hold the network
-        gone += [str(change) for change in network.remove(here.paths, here.site, at or engine.tools(here.paths))]
-        if not keep_images and at and at.kind == "host":
-            gone += images.remove_all(at)
-        gone += engine.purge(here.paths, here.site, keep_images=keep_images)
+        gone += _purge(here, at, keep_images=keep_images)
     if log.is_verbose():
         for thing in gone:
             log.out.print(thing, markup=False)
     log.out.print(f"{len(gone)} things removed" if gone else "Nothing to remove")
+
+
+def _purge(here: Context, at: engine.Engine | None, *, keep_images: bool) -> list[str]:
+    """Remove what is left when the cloud is down: its network and files; the engine with the deployment that has no name."""
+    if not at:
+        engine.stop(here.base)  # containers of an engine that died may still hold the network
+    gone = [str(change) for change in network.remove(here.paths, here.site, at or engine.tools(here.base))]
+    if here.named:
+        return gone + engine.remove_files(here.paths, engine.KEPT if keep_images else ())
+    if not keep_images and at and at.kind == "host":
+        gone += images.remove_all(at)
+    return gone + engine.purge(here.paths, here.site, keep_images=keep_images)
 
 
 def openstack(context: typer.Context) -> None:

@@ -1,0 +1,61 @@
+"""Deployments by name: what each goes by, and that no two get the same."""
+
+from pathlib import Path
+
+import pytest
+
+from osbox import clouds
+from osbox.errors import UserError
+from osbox.model.site import Paths, Site, load_site
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Paths:
+    return Paths(tmp_path, tmp_path / "home")
+
+
+def settled(base: Paths, name: str, own: Site | None = None) -> Site:
+    clouds.settle(base, own or Site(), name)
+    return clouds.site(base, own or Site(), name)
+
+
+def test_each_has_subnets_links_and_addresses_of_its_own(base: Paths) -> None:
+    sites = [Site(), settled(base, "lab"), settled(base, "ci")]
+    assert clouds.names(base) == ["ci", "lab"]
+    assert str(sites[1].subnet) == "10.29.37.0/24"
+    for field in ("name", "bridge", "veth", "subnet", "control_subnet", "control_bridge", "loopback", "address"):
+        assert len({getattr(site, field) for site in sites}) == len(sites), field
+    # The engine is everybody's.
+    assert {site.engine_bridge for site in sites} == {"osbox-engine"}
+    assert all(len(name) <= 15 for site in sites for name in (site.bridge, *site.veth, site.control_bridge))
+
+
+def test_what_was_given_stays(base: Paths) -> None:
+    first = settled(base, "lab")
+    assert settled(base, "lab") == first
+    settled(base, "ci")
+    assert load_site(clouds.paths(base, "lab").home).subnet == first.subnet
+
+
+def test_what_another_one_has_is_left_out(base: Paths) -> None:
+    taken = Site(subnet="10.29.36.0/23", loopback="127.0.0.3")  # type: ignore[arg-type] # as site.toml has it
+    assert str(settled(base, "lab", taken).subnet) == "10.29.53.0/24"
+
+
+def test_asking_writes_nothing(base: Paths) -> None:
+    assert clouds.site(base, Site(), "lab").name == "lab"
+    assert clouds.names(base) == []
+    assert not base.home.exists()
+
+
+@pytest.mark.parametrize("name", ["", "Lab", "../x", "a" * 42, "-x", "a b"])
+def test_a_name_that_is_none(base: Paths, name: str) -> None:
+    with pytest.raises(UserError, match="--name"):
+        clouds.paths(base, name)
+
+
+def test_a_directory_of_another_name_is_refused(base: Paths) -> None:
+    settled(base, "lab")
+    (base.home / "clouds" / "lab").rename(base.home / "clouds" / "ci")
+    with pytest.raises(UserError, match="says name = lab, not ci"):
+        clouds.site(base, Site(), "ci")
