@@ -315,7 +315,7 @@ MIGRATE = """
 [migrate]
 project = "nova"
 commands = [
-    { run = ["sh", "-c", "echo $WORD >>TOP/runs"], environment = { WORD = "{db-osbox}" } },
+    { run = ["sh", "-c", "echo migrated >>TOP/runs"] },
     { run = ["sh", "-c", "exit 2"], accept = [0, 2] },
 ]
 """
@@ -325,8 +325,26 @@ def test_a_schema_is_migrated_once(box: Box) -> None:
     box.database()
     for _ in range(2):
         assert box(MIGRATE).out == "started\n"
-    assert (box.top / "runs").read_text() == "pw-of-db\n"
+    assert (box.top / "runs").read_text() == "migrated\n"
     assert box('[schema]\nproject = "nova"').out == "started\n"
+
+
+@pytest.mark.parametrize(("code", "runs"), [(0, "then\n"), (3, "migrated\nthen\n")])
+def test_a_schema_that_was_prepared_is_not_migrated(box: Box, code: int, runs: str) -> None:
+    program = box.top / "osbox-schema"
+    program.write_text(f"#!/bin/sh\nexit {code}\n")
+    program.chmod(0o755)
+    box.database()
+    then = 'databases = ["nova"]\nthen = [{ run = ["sh", "-c", "echo then >>TOP/runs"] }]\n'
+    assert box(MIGRATE + then, PATH=f"{box.top}:{os.environ['PATH']}").out == "started\n"
+    assert (box.top / "runs").read_text() == runs
+
+
+def test_when_only_the_schema_is_wanted_nothing_else_is_waited_for(box: Box) -> None:
+    box.database()
+    config = f'wait = ["127.0.0.1:1"]\n{MIGRATE}'
+    assert box(config, OSBOX_SCHEMA="only").out == "started\n"
+    says(box(config), 1, "127.0.0.1:1 was not ready")
 
 
 def test_a_schema_of_another_version_is_waited_for(box: Box) -> None:

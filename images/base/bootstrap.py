@@ -11,10 +11,9 @@ bootstrap.toml, all parts optional (docs/images.md):
     [[file]]    path, text             written to tmpfs; {name} stands for the secret /run/secrets/name, ${NAME} for the environment
     [prepare]   directory, marker, commands        fill an empty volume once; a half-filled one is emptied and filled again
     [identity]  user, service          wait until Keystone lets the user in and its catalogue has the service
-    [migrate]   project, commands, environment     under a database lock, once for each version of the software
+    [migrate]   project, databases, commands, then      under a database lock, once for each version of the software (schema.py)
     [schema]    project                wait until another container has migrated it to this very version
     [health]    url | command | tcp, send    user, secret, system, service, status, expect
-
 Failing, it prints one line and exits 1. Standard library only; pymysql, of the OpenStack images, where a database is asked for.
 """
 
@@ -42,11 +41,10 @@ from typing import Any
 CONFIG = Path(os.environ.get("OSBOX_BOOTSTRAP", "/etc/osbox/bootstrap.toml"))
 SECRETS = Path(os.environ.get("OSBOX_SECRETS", "/run/secrets"))
 RUN = Path(os.environ.get("OSBOX_RUN", "/run/osbox"))
-LOCKS = Path("/opt/openstack/locks")
+LOCKS, ONLY_SCHEMA = Path("/opt/openstack/locks"), os.environ.get("OSBOX_SCHEMA") == "only"
 # Passwords end up in URLs and INI files: characters that need quoting in either are refused, not half-quoted.
 SAFE = re.compile(r"[A-Za-z0-9_.~-]+")
-POLL_SECONDS, EAGER_SECONDS = 0.25, 5  # between two tries, and for how long so often
-TELL_SECONDS = 10  # between two lines in the log
+POLL_SECONDS, EAGER_SECONDS, TELL_SECONDS = 0.25, 5, 10  # between two tries, how long so often; between two lines in the log
 
 
 class Error(Exception):
@@ -93,12 +91,14 @@ def make_ready(config: dict[str, Any]) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
     for path in config.get("wait_files", []):
         wait_for(f"the file {path}", Path(path).stat, deadline)
+    if "migrate" in config:  # first: it needs the database only, and others wait for it
+        migrate(config["migrate"], deadline)
+    if ONLY_SCHEMA:
+        return
     for address in config.get("wait", []):
         wait_for(address, partial(connect, address), deadline)
     if "identity" in config:
         wait_for(f"Keystone's user {config['identity']['user']}", partial(authenticate, config["identity"]), deadline)
-    if "migrate" in config:
-        migrate(config["migrate"], deadline)
     if "schema" in config:
         wait_for("the database schema", partial(require_migrated, config["schema"]["project"]), deadline)
 
@@ -171,14 +171,14 @@ def prepare(directory: str, marker: str, commands: list[list[str]]) -> None:
     done.touch()
 
 
-def run(command: list[str], environment: dict[str, str] | None = None, accept: list[int] | None = None) -> None:
+def run(command: list[str], accept: list[int] | None = None) -> int:
     begin, name = time.monotonic(), " ".join(command[:3])
-    env = {**os.environ, **{key: expand(text) for key, text in (environment or {}).items()}}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in (accept or [0]):
         print(*[line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-40:], sep="\n", file=sys.stderr)
         raise Error(f"{name} failed with exit code {done.returncode}; its last lines stand above")
     say(f"{name} took {time.monotonic() - begin:.1f} s")
+    return done.returncode
 
 
 def versions() -> str:
@@ -190,9 +190,9 @@ def database() -> Iterator[Any]:
     """A cursor in the database osbox."""
     import pymysql  # type: ignore[import-untyped] # noqa: PLC0415 - only the OpenStack images have it
 
-    options = {"host": "mysql", "user": "osbox", "password": secret("db-osbox"), "database": "osbox", "autocommit": True}
+    login = {"host": "mysql", "user": "osbox", "password": secret("db-osbox"), "database": "osbox"}
     try:
-        with pymysql.connect(**options, connect_timeout=5) as connection, connection.cursor() as cursor:
+        with pymysql.connect(**login, autocommit=True, connect_timeout=5) as connection, connection.cursor() as cursor:
             yield cursor
     except pymysql.MySQLError as error:
         raise NotYetError(f"the database says: {error.args[-1] if error.args else error}") from None
@@ -210,8 +210,9 @@ def migrate(config: dict[str, Any], deadline: float) -> None:
         cursor.execute("SELECT fingerprint FROM migrated WHERE project = %s", (project,))
         if cursor.fetchone() == (wanted,):
             return
-        for entry in config["commands"]:
-            run(entry["run"], entry.get("environment"), entry.get("accept"))
+        prepared = "databases" in config and run(["osbox-schema", "prepare"], [0, 3]) == 0
+        for entry in ([] if prepared else config["commands"]) + ([] if ONLY_SCHEMA else config.get("then", [])):
+            run(entry["run"], entry.get("accept"))
         cursor.execute("REPLACE INTO migrated VALUES (%s, %s)", (project, wanted))
 
 
@@ -289,11 +290,10 @@ def authenticate(config: dict[str, Any]) -> tuple[str, str]:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
         token, catalog = answer.headers["X-Subject-Token"], json.load(answer)["token"].get("catalog", [])
-    ends = (end for entry in catalog if entry["type"] == config.get("service") for end in entry["endpoints"])
-    found = [end["url"] for end in ends if end["interface"] == "internal"]
-    if "service" in config and not found:
+    ends = [end for entry in catalog if entry["type"] == config.get("service") for end in entry["endpoints"] if end["interface"] == "internal"]
+    if "service" in config and not ends:
         raise NotYetError(f"the catalogue has no {config['service']} service yet")
-    return token, found[0] if found else ""
+    return token, ends[0]["url"] if ends else ""
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class Sandbox:
     def run(self, tag: str, spec: RunSpec, command: list[str], *options: str, text: str = "") -> run.Result:
         """Run an image to its end; text is its standard input."""
         argv = self.engine.argv(
-            "docker", "run", "--rm", "--interactive", *self._identity(tag), *spec.options(), *options, tag, *command
+            "docker", "run", "--rm", "--interactive", *self._identity(tag, options), *spec.options(), *options, tag, *command
         )
         return run.run(argv, input=text, check=False, timeout=RUN_SECONDS)
 
@@ -51,7 +51,7 @@ class Sandbox:
         # One failure is told at once, after it was well for the first time; until then, none counts.
         quick = ["--health-interval=1s", "--health-start-interval=1s", "--health-timeout=4s", "--health-retries=1"]
         quick += [f"--health-start-period={HEALTHY_SECONDS}s"]
-        argv = ["run", "--detach", *self._identity(tag), *quick, *spec.options(), *options, tag]
+        argv = ["run", "--detach", *self._identity(tag, options), *quick, *spec.options(), *options, tag]
         name = docker.docker(self.engine, *argv).out.strip()
         try:
             yield name
@@ -115,10 +115,11 @@ class Sandbox:
         result = docker.docker(self.engine, "logs", "--tail", "1", name, check=False)
         return run.tail(result.out + result.err, 1)
 
-    def _identity(self, tag: str) -> list[str]:
+    def _identity(self, tag: str, options: Sequence[str]) -> list[str]:
         image = tag.partition(":")[0]
         name = f"osbox-test-{image}-{os.getpid()}-{next(self._numbers)}"
-        return ["--name", name, "--label", self._label, "--network=none", "--hostname", image.removeprefix("os-")]
+        joins = any(option.startswith("--network=") for option in options)  # another container, whose name and addresses it has
+        return ["--name", name, "--label", self._label, *([] if joins else ["--network=none", "--hostname", image.removeprefix("os-")])]
 
 
 def secrets(scratch: Path, names: set[str]) -> list[str]:

@@ -1,16 +1,16 @@
-"""osbox lock."""
+"""osbox lock, schema."""
 
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from osbox import locks, log
+from osbox import locks, log, schemas
 from osbox.commands.context import Context, Json, print_json
-from osbox.commands.images import Release
+from osbox.commands.images import Release, Version
 from osbox.errors import Error
 from osbox.model.lock import Change
-from osbox.model.release import DEFAULT
+from osbox.model.release import DEFAULT, require
 
 
 def refresh(
@@ -30,6 +30,32 @@ def refresh(
         log.out.print(_table(changes) if changes else f"Release {release}: nothing changed")
     if check and changes:
         raise Error(f"{len(changes)} packages of release {release} would change", hint=f"osbox lock --release {release}")
+
+
+def schema(
+    context: typer.Context,
+    *,
+    release: Release = DEFAULT,
+    version: Version = "latest",
+    check: Annotated[bool, typer.Option("--check", help="Only show what differs; exit code 1 if anything does.")] = False,
+    json: Json = False,
+) -> None:
+    """Make the database schemas that come with a release, by running its migrations in the images of that version."""
+    here: Context = context.obj
+    folder = require(here.base.releases, release) / "schema"
+    engine = here.engine()
+    with log.step(f"Migrate empty databases to release {release}"):
+        found = schemas.make(here.base, engine, release, version)
+    differing = schemas.differing(folder, found)
+    if json:
+        print_json(differing)
+    elif not differing:
+        log.out.print(f"Release {release}: the schemas are what its migrations make")
+    if differing and check:
+        what = f"the schemas of release {release} are not what its migrations make: {', '.join(differing)}"
+        raise Error(what, hint=f"osbox schema --release {release}")
+    for project in schemas.write(folder, found):
+        log.out.print(f"releases/{release}/schema/{project}.sql written")
 
 
 def _table(changes: list[Change]) -> Table:
