@@ -181,6 +181,40 @@ def test_network_comes_back_after_neutron_is_replaced(osbox: Tool) -> None:
     assert "bm-node-1" in ssh("hostname")
 
 
+def test_every_service_ends_when_it_is_asked_to(osbox: Tool) -> None:
+    """Within its grace period, by itself or by the signal; then all come back. What holds the nodes and the network stays."""
+    kept = {f"rack.{NAME}", f"neutron-network.{NAME}"}
+    names = sorted(set(engine("docker", "ps", "--format", "{{.Names}}").split()) - kept)
+    assert len(names) == len(SERVICES) - 1
+    for name in names:  # one after the other: none may need another one to end
+        engine("docker", "stop", name)
+    codes = {item["Name"].strip("/"): item["State"]["ExitCode"] for item in json.loads(engine("docker", "inspect", *names))}
+    assert {name: code for name, code in codes.items() if code not in (0, 143)} == {}
+    engine("docker", "start", *names)
+    osbox("up")
+    assert "bm-node-1" in ssh("hostname")
+
+
+def test_health_checks_see_that_the_database_stands_still(osbox: Tool) -> None:
+    """They ask for something that needs it: an open port and a live process prove nothing."""
+    names = [f"{name}.{NAME}" for name in ("keystone", "placement", "neutron-server")]
+    assert all(is_healthy(name) for name in names)
+    engine("docker", "pause", f"mysql.{NAME}")
+    try:
+        assert not any(is_healthy(name) for name in names)
+    finally:
+        engine("docker", "unpause", f"mysql.{NAME}")
+    deadline = time.monotonic() + 60
+    while not all(is_healthy(name) for name in names):
+        assert time.monotonic() < deadline, "they do not recover"
+
+
+def is_healthy(name: str) -> bool:
+    """What the container's own health check says now; Docker asks it every 30 s."""
+    argv = [Tool.program, "engine", "shell", "--", "docker", "exec", name, "bootstrap", "health"]
+    return run.run(argv, env=ENVIRONMENT, check=False, timeout=60).code == 0
+
+
 def test_down_and_up_keep_everything(osbox: Tool) -> None:
     """Users, images, nodes and the server are there again, and the node boots its own disk."""
     image = client("image", "show", "debian-13", "-f", "value", "-c", "checksum")
