@@ -1,6 +1,8 @@
-"""How long the control plane takes to come up, and what it needs when idle. Removes the volumes of the deployment in OSBOX_HOME.
+"""How long the control plane takes to come up, what of it is processor time, and what it needs when idle.
 
-    OSBOX_HOME=/var/lib/osbox-bench .venv/bin/python bench/stack.py --yes [--json FILE]
+Removes the volumes of the deployment in OSBOX_HOME.
+
+    OSBOX_HOME=/var/lib/osbox-bench .venv/bin/python bench/stack.py --yes [--json FILE] [--record]
 """
 
 import argparse
@@ -9,33 +11,50 @@ import os
 import re
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
-from common import OSBOX, Figure, median, report, seconds
+from common import OSBOX, PROJECT, Figure, median, out, report, seconds
 
 from osbox import run
 from osbox.model.site import find_paths, load_site
 
 UNITS = {"B": 1 / (1 << 20), "KiB": 1 / 1024, "MiB": 1.0, "GiB": 1024.0}
 IDLE_SECONDS = 60
+HISTORY = PROJECT / "docs" / "history.md"
+OPTION = "nova-scheduler.DEFAULT.debug"
+# Where the kernel counts the processor time of a container: control groups of version 1 (ns) and 2 (µs).
+COUNTERS = (("cpuacct/*/{}/cpuacct.usage", 1e9), ("*/{}/cpu.stat", 1e6), ("*/*/docker-{}.scope/cpu.stat", 1e6))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--yes", action="store_true", help="its data may be removed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--record", action="store_true", help=f"add a line to {HISTORY.relative_to(PROJECT)}")
     options = parser.parse_args()
     home = find_paths().home
     if not options.yes:
         sys.exit(f"this removes all data of the cloud in {home} three times over; if that is meant: --yes")
     name = load_site(home).name
     seconds([OSBOX, "build"])
+    cold = median("osbox up on empty volumes", 45, lambda: from_nothing(name))
+    used = processor(name)
+    spent = round(sum(used.values()), 1)
+    out.print(*[f"{value:6.1f} s  {service}" for service, value in sorted(used.items(), key=lambda item: -item[1])], sep="\n", markup=False)
     figures = [
-        median("osbox up on empty volumes", 137, lambda: from_nothing(name)),
-        median("osbox up again", 5, lambda: seconds([OSBOX, "up"])),
+        Figure(cold.what, cold.value, cold.unit, cold.aim, cold.runs, floor=round(spent / (os.cpu_count() or 1), 1)),
+        Figure("processor time of the containers meanwhile", spent, "s"),
+        median("osbox up again", 2, lambda: seconds([OSBOX, "up"]), 5),
+        median("one option of one service changed", 10, changed),
     ]
+    seconds([OSBOX, "unset", OPTION])
+    seconds([OSBOX, "up"])
     time.sleep(IDLE_SECONDS)
-    report([*figures, Figure("memory of the idle cloud", memory(name), "MiB")], options.json)
+    figures.append(Figure("memory of the idle cloud", memory(name), "MiB", 2560))
+    report(figures, options.json, notes=["the floor of `up`: the processor time of its containers, spread over all processors"])
+    if options.record:
+        record(figures)
 
 
 def docker(*words: str) -> str:
@@ -52,15 +71,52 @@ def from_nothing(name: str) -> float:
     return seconds([OSBOX, "up"])
 
 
+def changed() -> float:
+    """Turn an option of one service over, and have it in force."""
+    value = "false" if "= true" in run.run([OSBOX, "get", OPTION], check=False).out.lower() else "true"
+    seconds([OSBOX, "set", f"{OPTION}={value}"])
+    return seconds([OSBOX, "up"])
+
+
+def containers(name: str) -> list[str]:
+    found = docker("ps", "--quiet", "--no-trunc", "--filter", f"label=com.docker.compose.project={name}").split()
+    return found or sys.exit(f"no container of {name} runs")
+
+
+def processor(name: str) -> dict[str, float]:
+    """Seconds of processor time that each container has used since it started."""
+    ids = containers(name)
+    names = docker("inspect", "--format", "{{.Name}}", *ids).split()
+    return {service.strip("/").removesuffix(f".{name}"): _used(container) for service, container in zip(names, ids, strict=True)}
+
+
+def _used(container: str) -> float:
+    for pattern, unit in COUNTERS:
+        for file in Path("/sys/fs/cgroup").glob(pattern.format(container)):
+            found = re.search(r"(?:usage_usec )?(\d+)", file.read_text())
+            if found:
+                return int(found[1]) / unit
+    return 0.0
+
+
 def memory(name: str) -> float:
     """What the control groups of all containers hold, page cache that can be dropped left out (as `docker stats` counts)."""
-    containers = docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={name}").split()
-    if not containers:
-        sys.exit(f"no container of {name} runs")
-    lines = docker("stats", "--no-stream", "--format", "json", *containers).splitlines()
+    lines = docker("stats", "--no-stream", "--format", "json", *containers(name)).splitlines()
     used = [json.loads(line)["MemUsage"].partition(" / ")[0] for line in lines]
     found = [re.fullmatch(r"([\d.]+)(\w+)", text) for text in used]
     return round(sum(float(match[1]) * UNITS[match[2]] for match in found if match))
+
+
+def record(figures: list[Figure]) -> None:
+    """One line a run: the newest last."""
+    commit = run.run(["git", "-C", str(PROJECT), "rev-parse", "--short", "HEAD"], check=False).out.strip() or "?"
+    cells = [f"{datetime.now(UTC):%Y-%m-%d}", commit, str(os.cpu_count()), *(f"{figure.value:g} {figure.unit}" for figure in figures)]
+    if not HISTORY.exists():
+        titles = ["Date", "Commit", "Processors", *(figure.what for figure in figures)]
+        head = f"# History of the figures\n\nA line for each run of `bench/stack.py --record`.\n\n| {' | '.join(titles)} |\n|{'---|' * len(titles)}\n"
+        HISTORY.write_text(head)
+    with HISTORY.open("a") as stream:
+        stream.write(f"| {' | '.join(cells)} |\n")
 
 
 if __name__ == "__main__":
