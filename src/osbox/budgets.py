@@ -55,7 +55,7 @@ def _known(paths: Paths, file: Path) -> set[str]:
 
 
 def check(paths: Paths, engine: Engine, images: Sequence[Image], *, version: str) -> None:
-    """Raise Error when an image is over its budget, or all together are, as far as all of a version are there."""
+    """Raise Error when an image is over its budget, or, when all were built, all together are."""
     names = {image.tag(version): image.name for image in images if not image.internal}
     everything = {image.tag(version): image.name for image in catalogue.IMAGES}
     entries = docker.inspect(engine, "image", *everything)
@@ -67,13 +67,14 @@ def check(paths: Paths, engine: Engine, images: Sequence[Image], *, version: str
 
 
 def excesses(budgets: Mapping[str, float], built: Mapping[str, Steps], there: Mapping[str, Steps]) -> list[Excess]:
-    """What is over its budget: images that were asked for, and the sums, once all images are there."""
+    """What is over its budget: images that were asked for, and the sums when that was all of them. After a build of some, the others may
+    stand on an older base, which counts twice until they are built."""
     found = []
     for name, steps in built.items():
         size = sum(row[1] for row in steps) / MEGABYTE
         if name in budgets and size > budgets[name]:
             found.append(Excess(name, size, budgets[name], _biggest(steps)))
-    if set(there) < set(catalogue.BY_NAME):
+    if set(built) < set(catalogue.BY_NAME):
         return found
     others = {name: steps for name, steps in there.items() if name != RACK}
     total, rack = inventory.unique(others, {RACK: there[RACK]})
