@@ -1,13 +1,21 @@
-"""The schemas that come with a release, and what is in the images for them. The migrations themselves run in tests/e2e."""
+"""The schemas that come with a release: as files, and with the real migrations and the real database."""
 
+import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from osbox import schemas
+from osbox import docker, engine, images, sandbox, schemas
+from osbox.engine import Engine
+from osbox.model import catalogue, runspec
+from osbox.model.release import DEFAULT
 from osbox.model.services import APIS, REGION
+from osbox.model.site import Paths, load_site
+from osbox.sandbox import Sandbox
 from tests.conftest import PROJECT
+from tests.home import prepare
 
 CATALOGUE = PROJECT / "images/keystone/etc/osbox/catalogue.toml"
 RELEASES = sorted(path.parent.name for path in PROJECT.glob("releases/*/release.toml"))
@@ -38,3 +46,56 @@ def test_chance_is_no_difference(tmp_path: Path) -> None:
     assert schemas.write(tmp_path / "schema", other) == []
     assert (tmp_path / "schema" / "nova.sql").read_text() == first
     assert schemas.differing(tmp_path / "schema", {"nova": first.replace("cell1", "cell2")}) == ["nova"]
+
+
+# --- in the images ---------------------------------------------------------------------------------------------------
+
+SCHEMAS = PROJECT / "releases" / DEFAULT / "schema"
+
+
+@pytest.fixture(scope="module")
+def at() -> tuple[Paths, Engine]:
+    paths = Paths(PROJECT, prepare())
+    running = engine.start(paths, load_site(paths.home))
+    images.build(paths, running, catalogue.IMAGES, version="latest")
+    return paths, running
+
+
+@pytest.mark.images
+def test_the_schemas_are_what_the_migrations_make(at: tuple[Paths, Engine]) -> None:
+    assert schemas.differing(SCHEMAS, schemas.make(*at, DEFAULT, "latest")) == []
+
+
+@pytest.fixture
+def database(at: tuple[Paths, Engine], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sandbox, str, list[str]]]:
+    """MariaDB with empty databases: a sandbox, the container's name, and the options of a container that reaches it."""
+    paths, running = at
+    scratch = paths.home / "tests" / tmp_path_factory.mktemp("schema").name
+    with Sandbox(running, scratch) as box:
+        secrets = sandbox.secrets(scratch, schemas.SECRETS)
+        spec = runspec.load(paths.compose)["os-mysql"]
+        with box.started("os-mysql:latest", spec, "--add-host=mysql:127.0.0.1", *secrets) as name:
+            yield box, name, [f"--network=container:{name}", *secrets]
+
+
+@pytest.mark.images
+def test_a_restore_that_was_killed_is_begun_anew(at: tuple[Paths, Engine], database: tuple[Sandbox, str, list[str]]) -> None:
+    paths, running = at
+    box, name, options = database
+    spec = runspec.load(paths.compose)["os-nova-api"]
+    words = ["run", "--detach", "--rm", *spec.options(), *options, "os-nova-api:latest", "sleep", "60"]
+    half = docker.docker(running, *words).out.strip()
+    try:
+        count = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema LIKE 'nova%'"
+        deadline = time.monotonic() + 60
+        while int(docker.docker(running, "exec", name, "mariadb", "--user=stack", "-N", f"--execute={count}", check=False).out or 0) < 20:
+            assert time.monotonic() < deadline, docker.docker(running, "logs", half, check=False).err
+            time.sleep(0.05)
+    finally:
+        docker.docker(running, "kill", half, check=False)
+    result = box.run("os-nova-api:latest", spec, ["osbox-schema", "dump"], *options)
+    assert "osbox-schema prepare took" in result.err
+    assert "nova-manage" not in result.err, "the migrations ran, although the schema was at hand"
+    assert result.out == (SCHEMAS / "nova.sql").read_text()
+    again = box.run("os-nova-api:latest", spec, ["osbox-schema", "dump"], *options)
+    assert (again.out, "prepare" in again.err) == (result.out, False)
