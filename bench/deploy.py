@@ -1,0 +1,91 @@
+"""From `openstack server create` to the login prompt: what each part takes on a virtual node, and what cannot be undercut.
+
+Needs a cloud with one available node and the image debian-13, as `osbox demo` leaves it after `osbox openstack server delete bm-node-1`.
+Makes a server, `bench-deploy`, and deletes it.
+
+    .venv/bin/python bench/deploy.py [--json FILE]
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from common import Figure, report
+
+from osbox import cloud, engine, log, rack, servers, setup
+from osbox.model.site import find_paths, load_site
+
+NAME = "bench-deploy"
+POLL_SECONDS = 0.5
+WRITE = "write_image"  # the deploy step of Ironic's agent that writes the disk
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    options = parser.parse_args()
+    paths = find_paths()
+    site = load_site(paths.home)
+    at = engine.find(paths, site)
+    if not at:
+        sys.exit(f"no engine runs for {paths.home}; first: osbox demo")
+    project, system = cloud.connect(paths, site), cloud.connect(paths, site, system=True)
+
+    def prompt(node: str) -> None:
+        servers.wait_login(lambda: rack.console_log(at, site, node, lines=2000), NAME)
+
+    begin = time.monotonic()
+    create(project)
+    try:
+        node, parts = watch(system, begin)
+        servers.wait_active(project, system, NAME, log.state)
+        active = time.monotonic()
+        prompt(node)
+        end = time.monotonic()
+        system.baremetal.set_node_power_state(node, "power off", wait=True)
+        switched = time.monotonic()
+        system.baremetal.set_node_power_state(node, "power on", wait=True)
+        prompt(node)
+        alone = time.monotonic() - switched
+    finally:
+        servers.delete(project, NAME)
+    written = sum(seconds for what, seconds in parts if WRITE in what)
+    figures = [Figure(f"  {what}", round(seconds, 1), "s") for what, seconds in parts]
+    figures.append(Figure("  Nova's ACTIVE to the login prompt", round(end - active, 1), "s"))
+    floor = written + alone
+    figures.append(Figure("server create to login prompt", round(end - begin, 1), "s", round(1.3 * floor, 1), floor=round(floor, 1)))
+    note = f"the floor: the step {WRITE} ({written:.1f} s) and one boot of the server from its disk, alone ({alone:.1f} s)"
+    report(figures, options.json, notes=[note])
+
+
+def create(project: Any) -> None:
+    if servers.find(project, NAME):
+        sys.exit(f"there is a server {NAME} already; first: osbox openstack server delete {NAME}")
+    find = project.compute.find_flavor(setup.FLAVOR), project.image.find_image(setup.GUEST), project.network.find_network(setup.NETWORK)
+    if not all(find):
+        sys.exit("flavor, image or network is missing; first: osbox demo, then osbox openstack server delete bm-node-1")
+    flavor, image, network = find
+    project.compute.create_server(name=NAME, flavor_id=flavor.id, image_id=image.id, networks=[{"uuid": network.id}], key_name=setup.KEY_PAIR)
+
+
+def watch(system: Any, begin: float) -> tuple[str, list[tuple[str, float]]]:
+    """Follow Ironic's node until it is active; returns its name, and the seconds of each state and deploy step, in order."""
+    seen, label, since = list[tuple[str, float]](), "Nova, until a node is chosen", begin
+    while True:
+        node = next((item for item in system.baremetal.nodes(details=True) if item.instance_id), None)
+        now = time.monotonic()
+        if node is None and now - begin > servers.ACTIVE_SECONDS:
+            sys.exit("no node was chosen: is one available? osbox node list")
+        new = f"{node.provision_state}{f', step {step}' if (step := (node.deploy_step or {}).get('step')) else ''}" if node else label
+        if new != label:
+            seen.append((label, now - since))
+            label, since = new, now
+        if node and node.provision_state in ("active", "deploy failed"):
+            return node.name, seen
+        time.sleep(POLL_SECONDS)
+
+
+if __name__ == "__main__":
+    main()
