@@ -14,21 +14,21 @@ ROWS = [
     {"errors"},
     {"log"},
     {"run", "model"},
-    {"clouds", "host", "ledger", "netlink", "picture", "ports", "secrets"},
-    {"leftovers", "privateroot"},
+    {"bridgeport", "clouds", "host", "ledger", "netlink", "picture", "ports", "secrets", "tftp", "webfetch"},
+    {"dhcpclient", "leftovers", "privateroot", "wire"},
     {"footprint"},
     {"engine"},
     {"cloud", "docker", "net", "rack"},
-    {"board", "debian", "labels", "layers", "sandbox", "sightings"},
+    {"board", "bootcause", "debian", "labels", "layers", "sandbox", "sightings"},
     {"builder", "inventory", "locks", "probes", "provenance", "vulnerabilities"},
     {"budgets"},
-    {"artifacts", "bundles", "demo", "images", "imagetests", "network", "nodes", "registry", "sbom", "schemas",
+    {"artifacts", "bootpath", "bundles", "demo", "doctor", "images", "imagetests", "network", "nodes", "registry", "sbom", "schemas",
      "servers", "setup", "stack", "unbundle", "verify"},
     {"commands"},
     {"cli"},
 ]
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
-PACKAGES = {"model", "commands", "probes"}
+PACKAGES = {"model", "commands", "doctor", "probes"}
 STARTS_PROCESSES = {"run.py", "within.py"}  # the latter runs inside the image that is tested, where there is no run.py
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 # Code that runs inside containers is measured like ours.

@@ -46,6 +46,11 @@ def connect(paths: Paths, site: Site, *, system: bool = False) -> "Connection":
     )
 
 
+def dhcp_servers(project: "Connection") -> frozenset[str]:
+    """The addresses of Neutron's DHCP servers: any other that answers on their networks is a stranger."""
+    return frozenset(str(one["ip_address"]) for port in project.network.ports(device_owner="network:dhcp") for one in port.fixed_ips)
+
+
 def write_credentials(paths: Paths, site: Site) -> None:
     """Write clouds.yaml and openrc (0600) for people and their tools."""
     password = secrets.read(paths, "admin-password")
