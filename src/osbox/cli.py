@@ -19,7 +19,7 @@ import typer
 from typer._click.exceptions import NoArgsIsHelpError
 
 from osbox import log
-from osbox.commands import bundle, contents, context, demo, engine, images, inventory, lock, metal, net, push, stack
+from osbox.commands import bundle, contents, context, demo, doctor, engine, images, inventory, lock, metal, net, probe, push, stack
 from osbox.errors import Error, UserError
 from osbox.model.site import find_paths
 
@@ -89,12 +89,14 @@ app.command(rich_help_panel=context.CLOUD)(demo.demo)
 app.command(rich_help_panel=context.CLOUD)(stack.up)
 app.command(rich_help_panel=context.CLOUD)(stack.status)
 app.command(rich_help_panel=context.CLOUD)(stack.logs)
+app.command(rich_help_panel=context.CLOUD)(doctor.doctor)
 app.command("setup", rich_help_panel=context.CLOUD)(contents.prepare)
 app.command(rich_help_panel=context.CLOUD)(stack.down)
 app.command(
     rich_help_panel=context.CLOUD,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )(stack.openstack)
+app.command(rich_help_panel=context.NETWORK)(probe.probe)
 app.add_typer(net.app, name="net", rich_help_panel=context.NETWORK)
 app.add_typer(metal.node_app, name="node", rich_help_panel=context.METAL)
 app.add_typer(metal.rack_app, name="rack", rich_help_panel=context.METAL)

@@ -20,7 +20,7 @@ from osbox import footprint, leftovers, log, privateroot, run
 from osbox.errors import Error, UserError
 from osbox.model.site import Paths, Site
 
-__all__ = ["Engine", "find", "purge", "remove_files", "require_root", "start", "stop", "tools"]
+__all__ = ["Engine", "find", "purge", "refuse_beside_old_engine", "remove_files", "require_root", "start", "stop", "tools"]
 
 MINIMUM = 25  # Docker 25 brought `--start-interval` of health checks
 START_SECONDS = 90
@@ -54,7 +54,7 @@ def start(paths: Paths, site: Site) -> Engine:
             hint="start or upgrade Docker, or use --engine private",
         )  # fmt: skip
     require_root()
-    _refuse_beside_old_engine()
+    refuse_beside_old_engine()
     with _lock(paths):
         return find(paths, site) or _start_private(paths, site)
 
@@ -248,7 +248,7 @@ def _host_says() -> str:
     return run.tail(result.out + result.err)
 
 
-def _refuse_beside_old_engine() -> None:
+def refuse_beside_old_engine() -> None:
     """A second dockerd in the same network namespace rewrites the first one's firewall chains: never do that to a stranger."""
     version = _server_version(())
     if version and not (_recent(version) and _has_plugins()):

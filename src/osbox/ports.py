@@ -11,19 +11,22 @@ from osbox.errors import UserError
 from osbox.model.services import APIS, PORTS, UDP_PORTS
 from osbox.model.site import Site
 
+HINT = "stop that program, or set another loopback address in site.toml"
 BOOT_ONLY = {"ipxe-httpd"}  # published on the provisioning network only
 
 
 def require_free(site: Site, running: set[str]) -> None:
     """Raise UserError for the first port that somebody else holds; services that run already hold their own."""
+    for what, by in taken(site, running):
+        raise UserError(what, evidence=by, hint=HINT)
+
+
+def taken(site: Site, running: set[str]) -> Iterator[tuple[str, str]]:
+    """Each port that somebody else holds, in words, and who holds it."""
     for service, address, port, kind in wanted(site):
-        if service in running:
-            continue
-        if _taken(address, port, kind):
-            raise UserError(
-                f"port {port}/{'tcp' if kind == socket.SOCK_STREAM else 'udp'} on {address}, which {service} needs, is in use",
-                evidence=f"held by {holder(address, port, kind)}", hint="stop that program, or set another loopback address in site.toml",
-            )  # fmt: skip
+        if service not in running and _taken(address, port, kind):
+            what = f"port {port}/{'tcp' if kind == socket.SOCK_STREAM else 'udp'} on {address}, which {service} needs, is in use"
+            yield what, f"held by {holder(address, port, kind)}"
 
 
 def wanted(site: Site) -> list[tuple[str, str, int, socket.SocketKind]]:

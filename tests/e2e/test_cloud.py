@@ -14,6 +14,8 @@ import yaml
 from osbox import run
 from osbox.engine import KEPT
 from osbox.model.services import SERVICES
+from tests import bootserver
+from tests.e2e import bootfaults
 from tests.e2e.conftest import ENVIRONMENT, Tool, host
 from tests.home import ADDRESS, HOME, LOOPBACK, NAME
 
@@ -152,20 +154,85 @@ def test_wrong_bmc_password_is_told(osbox: Tool, tmp_path: Path) -> None:
 
 
 def test_node_that_never_boots_is_told_with_what_was_seen(osbox: Tool, tmp_path: Path) -> None:
-    """A wrong MAC address in nodes.yaml: the node asks for an address, and DHCP does not know it."""
+    """A wrong MAC address in nodes.yaml: the node asks for an address, and DHCP does not know it. The tests below use it, too."""
     osbox("rack", "add", "--nodes", "2")
     whole = yaml.safe_load((HOME / "rack.yaml").read_text())
     [node] = [node for node in whole["nodes"] if node["name"] == "rack-2"]
     file = tmp_path / "nodes.yaml"
-    file.write_text(yaml.safe_dump({"nodes": [node | {"ports": ["52:54:00:00:00:02"]}]}))
-    try:
-        text = osbox("node", "enroll", str(file), "--deadline", "45", code=1)
-        assert "has been in the state `inspect wait` for 45 s" in text
-        assert "DHCP: no request from 52:54:00:00:00:02" in text
-        assert "heartbeat of the ramdisk: none" in text
-    finally:
-        osbox("node", "forget", "rack-2")
-        osbox("rack", "remove", "rack-2")
+    file.write_text(yaml.safe_dump({"nodes": [node | {"ports": [bootfaults.MAC]}]}))
+    text = osbox("node", "enroll", str(file), "--deadline", "45", code=1)
+    assert "has been in the state `inspect wait` for 45 s" in text
+    assert f"DHCP: no request from {bootfaults.MAC}" in text
+    assert "heartbeat of the ramdisk: none" in text
+
+
+def probed(osbox: Tool, *words: str, code: int = 0) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Whose way `osbox probe` walked, and the hops by name."""
+    text = osbox("probe", "--json", *words, code=code)
+    told, _ = json.JSONDecoder().raw_decode(text)
+    return told["subject"], {hop["name"]: hop for hop in told["hops"]}
+
+
+def test_probe_walks_the_way_of_the_node_that_ironic_waits_for(osbox: Tool) -> None:
+    was = host()
+    subject, hops = probed(osbox)
+    assert (subject["node"], subject["state"], subject["mac"]) == ("rack-2", "inspect wait", bootfaults.MAC)
+    assert {hop["state"] for hop in hops.values()} == {"ok"}
+    assert "undionly.kpxe" in hops["TFTP loader"]["evidence"]
+    assert host() == was
+
+
+def test_probe_says_why_it_is_not_served(osbox: Tool) -> None:
+    """A strange address, by design; a node that Ironic takes for one with another firmware."""
+    _, hops = probed(osbox, "--mac", "52:54:00:00:00:99", code=1)
+    assert "answers addresses of its own ports only" in hops["DHCP offer"]["cause"]
+    _, hops = probed(osbox, "--firmware", "uefi", code=1)
+    assert "boots with BIOS" in hops["TFTP loader"]["cause"]
+    assert "No such option" in osbox("probe", "--nonsense", code=2)
+    assert "is no MAC address" in osbox("probe", "--mac", "rack-2", code=2)
+
+
+def test_probe_leaves_the_lease_of_a_server_alone(osbox: Tool) -> None:
+    [mac] = yaml.safe_load((HOME / "rack.yaml").read_text())["nodes"][0]["ports"]
+    subject, hops = probed(osbox, "--mac", mac)
+    assert subject["node"] == "rack-1"
+    assert hops["DHCP lease"]["state"] == "skipped"
+    assert server_address() in hops["DHCP offer"]["evidence"]
+    assert "bm-node-1" in ssh("hostname")
+
+
+def test_doctor_finds_all_well_and_changes_nothing(osbox: Tool) -> None:
+    was, begin = host(), time.monotonic()
+    found = osbox.json("doctor")
+    took = time.monotonic() - begin
+    assert host() == was
+    assert [one for one in found if one["level"] == "error"] == []  # type: ignore[attr-defined]
+    assert took < 20, f"{took:.1f} s; 10 on a machine that does nothing else"
+
+
+def test_doctor_and_probe_name_a_rogue_dhcp_server(osbox: Tool) -> None:
+    with bootserver.offering(bootserver.Server("10.66.66.66"), bootfaults.site().bridge):
+        text = osbox("doctor", "--quiet", code=1)
+    assert "another DHCP server answers on prov-check: 10.66.66.66" in text
+
+
+@pytest.mark.parametrize("fault", bootfaults.faults(), ids=lambda fault: fault.name)
+def test_probe_names_the_broken_hop(osbox: Tool, fault: bootfaults.Fault) -> None:
+    with bootfaults.broken(fault, engine):
+        _, hops = probed(osbox, "--mac", bootfaults.MAC, code=1)
+    assert next(name for name, hop in hops.items() if hop["state"] == "broken") == fault.hop
+    assert fault.cause in hops[fault.hop]["cause"]
+    assert hops[fault.hop]["next"]
+
+
+def test_probe_rehearses_when_ironic_waits_for_nobody(osbox: Tool) -> None:
+    osbox("node", "forget", "rack-2")
+    osbox("rack", "remove", "rack-2")
+    subject, hops = probed(osbox, "--firmware", "uefi")
+    assert subject["rehearsal"]
+    assert "snponly.efi" in hops["TFTP loader"]["evidence"]
+    assert {name for name, hop in hops.items() if hop["state"] != "ok"} == {"node's script", "kernel", "ramdisk"}
+    assert "osbox-probe" not in client("port", "list")
 
 
 def test_network_comes_back_after_neutron_is_replaced(osbox: Tool) -> None:

@@ -1,0 +1,68 @@
+"""`osbox doctor`: what may keep a cloud from coming up or from working, looked at side by side. It changes nothing that stays."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from osbox import cloud
+from osbox.doctor import accelerator, books, clock, finding, journals, machine, names, services, wires
+from osbox.doctor.finding import Check, Facts, Finding
+from osbox.engine import Engine
+from osbox.errors import Error
+from osbox.model.site import Paths, Site
+
+__all__ = ["CHECKS", "Facts", "Finding", "examine", "look"]
+
+CHECKS: dict[str, Check] = {
+    "engine": machine.check_engine,
+    "kernel": machine.check_kernel,
+    "ports": machine.check_ports,
+    "memory": machine.check_memory,
+    "disk": machine.check_disk,
+    "host DNS": names.check_host,
+    "services' DNS": names.check_inside,
+    "nodes' DNS": names.check_nodes,
+    "clock": clock.check_clock,
+    "bridge": wires.check_bridge,
+    "network": wires.check_connected,
+    "DHCP": wires.check_dhcp,
+    "accelerator": accelerator.check_accelerator,
+    "services": services.check_services,
+    "logs": journals.check_logs,
+    "ledger": books.check_ledger,
+}
+"""In the order in which findings are told."""
+
+
+def look(paths: Paths, site: Site, base: Paths, engine: Engine | None) -> Facts:
+    """What all checks share; reads only. base is where the engine is, which deployments with a name share."""
+    facts = Facts(paths, site, base, engine, finding.containers(engine, site))
+    return replace(facts, servers=_dhcp_servers(facts))
+
+
+def examine(facts: Facts, checks: dict[str, Check], on_done: Callable[[str], None] = lambda _: None) -> list[Finding]:
+    """Run checks side by side; their findings in the checks' order."""
+    with ThreadPoolExecutor(len(checks)) as pool:
+        running = {name: pool.submit(_one, name, check, facts, on_done) for name, check in checks.items()}
+        return [one for name in checks for one in running[name].result()]
+
+
+def _one(name: str, check: Check, facts: Facts, on_done: Callable[[str], None]) -> Sequence[Finding]:
+    try:
+        found: Iterable[Finding] = list(check(facts))
+    except Error as wrong:
+        found = [finding.error(f"{name}: {wrong.message}", wrong.evidence, wrong.hint)]
+    except Exception as wrong:  # noqa: BLE001 - one check that cannot be made must not hide what the others found
+        found = [finding.warning(f"{name} could not be looked at", f"{type(wrong).__name__}: {wrong}", "osbox -v doctor; please report it")]
+    on_done(name)
+    return [replace(one, check=name) for one in found]
+
+
+def _dhcp_servers(facts: Facts) -> frozenset[str]:
+    """Neutron's own DHCP servers, when it says."""
+    if not {"keystone", "neutron-server"} <= facts.running:
+        return frozenset()
+    try:
+        return cloud.dhcp_servers(cloud.connect(facts.paths, facts.site))
+    except Exception:  # noqa: BLE001 - that Neutron does not answer is told by others; its server answers no stranger anyway
+        return frozenset()

@@ -1,0 +1,64 @@
+"""What a check finds, and what it looks at."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from osbox import docker
+from osbox.engine import Engine
+from osbox.model.site import Paths, Site
+
+Level = Literal["ok", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: evidence says what was seen, next what to do about it ("" when it is well)."""
+
+    level: Level
+    what: str
+    evidence: str = ""
+    next: str = ""
+    check: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What all checks share: one look at the deployment's containers, by service, as `docker inspect` gives them."""
+
+    paths: Paths
+    site: Site
+    base: Paths
+    """Where the engine is: deployments with a name share it."""
+    engine: Engine | None = None
+    containers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    servers: frozenset[str] = frozenset()
+    """The addresses of Neutron's own DHCP servers; empty when it does not say."""
+
+    @property
+    def running(self) -> set[str]:
+        return {service for service, item in self.containers.items() if item["State"]["Status"] == "running"}
+
+
+Check = Callable[[Facts], Iterable[Finding]]
+
+
+def ok(what: str, evidence: str = "") -> Finding:
+    return Finding("ok", what, evidence)
+
+
+def warning(what: str, evidence: str, then: str) -> Finding:
+    return Finding("warning", what, evidence, then)
+
+
+def error(what: str, evidence: str, then: str) -> Finding:
+    return Finding("error", what, evidence, then)
+
+
+def containers(engine: Engine | None, site: Site) -> dict[str, Mapping[str, Any]]:
+    """The containers of this deployment, by service."""
+    if engine is None:
+        return {}
+    names = docker.ids(engine, "container", f"label=io.osbox.deployment={site.name}")
+    found = {docker.labels(item).get("com.docker.compose.service", ""): item for item in docker.inspect(engine, "container", *names)}
+    return {service: item for service, item in found.items() if service}

@@ -1,0 +1,141 @@
+"""The doctor's pure parts: logs, containers, clocks; and that one broken check does not hide the others."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from osbox import doctor
+from osbox.doctor import clock, journals, machine, names, services
+from osbox.doctor.finding import Facts, Finding, ok
+from osbox.errors import Error
+from osbox.model import logscan
+from osbox.model.services import SERVICES
+from osbox.model.site import Paths, Site
+
+STAMP = "2026-11-23T07:38:12.123456789Z"
+OSLO = "2026-11-23 07:38:12.123 7"
+
+
+def lines(*texts: str) -> list[str]:
+    return [f"{STAMP} {text}" for text in texts]
+
+
+def seen(*texts: str) -> list[tuple[int, str]]:
+    return [(group.count, group.text) for group in logscan.groups("nova-api", lines(*texts), ())]
+
+
+def test_a_traceback_of_oslo_is_one_error() -> None:
+    assert seen(
+        f"{OSLO} INFO nova.api [None req-1] no ERROR here",
+        f"{OSLO} ERROR nova.api [None req-0a6f8a0e-9e2c-4a55-8d3a-1d2b0c1f7a11 - - -] Unexpected: OSError: gone",
+        f"{OSLO} ERROR nova.api Traceback (most recent call last):", f"{OSLO} ERROR nova.api   File \"x.py\", line 3, in f",
+        f"{OSLO} ERROR nova.api OSError: gone", f"{OSLO} ERROR nova.api ",
+    ) == [(1, "Unexpected: OSError: gone")]  # fmt: skip
+
+
+def test_a_plain_traceback_is_told_by_its_exception() -> None:
+    assert seen("Traceback (most recent call last):", '  File "x.py", line 1', "    f()", "ValueError: no", "next line") == [(1, "ValueError: no")]
+
+
+def test_the_same_but_for_numbers_is_counted() -> None:
+    text = "{} ERROR nova.api [-] instance 0a6f8a0e-9e2c-4a55-8d3a-1d2b0c1f7a1{} at 10.0.0.{}"
+    assert seen(text.format(OSLO, 1, 1), text.format(OSLO, 2, 22)) == [(2, "instance 0a6f8a0e-9e2c-4a55-8d3a-1d2b0c1f7a11 at 10.0.0.1")]
+
+
+@pytest.mark.parametrize("text", [
+    "2026-11-23  7:38:10 0 [ERROR] mariadbd: out of memory", "2026-11-23 07:38:10.1+00:00 [error] <0.1.0> closing",
+    "2026/11/23 07:38:10 [crit] 7#7: x",
+    "2026-11-23T07:38:10.100Z|00012|dpif|ERR|no device", "[2026-11-23 07:38:10 +0000] [7] [ERROR] Worker died",
+])  # fmt: skip
+def test_every_service_has_words_of_its_own(text: str) -> None:
+    assert len(seen(text)) == 1
+
+
+@pytest.mark.parametrize("text", ['2026-11-23T07:38:10+00:00 10.0.0.1 "GET /error HTTP/1.1" 200 12', "INFO errors: 0", "no ERRORS", "[warning] x"])
+def test_what_is_no_error(text: str) -> None:
+    assert seen(text) == []
+
+
+def test_a_known_line_is_told_apart() -> None:
+    known = logscan.read_harmless('[[line]]\nservice = "nova-api"\npattern = "gone"\nreason = "why"\n')
+    groups = logscan.groups("nova-api", lines("[ERROR] gone"), known)
+    assert groups[0].harmless == "why"
+    assert logscan.groups("other", lines("[ERROR] gone"), known)[0].harmless == ""
+
+
+def test_the_list_of_harmless_lines_is_of_our_services_with_reasons() -> None:
+    for item in journals.harmless():
+        assert item.service in (*SERVICES, "rack")
+        assert item.reason
+
+
+def facts(tmp_path: Path, containers: dict[str, Any] | None = None) -> Facts:
+    return Facts(Paths(tmp_path, tmp_path), Site(), Paths(tmp_path, tmp_path), containers=containers or {})
+
+
+def container(status: str = "running", health: str = "healthy", **more: Any) -> dict[str, Any]:
+    state = {"Status": status, "Health": {"Status": health, "Log": [{"Output": "said"}]}, "StartedAt": STAMP, "ExitCode": 3}
+    return {"State": {**state, **more.pop("state", {})}, "RestartCount": 0, "Config": {"Labels": {}}, **more}
+
+
+def test_containers(tmp_path: Path) -> None:
+    well = {name: container() for name in SERVICES}
+    assert [one.level for one in services.check_services(facts(tmp_path, well))] == ["ok"]
+    bad = {**well, "mysql": container("exited", state={"OOMKilled": True}), "keystone": container(health="unhealthy"),
+           "nova-api": container(RestartCount=4), "glance-api": container(health="starting")}  # fmt: skip
+    del bad["rabbitmq"]
+    found = {one.what: one.level for one in services.check_services(facts(tmp_path, bad))}
+    assert found == {
+        "rabbitmq has no container": "error", "mysql does not run: exited, killed for lack of memory": "error", "keystone is unhealthy": "error",
+        "nova-api was started again 4 times by the engine": "warning", "glance-api has not been healthy since it started": "warning",
+    }  # fmt: skip
+
+
+def test_a_clock_before_the_release_is_wrong(tmp_path: Path) -> None:
+    labels = {"Labels": {"org.opencontainers.image.created": "2099-01-01T00:00:00+00:00"}}
+    found = list(clock.check_clock(facts(tmp_path, {"mysql": container(Config=labels)})))
+    assert "this machine's clock is wrong" in found[0].what
+    assert found[0].level == "error"
+
+
+def test_how_far_clocks_are_apart() -> None:
+    now = time.time()
+    assert clock._apart(now, now - 0.1) == 0
+    assert round(clock._apart(now + 60, now)) == 60
+    assert round(clock._apart(now - 61, now)) == -60
+
+
+def test_memory_and_disk_against_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "CLOUD_BYTES", 1 << 60)
+    assert [one.level for one in machine.check_memory(facts(tmp_path))] == ["error"]
+    assert [one.level for one in machine.check_memory(facts(tmp_path, {"mysql": container()}))] in (["ok"], ["warning"])
+    monkeypatch.setattr("osbox.engine.MIN_FREE_BYTES", 1 << 60)
+    assert [one.level for one in machine.check_disk(facts(tmp_path))] == ["error"]
+    (tmp_path / "engine" / "data").mkdir(parents=True)
+    monkeypatch.setattr(machine, "LOW_DISK_BYTES", 1 << 60)
+    assert [one.level for one in machine.check_disk(facts(tmp_path))] == ["warning"]
+
+
+def test_an_unknown_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osbox.host.proxy_args", dict)
+    monkeypatch.setattr("osbox.host.apt_mirrors", lambda: ["http://mirror.invalid/debian"])
+    monkeypatch.setattr("osbox.host.pip_settings", lambda: {"index-url": "http://localhost/simple"})
+    found = list(names.check_host(facts(tmp_path)))
+    assert [(one.level, "invalid" in one.what) for one in found] == [("ok", False), ("warning", True)]
+
+
+def test_one_check_that_fails_does_not_hide_the_others(tmp_path: Path) -> None:
+    def breaks(_: Facts) -> Iterator[Finding]:
+        yield ok("never told")
+        raise RuntimeError("oops")
+
+    def tells(_: Facts) -> Iterator[Finding]:
+        raise Error("no engine", hint="osbox up")
+
+    found = doctor.examine(facts(tmp_path), {"a": breaks, "b": tells, "c": lambda _: [ok("fine")]})
+    assert [(one.check, one.level) for one in found] == [("a", "warning"), ("b", "error"), ("c", "ok")]
+    assert "RuntimeError: oops" in found[0].evidence
+    assert found[1].next == "osbox up"
