@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from osbox import docker, engine, images, imagetests, locks, stack
+from osbox import docker, engine, images, imagetests, locks, planning, stack
 from osbox.engine import Engine
 from osbox.imagetests import Report
 from osbox.model import catalogue, lock, release
@@ -130,15 +130,11 @@ def test_a_release_sets_only_variables_that_compose_has(name: str) -> None:
     assert release.read(RELEASES / name).environment.keys() <= known
 
 
-def test_up_takes_the_environment_of_the_release_of_its_images(monkeypatch: pytest.MonkeyPatch, paths: Paths) -> None:
+def test_up_takes_the_environment_of_the_release_of_its_images(paths: Paths) -> None:
     of = {"old": "2025.1", "new": "2026.1", "none": "", "gone": "1999.1"}
 
-    def inspect(_: Engine, kind: str, name: str) -> list[dict[str, Any]]:
-        assert kind == "image"
-        return [{"Config": {"Labels": {"io.osbox.release": of[name.partition(":")[2]]}}}]
-
-    monkeypatch.setattr(docker, "inspect", inspect)
-    found = {version: stack._release_environment(paths, Engine("private", "26"), version) for version in of}
+    images = {f"os-ironic-conductor:{version}": {"Config": {"Labels": {"io.osbox.release": name}}} for version, name in of.items()}
+    found = {version: planning.of_release(paths, images, version) for version in of}
     assert found == {"old": {"OSBOX_NOVA_NATIVE_THREADS": "false"}, "new": {}, "none": {}, "gone": {}}
 
 

@@ -28,7 +28,7 @@ def put(home: Path, values: Mapping[Where, Value]) -> list[Where]:
 
 def remove(home: Path, keys: Iterable[Where]) -> list[Where]:
     """Remove keys, and tables that are empty then; returns those that were there."""
-    return _change(home, dict.fromkeys(keys))
+    return _change(home, dict.fromkeys(keys)) if (home / NAME).exists() else []
 
 
 def _change(home: Path, edits: Mapping[Where, Value | None]) -> list[Where]:
