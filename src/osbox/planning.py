@@ -1,6 +1,6 @@
 """The plan of `osbox up`, read from the live system: what is missing or differs, and what Compose would do about it. Writes nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,13 @@ from typing import Any
 from osbox import applied, compose, docker, labels, options, secrets
 from osbox.engine import Engine
 from osbox.errors import UserError
+from osbox.model import catalogue
 from osbox.model import release as releases
 from osbox.model.catalogue import BY_NAME, IMAGES
 from osbox.model.plan import SHARED, Change, Live, Wanted, containers
 from osbox.model.site import Paths, Site
 
-UNUSED = ("os-openstack", "os-rack")  # images that `osbox up` does not start: a layer of others; the rack's, made with the first node
+RACK = "os-rack"  # started with the first virtual node
 CONDUCTOR = BY_NAME["os-ironic-conductor"]  # its label says which release all images of a version are of
 
 Images = Mapping[str, Mapping[str, Any]]
@@ -43,6 +44,8 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
         chosen = options.of_services(paths, engine, site, images)
         # Virtual nodes from before a `down` are on this volume, and servers may be on them.
         rack = compose.RACK in live.result() or any(name.endswith("rack-data") for name in volumes.result())
+        if rack:
+            _require(images, version, [RACK])
         model = compose.render(engine, paths, values, chosen, rack=rack)
     wanted = _wanted(engine, paths, model, live.result(), images)
     past = applied.read(paths)
@@ -80,14 +83,18 @@ def _file(paths: Paths, file: Path, wanted: Mapping[Path, str]) -> Change:
 
 
 def _images(engine: Engine, version: str) -> dict[str, dict[str, Any]]:
-    """The images of a version, by tag; raises UserError when one that is started is not there."""
+    """The images of a version, by tag; raises UserError when one that is always started is not there."""
     tags = [image.tag(version) for image in IMAGES]
     found = {tag: entry for entry in docker.inspect(engine, "image", *tags) for tag in entry["RepoTags"]}
-    absent = sorted(image.tag(version) for image in IMAGES if image.name not in UNUSED and image.tag(version) not in found)
+    _require(found, version, [image.name for image in IMAGES if image.name not in (catalogue.OPENSTACK, RACK)])
+    return found
+
+
+def _require(images: Images, version: str, names: Iterable[str]) -> None:
+    absent = sorted(f"{name}:{version}" for name in names if f"{name}:{version}" not in images)
     if absent:
         make = "make all" + ("" if version == "latest" else f" BUILD_VERSION={version}")
         raise UserError(f"images are not built: {', '.join(absent)}", hint=make)
-    return found
 
 
 def of_release(paths: Paths, images: Images, version: str) -> Mapping[str, str]:

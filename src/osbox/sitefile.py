@@ -9,10 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import InlineTable
-
 from osbox.errors import Error
 from osbox.model.site import Value, load_site
 
@@ -57,6 +53,9 @@ def _value(data: Any, where: Where) -> Any:
 
 def _edited(text: str, where: Where, value: Value | None, wanted: Mapping[str, Any], file: Path) -> str:
     """The text with one edit that makes it say what is wanted: in tables of its own, or as a dotted key beside such."""
+    import tomlkit  # noqa: PLC0415 - only commands that change the file pay for it
+    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
+
     for way in (partial(_by_tables, new=_table), _by_dots_below, _by_dots):
         with suppress(TOMLKitError, ValueError, AttributeError):  # what tomlkit says of a key that has no place there
             document = tomlkit.parse(text)
@@ -90,11 +89,16 @@ def _by_dots_below(document: Any, where: Where, value: Value | None) -> None:
 
 
 def _by_dots(table: Any, where: Where, value: Value | None) -> None:
+    import tomlkit  # noqa: PLC0415 - see above
+
     table.append(tomlkit.key(list(where)), value)
 
 
 def _table(above: Any) -> Any:
     """A table that fits into another one; without a heading as long as only tables are in it."""
+    import tomlkit  # noqa: PLC0415 - see above
+    from tomlkit.items import InlineTable  # noqa: PLC0415
+
     return tomlkit.inline_table() if isinstance(above, InlineTable) else tomlkit.table(is_super_table=True)
 
 

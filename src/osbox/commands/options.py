@@ -69,7 +69,7 @@ def get(
     elif not found:
         log.out.print("No option is set; to set one: osbox set nova.DEFAULT.debug=true")
     elif whole:
-        log.out.print(f"{_shown(found[0])}  ({found[0].source})", markup=False)
+        log.out.print(f"{found[0].name} = {_shown(found[0])}  ({found[0].source})", markup=False)
     else:
         table = Table(box=None, pad_edge=False)
         for column in ("Option", "Value", "From"):
