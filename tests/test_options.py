@@ -213,8 +213,8 @@ def test_an_image_that_is_not_built_is_told(read: Paths) -> None:
 # --- for Compose -----------------------------------------------------------------------------------------------------
 
 def test_a_file_of_variables() -> None:
-    values = {"B": "it's", "A": "$x #y", "C": 'say "\\"', "D": "", "E": "two\nlines"}
-    assert envfile.text(values) == "A='$x #y'\nB=\"it's\"\nC=\"say \\\"\\\\\\\"\"\nD=''\nE=\"two\\nlines\"\n"
+    values = {"B": "it's $x", "A": "$x #y", "C": 'say "\\"', "D": "", "E": "two\nlines"}
+    assert envfile.text(values) == "A='$x #y'\nB=\"it's $$x\"\nC=\"say \\\"\\\\\\\"\"\nD=''\nE=\"two\\nlines\"\n"
 
 
 AWKWARD = ["$HOME", "${HOME}", "$$", "'", '"', "\\", "\\'", "a\\", "'\\", "#", " a ", "=", "\t", "ü☝", "%(x)s", "`id`", "\\n'", "'\\x41", "x\ny'"]
