@@ -143,7 +143,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert run.run(["sh", "-c", f"{command} | true"]) == run.Result(0, "", "")
 
 
-@pytest.mark.parametrize("library", ["openstack", "pyroute2"])
+@pytest.mark.parametrize("library", ["keystoneauth1", "openstack", "pyroute2", "tomlkit"])
 def test_the_command_line_starts_without_what_only_some_commands_need(library: str) -> None:
     """They take a second to import, and an unchanged `make all` shall take three."""
     code = f"import sys, osbox.cli; print([name for name in sys.modules if name.partition('.')[0] == {library!r}][:3])"

@@ -198,9 +198,9 @@ def test_only_what_osbox_puts_into_its_directory_is_removed(paths: Paths, capsys
         (paths.home / name).parent.mkdir(parents=True)
         (paths.home / name).touch()
     (paths.home / "site.toml").touch()
-    engine._remove_files(paths, engine.KEPT)
+    engine.remove_files(paths, engine.KEPT)
     assert sorted(entry.name for entry in paths.home.iterdir()) == ["artifacts", "engine", "site.toml", "thesis"]
-    engine._remove_files(paths, ())
+    engine.remove_files(paths, ())
     assert [entry.name for entry in paths.home.iterdir()] == ["thesis"]
     assert "thesis" in capsys.readouterr().err
 

@@ -221,12 +221,12 @@ def test_lock_writes_all_and_shows_what_changed(checkout: Paths, tmp_path: Path,
 
 def test_check_touches_nothing(checkout: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     folder = checkout.releases / "2026.1"
-    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     assert execute(["lock", "--check", "--json"]) == 1
     said = capsys.readouterr()
     assert {"package": "chicken", "old": "", "new": "1", "group": "glance"} in json.loads(said.out)
     assert "packages of release 2026.1 would change" in said.err
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
     assert not list((checkout.home / "tmp").iterdir())
 
 

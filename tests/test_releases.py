@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from osbox import docker, engine, images, imagetests, locks, stack
+from osbox import docker, engine, images, imagetests, locks, planning, stack
 from osbox.engine import Engine
 from osbox.imagetests import Report
 from osbox.model import catalogue, lock, release
@@ -45,7 +45,7 @@ def test_the_releases_that_are_promised() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_release_is_whole_and_locked_to_its_inputs(name: str, paths: Paths) -> None:
     locks.check(paths, name)
-    assert {file.name for file in (RELEASES / name).iterdir()} == {*release.INPUTS, *release.LOCKS, release.SUMS}
+    assert {file.name for file in (RELEASES / name).iterdir()} == {*release.INPUTS, *release.LOCKS, release.SUMS, "schema"}
     assert lock.read_sums((RELEASES / name / release.SUMS).read_text()).keys() == {*release.INPUTS, *release.LOCKS}
 
 
@@ -130,15 +130,11 @@ def test_a_release_sets_only_variables_that_compose_has(name: str) -> None:
     assert release.read(RELEASES / name).environment.keys() <= known
 
 
-def test_up_takes_the_environment_of_the_release_of_its_images(monkeypatch: pytest.MonkeyPatch, paths: Paths) -> None:
+def test_up_takes_the_environment_of_the_release_of_its_images(paths: Paths) -> None:
     of = {"old": "2025.1", "new": "2026.1", "none": "", "gone": "1999.1"}
 
-    def inspect(_: Engine, kind: str, name: str) -> list[dict[str, Any]]:
-        assert kind == "image"
-        return [{"Config": {"Labels": {"io.osbox.release": of[name.partition(":")[2]]}}}]
-
-    monkeypatch.setattr(docker, "inspect", inspect)
-    found = {version: stack._release_environment(paths, Engine("private", "26"), version) for version in of}
+    images = {f"os-ironic-conductor:{version}": {"Config": {"Labels": {"io.osbox.release": name}}} for version, name in of.items()}
+    found = {version: planning.of_release(paths, images, version) for version in of}
     assert found == {"old": {"OSBOX_NOVA_NATIVE_THREADS": "false"}, "new": {}, "none": {}, "gone": {}}
 
 

@@ -9,7 +9,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from osbox import budgets, docker, engine, images, inventory, provenance, run, sbom, verify, vulnerabilities
+from osbox import budgets, docker, engine, imagefacts, images, inventory, provenance, run, sbom, verify, vulnerabilities
 from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.model import catalogue
@@ -102,7 +102,7 @@ def test_its_bill_of_materials_is_valid(at: tuple[Paths, Engine], image: catalog
 def test_packages_are_the_same_from_directories_and_from_layers(at: tuple[Paths, Engine], monkeypatch: pytest.MonkeyPatch) -> None:
     paths, running = at
     entries = [inventory.entry(running, image, VERSION) for image in (KEYSTONE, MEMCACHED)]
-    monkeypatch.setattr(inventory, "_kept", lambda *_: None)
+    monkeypatch.setattr(imagefacts, "kept", lambda *_: None)
     quick = inventory.contained(paths, running, entries)
     monkeypatch.setattr(inventory, "_directories", lambda _: [])
     assert inventory.contained(paths, running, entries) == quick

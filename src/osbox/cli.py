@@ -19,14 +19,14 @@ import typer
 from typer._click.exceptions import NoArgsIsHelpError
 
 from osbox import log
-from osbox.commands import bundle, contents, context, demo, doctor, engine, images, inventory, lock, metal, net, probe, push, stack
+from osbox.commands import bundle, contents, context, demo, doctor, engine, images, inventory, lock, metal, net, options, probe, push, stack
 from osbox.errors import Error, UserError
 from osbox.model.site import find_paths
 
 INTERRUPTED = 130
 EPILOG = (
-    "Exit codes: 0 done; 1 something went wrong on our side or around us; 2 a wrong word, value or right of yours; "
-    "130 interrupted.\n\n"
+    "Exit codes: 0 done; 1 something went wrong on our side or around us; 2 a wrong word, value or right of yours, or a plan "
+    "that is not empty; 130 interrupted.\n\n"
     "State lives in one directory, OSBOX_HOME (default /var/lib/osbox). NO_COLOR and pipes give plain lines. "
     "Any command may be interrupted and run again."
 )
@@ -48,7 +48,7 @@ def _version(on: bool) -> None:
 
 
 @app.callback()
-def options(
+def before(
     given: typer.Context,
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Show every command that is run, copy-pasteable.")
@@ -87,9 +87,13 @@ app.command(rich_help_panel=context.IMAGES)(push.push)
 app.add_typer(bundle.app, name="bundle", rich_help_panel=context.IMAGES)
 app.command(rich_help_panel=context.CLOUD)(demo.demo)
 app.command(rich_help_panel=context.CLOUD)(stack.up)
+app.command(rich_help_panel=context.CLOUD)(stack.plan)
 app.command(rich_help_panel=context.CLOUD)(stack.status)
 app.command(rich_help_panel=context.CLOUD)(stack.logs)
 app.command(rich_help_panel=context.CLOUD)(doctor.doctor)
+app.command("set", rich_help_panel=context.CLOUD)(options.put)
+app.command(rich_help_panel=context.CLOUD)(options.unset)
+app.command(rich_help_panel=context.CLOUD)(options.get)
 app.command("setup", rich_help_panel=context.CLOUD)(contents.prepare)
 app.command(rich_help_panel=context.CLOUD)(stack.down)
 app.command(

@@ -23,8 +23,19 @@ CALL_SECONDS = 30  # two loaded cores took more than 10 for a first login
 GRANTS = ("admin", "service")  # what a service user has in the project `service`
 
 
+_sessions: dict[tuple[str, bool], "Session"] = {}
+"""One login for each cloud and scope: each costs Keystone a quarter of a second of hashing."""
+
+
 def session(paths: Paths, site: Site, *, system: bool = False) -> "Session":
-    """An authenticated session of the administrator, of the project `admin` or of the whole system."""
+    """An authenticated session of the administrator, of the project `admin` or of the whole system; the same one every time."""
+    key = (str(site.loopback), system)
+    if key not in _sessions:
+        _sessions[key] = _administrator(paths, site, system=system)
+    return _sessions[key]
+
+
+def _administrator(paths: Paths, site: Site, *, system: bool) -> "Session":
     scope = {"system_scope": "all"} if system else {"project_name": "admin", "project_domain_id": "default"}
     return _log_in(site, "admin", secrets.read(paths, "admin-password"), scope)
 
@@ -41,8 +52,9 @@ def connect(paths: Paths, site: Site, *, system: bool = False) -> "Connection":
     """An openstacksdk connection of the administrator; system scope is for what belongs to no project (nodes)."""
     from openstack.connection import Connection  # noqa: PLC0415
 
+    # Not a shared session: a connection leaves its mark in it.
     return Connection(
-        session=session(paths, site, system=system), region_name=REGION, baremetal_api_version="1.96", compute_api_version="2.96"
+        session=_administrator(paths, site, system=system), region_name=REGION, baremetal_api_version="1.96", compute_api_version="2.96"
     )
 
 
@@ -87,11 +99,13 @@ def client_environment(paths: Paths, name: str) -> dict[str, str]:
 # --- proof -----------------------------------------------------------------------------------------------------------
 
 def probe_identity(paths: Paths, site: Site) -> str:
-    """"" when Keystone gives a token, else why not."""
+    """"" when Keystone gives a new token, else why not."""
     try:
-        session(paths, site).get_token()
+        fresh = _administrator(paths, site, system=False)
+        fresh.get_token()
     except Exception as error:  # noqa: BLE001 - whatever keeps us from a token is the reason to tell
         return _reason(error)
+    _sessions[str(site.loopback), False] = fresh
     return ""
 
 
@@ -105,8 +119,8 @@ def probe_api(authenticated: "Session", site: Site, api: Api) -> str:
     return "" if answer.status_code in (200, 204) else f"HTTP {answer.status_code}: {answer.text[:120]}"
 
 
-def probe_agent(authenticated: "Session", site: Site, agent: Agent) -> str:
-    """"" when every agent of the kind is reported alive, else why not."""
+def probe_agent(authenticated: "Session", site: Site, agent: Agent, since: str = "") -> str:
+    """"" when every agent of the kind is reported alive, by a heartbeat not older than since (UTC, ISO 8601), else why not."""
     api = next(item for item in APIS if item.type == agent.api)
     try:
         answer = authenticated.get(f"http://{site.loopback}:{api.port}{api.path}{agent.path}", headers=HEADERS, raise_exc=False)
@@ -116,7 +130,11 @@ def probe_agent(authenticated: "Session", site: Site, agent: Agent) -> str:
     if not found:
         return "not registered yet" if found == [] else f"HTTP {answer.status_code}"
     key, value = agent.alive
-    return "" if all(item.get(key) == value for item in found) else "no heartbeat"
+    if not all(item.get(key) == value for item in found):
+        return "no heartbeat"
+    # Whole seconds, which is what all of them have: 2026-11-23T01:02:03, or with a blank instead of the T.
+    beats = [str(item.get(agent.beat) or "")[:19].replace(" ", "T") for item in found]
+    return "" if all(beat >= since[:19] for beat in beats) else "no heartbeat since its container was started"
 
 
 HEADERS = {"X-OpenStack-Ironic-API-Version": "1.80"}
@@ -182,6 +200,18 @@ def _ensure_endpoints(keystone: "Adapter", public: str) -> list[str]:
                 continue
             changed.append(f"{interface} endpoint of {api.type}")
     return changed
+
+
+def probe_objects(authenticated: "Session", paths: Paths, site: Site, api: Api, changed: list[str]) -> str:
+    """As probe_api for Swift, which then has the key of temporary URLs, too; adds to changed what that was."""
+    reason = probe_api(authenticated, site, api)
+    if reason:
+        return reason
+    try:
+        changed += ["temporary URL key"] if ensure_temp_url_key(paths, site) else []
+    except Exception as error:  # noqa: BLE001
+        return _reason(error)
+    return ""
 
 
 def ensure_temp_url_key(paths: Paths, site: Site) -> bool:

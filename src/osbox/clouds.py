@@ -66,7 +66,7 @@ def _free(base: Paths, base_site: Site, name: str) -> Site:
         wish = base_site.model_copy(update={
             "name": name, "bridge": f"provisioning{number}", "veth": (f"ext0-{number}", f"ext1-{number}"),
             "subnet": _subnet(FIRST + STEP * number), "control_subnet": _subnet(FIRST - 1 + STEP * number),
-            "control_bridge": f"osbox{number}", "loopback": ipaddress.IPv4Address("127.0.0.1") + number, "listen": None,
+            "control_bridge": f"osbox{number}", "loopback": ipaddress.IPv4Address("127.0.0.1") + number, "listen": None, "workers": 1, "options": {},
         })  # fmt: skip
         if not any(_clash(wish, other) for other in others):
             return wish

@@ -1,10 +1,9 @@
 """The images that are there, as `osbox images` shows them: sizes by layer, packages. What was read once is kept by image id."""
 
-import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import astuple, dataclass
@@ -12,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from osbox import docker, layers, log
+from osbox import docker, imagefacts, layers, log
 from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.labels import RELEASE
@@ -23,7 +22,6 @@ from osbox.model.site import Paths
 
 RACK = "os-rack"
 SITES = ("opt/*/lib/python3*/site-packages", "usr/local/lib/python3*/dist-packages")
-FORMAT = 1  # of the kept files; another number and they are read anew
 
 
 Steps = list[tuple[str, int, str]]  # an image's layers, the lowest first: digest, bytes, the instruction that made it
@@ -67,7 +65,7 @@ def listing(paths: Paths, engine: Engine) -> tuple[Listing, dict[str, list[Packa
     found = tuple(_listed(tag, entry, made[entry["Id"]], inside[entry["Id"]], holders) for tag, entry in rows)
     total, rack = unique({item.name + item.version: made[item.id] for item in found if item.name != RACK},
                          {item.name + item.version: made[item.id] for item in found if item.name == RACK})  # fmt: skip
-    _forget(paths, entries)
+    imagefacts.forget(paths, entries)
     return Listing(found, total + rack, rack), inside
 
 
@@ -91,18 +89,18 @@ def _listed(tag: str, entry: Mapping[str, Any], made: Steps, inside: list[Packag
 
 def steps(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]) -> dict[str, Steps]:
     """The layers of images, by id. entries: as `docker image inspect` gives them."""
-    found = {entry["Id"]: _kept(paths, entry["Id"], "layers") for entry in entries}
+    found = {entry["Id"]: imagefacts.kept(paths, entry["Id"], "layers") for entry in entries}
     new = [entry for entry in entries if found[entry["Id"]] is None]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for entry, made in zip(new, pool.map(lambda entry: layers.steps(engine, entry), new), strict=True):
             found[entry["Id"]] = made
-            _keep(paths, entry["Id"], "layers", made)
+            imagefacts.keep(paths, entry["Id"], "layers", made)
     return {one: [(str(a), int(b), str(c)) for a, b, c in rows or []] for one, rows in found.items()}
 
 
 def contained(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Package]]:
     """The packages of images, by id: straight from the engine's directories where it has such, else by reading the layers."""
-    kept = {entry["Id"]: _kept(paths, entry["Id"], "packages") for entry in entries}
+    kept = {entry["Id"]: imagefacts.kept(paths, entry["Id"], "packages") for entry in entries}
     found = {one: [Package(*row) for row in rows] for one, rows in kept.items() if rows is not None}
     slow = []
     for entry in entries:
@@ -116,7 +114,7 @@ def contained(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]
         found |= {entry["Id"]: of(contents.merge(read[one] for one in layers.of(entry) if one in read)) for entry in slow}
     for one, inside in found.items():
         if kept[one] is None:
-            _keep(paths, one, "packages", [astuple(package) for package in inside])
+            imagefacts.keep(paths, one, "packages", [astuple(package) for package in inside])
     return found
 
 
@@ -179,31 +177,3 @@ def _is_whiteout(path: str) -> bool:
         status = os.lstat(path)
         return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
     return False
-
-
-def _kept(paths: Paths, one: str, what: str) -> list[Any] | None:
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        data = json.loads(_file(paths, one, what).read_text())
-        return list(data["rows"]) if data["format"] == FORMAT else None
-    return None
-
-
-def _keep(paths: Paths, one: str, what: str, rows: Sequence[Any]) -> None:
-    """Another process may be writing the same: each writes its own file whole."""
-    file = _file(paths, one, what)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f"{file.name}.{os.getpid()}")
-    new.write_text(json.dumps({"format": FORMAT, "rows": rows}))
-    new.rename(file)
-
-
-def _forget(paths: Paths, ids: Iterable[str]) -> None:
-    """Remove what is kept of all images but these."""
-    kept = {one.removeprefix("sha256:") for one in ids}
-    for file in paths.inventory.glob("*.json"):
-        if file.name.partition(".")[0] not in kept:
-            file.unlink(missing_ok=True)
-
-
-def _file(paths: Paths, one: str, what: str) -> Path:
-    return paths.inventory / f"{one.removeprefix('sha256:')}.{what}.json"

@@ -4,6 +4,7 @@ from osbox import log, net
 from osbox.engine import Engine, require_root
 from osbox.ledger import ledger
 from osbox.model.net import Change, NetState, Wish
+from osbox.model.netplan import plan
 from osbox.model.site import Paths, Site
 
 
@@ -52,3 +53,18 @@ def reconnect(paths: Paths, site: Site, engine: Engine) -> list[Change]:
         return []
     physical = next((entry.name for entry in book.entries("port")), "")
     return net.converge(net.doors(paths, site, engine), Wish(do="connect", interface=physical, force=True), "osbox up")
+
+
+def pending(paths: Paths, site: Site, engine: Engine, *, replaced: bool) -> list[str]:
+    """What `osbox up` would change of the network on the host, in words. replaced: Neutron's namespace will be a new one."""
+    bridge = net.doors(paths, site, None)
+    found = [change.text for change in plan(net.observe(bridge), Wish(do="bridge"))]
+    book = ledger(paths.home)
+    if not book.find("link", site.veth[0]):
+        return found
+    state = net.observe(net.doors(paths, site, engine))
+    if replaced or not state.pid:
+        return [*found, f"join {site.bridge} and Neutron's new network namespace, as it was connected before"]
+    physical = next((entry.name for entry in book.entries("port")), "")
+    texts = [change.text for change in plan(state, Wish(do="connect", interface=physical, force=True))]
+    return found + [text for text in texts if text not in found]

@@ -19,14 +19,16 @@ def ensure(paths: Paths) -> list[str]:
     """Generate the secrets that are missing; returns their names. An existing one is never changed."""
     paths.home.mkdir(parents=True, exist_ok=True)
     paths.secrets.mkdir(exist_ok=True, mode=0o700)
-    made = []
-    for name in NAMES:
-        file = paths.secrets / name
-        if not file.exists() or not file.stat().st_size:
-            # No "-" in front: a password is an argument of some tool somewhere.
-            write(file, "p" + secrets.token_urlsafe(LENGTH))
-            made.append(name)
+    made = missing(paths)
+    for name in made:
+        # No "-" in front: a password is an argument of some tool somewhere.
+        write(paths.secrets / name, "p" + secrets.token_urlsafe(LENGTH))
     return made
+
+
+def missing(paths: Paths) -> list[str]:
+    """The names of the secrets that are not there, or empty."""
+    return [name for name in NAMES if not (file := paths.secrets / name).exists() or not file.stat().st_size]
 
 
 def write(file: Path, text: str) -> None:

@@ -4,7 +4,9 @@ The tests build on one another (one cloud takes minutes to make): when one fails
 """
 
 import json
+import os
 import re
+import socket
 import time
 from pathlib import Path
 
@@ -13,11 +15,13 @@ import yaml
 
 from osbox import run
 from osbox.engine import KEPT
+from osbox.model import envfile
 from osbox.model.services import SERVICES
 from tests import bootserver
-from tests.e2e import bootfaults
+from tests.e2e import bootfaults, changes
 from tests.e2e.conftest import ENVIRONMENT, Tool, host
 from tests.home import ADDRESS, HOME, LOOPBACK, NAME
+from tests.test_options import awkward
 
 pytestmark = pytest.mark.e2e
 
@@ -281,6 +285,124 @@ def is_healthy(name: str) -> bool:
     """What the container's own health check says now; Docker asks it every 30 s."""
     argv = [Tool.program, "engine", "shell", "--", "docker", "exec", name, "bootstrap", "health"]
     return run.run(argv, env=ENVIRONMENT, check=False, timeout=60).code == 0
+
+
+# --- plan and options ------------------------------------------------------------------------------------------------
+
+def test_a_plan_of_nothing_is_empty_and_writes_nothing(osbox: Tool) -> None:
+    osbox("up")
+    before, running = changes.state(), changes.containers()
+    assert "Nothing to change" in osbox("plan")
+    assert "Nothing to change" in osbox("up", "--plan")
+    assert changes.plan() == []
+    assert changes.state() == before
+    assert changes.containers() == running
+    done, _, took = changes.up_does_what_is_planned(osbox)
+    assert done == {}
+    assert took < 6, "it took about 2 s alone on the machine"
+
+
+def test_an_option_is_in_effect_and_only_its_service_is_replaced(osbox: Tool) -> None:
+    assert "expiration = 3600  (default)" in osbox("get", "keystone.token.expiration")
+    osbox("set", "keystone.token.expiration=600")
+    assert "600  (site.toml (keystone.token.expiration))" in osbox("get", "keystone.token.expiration")
+    done, why, took = changes.up_does_what_is_planned(osbox)
+    assert done == {"keystone": "recreate"}
+    assert why["keystone"] == ["option [token] expiration: not set → 600"]
+    assert 500 < changes.token_seconds(client) <= 600
+    assert took < 25, "it took less than 10 s alone on the machine"
+    assert changes.plan() == []
+    osbox("unset", "keystone.token.expiration")
+    done, why, _ = changes.up_does_what_is_planned(osbox)
+    assert (done, why["keystone"]) == ({"keystone": "recreate"}, ["option [token] expiration: 600 → not set"])
+    assert 3500 < changes.token_seconds(client) <= 3600
+
+
+def test_an_option_wins_over_the_images_own_files(osbox: Tool) -> None:
+    """Nova's conf file says 10 s; the service's own view of it is asked."""
+    assert "10  (/etc/nova/nova.conf of the image)" in osbox("get", "nova.scheduler.discover_hosts_in_cells_interval")
+    osbox("set", "nova-scheduler.scheduler.discover_hosts_in_cells_interval=11")
+    done, _, _ = changes.up_does_what_is_planned(osbox)
+    assert done == {"nova-scheduler": "recreate"}
+    asked = "import sys; from nova import config; from nova.conf import CONF; config.parse_args(sys.argv[:1]); " \
+        "print(CONF.scheduler.discover_hosts_in_cells_interval)"  # fmt: skip
+    assert engine("docker", "exec", f"nova-scheduler.{NAME}", "python", "-c", asked).split()[-1] == "11"
+    osbox("unset", "nova-scheduler.scheduler.discover_hosts_in_cells_interval")
+    osbox("up")
+
+
+@pytest.mark.parametrize(("assignment", "said"), [
+    ("nova.DEFAULT.debgu=true", "did you mean nova.DEFAULT.debug?"),
+    ("nova.scheduler.worker=2", "did you mean nova.scheduler.workers?"),
+    ("nova.DEFAULT.debug=maybe", "it is neither true nor false"),
+    ("keystone.token.expiration=soon", "it is no whole number"),
+    ("neutron.ml2.tenant_network_types=vlan", "it is called neutron.ml2.project_network_types now"),
+    ("nova-compute.DEFAULT.host=other", "compose/stack.yaml sets it"),
+    ("glance.database.connection=mysql://", "it is made from a secret"),
+    ("nova.pci.alias={}", "may stand several times"),
+    ("swift.DEFAULT.workers=2", "does not read oslo.config"),
+])  # fmt: skip
+def test_a_wrong_option_is_refused(osbox: Tool, assignment: str, said: str) -> None:
+    before = (HOME / "site.toml").read_text()
+    assert said in osbox("set", assignment, code=2)
+    assert (HOME / "site.toml").read_text() == before
+
+
+def test_a_wrong_option_written_by_hand_is_refused(osbox: Tool) -> None:
+    before = (HOME / "site.toml").read_text()
+    try:
+        (HOME / "site.toml").write_text(before + "[options.nova.DEFAULT]\ndebgu = true\n")
+        for command in ("plan", "up"):
+            assert "did you mean nova.DEFAULT.debug?" in osbox(command, code=2)
+    finally:
+        (HOME / "site.toml").write_text(before)
+
+
+def test_values_arrive_byte_for_byte(osbox: Tool) -> None:
+    values = {f"V{number}": value for number, value in enumerate(awkward())}
+    assert changes.through_compose(values, envfile.text(values), HOME / "tests") == values
+
+
+def test_what_was_done_by_hand_is_planned_and_undone(osbox: Tool) -> None:
+    """A container removed, one stopped, an image built anew, and the network's holder stopped under those who share it."""
+    old = changes.build_anew("autodns", "os-autodns:latest")
+    engine("docker", "rm", "-f", f"memcached.{NAME}")
+    engine("docker", "stop", f"swift-account.{NAME}", f"neutron-network.{NAME}")
+    done, why, _ = changes.up_does_what_is_planned(osbox)
+    assert done == {
+        "autodns": "recreate", "memcached": "create", "swift-account": "start", "neutron-network": "start",
+        "openvswitch": "restart", "neutron-openvswitch-agent": "restart", "neutron-dhcp-agent": "restart",
+    }  # fmt: skip
+    assert why["autodns"] == ["os-autodns:latest was built anew"]
+    assert "bm-node-1" in ssh("hostname")
+    engine("docker", "tag", old, "os-autodns:latest")
+    done, _, _ = changes.up_does_what_is_planned(osbox)
+    assert done == {"autodns": "recreate"}
+
+
+def test_a_plan_for_images_of_another_version(osbox: Tool) -> None:
+    assert "images are not built: os-autodns:other" in osbox("plan", "--version", "other", code=2)
+    tags = [tag for tag in engine("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() if tag.endswith(":latest")]
+    try:
+        for tag in tags:
+            engine("docker", "tag", tag, tag.replace(":latest", ":other"))
+        planned = changes.plan("--version", "other")
+        assert changes.of_containers(planned) == dict.fromkeys(changes.containers(), "recreate")
+        reasons = {change["name"]: change["reasons"] for change in planned if change["kind"] == "container"}
+        assert reasons["nova-api"] == ["image: os-nova-api:latest → os-nova-api:other"]
+    finally:
+        engine("docker", "image", "rm", *(tag.replace(":latest", ":other") for tag in tags))
+
+
+def test_a_port_taken_between_plan_and_up_is_told(osbox: Tool) -> None:
+    engine("docker", "stop", f"placement.{NAME}")
+    assert changes.of_containers(changes.plan()) == {"placement": "start"}
+    with socket.create_server((LOOPBACK, 8778)):
+        text = osbox("up", code=2)
+        assert f"port 8778/tcp on {LOOPBACK}, which placement needs, is in use" in text
+        assert f"pid {os.getpid()}" in text
+    done, _, _ = changes.up_does_what_is_planned(osbox)
+    assert done == {"placement": "start"}
 
 
 def test_down_and_up_keep_everything(osbox: Tool) -> None:

@@ -5,35 +5,115 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from osbox import cloud, clouds, engine, images, log, net, network, run, stack
+from osbox import cloud, clouds, engine, images, log, net, network, run, sitefile, stack
 from osbox.commands.context import Context, Json, print_json
 from osbox.errors import UserError
+from osbox.model.plan import Change
+from osbox.model.site import Site
 
 Version = Annotated[str, typer.Option("--version", metavar="TAG", help="Tag of the images to run.")]
+Listen = Annotated[str, typer.Option(metavar="ADDRESS", help="Publish the APIs on this address of the host, too.")]
+Workers = Annotated[int | None, typer.Option(min=1, max=64, help="Processes of each API; kept in site.toml.")]
+
+SHOWN = 8  # names in a line
+PENDING = 2  # the exit code of a plan with something in it
 
 
 def up(
     context: typer.Context,
     version: Version = "latest",
-    listen: Annotated[str, typer.Option(metavar="ADDRESS", help="Publish the APIs on this address of the host, too.")] = "",
+    listen: Listen = "",
+    workers: Workers = None,
+    only_plan: Annotated[bool, typer.Option("--plan", help="Only show what would change, as osbox plan does.")] = False,
 ) -> None:
     """Bring the cloud up and prove that every service answers. Running it again changes nothing."""
     here: Context = context.obj
+    if only_plan:
+        plan(context, version, listen, workers)
     engine.require_root()
     begin = time.monotonic()
-    site = here.site.listening_on(listen) if listen else here.site
+    site = _site(here, listen, workers)
     at = here.engine()
-    net.ensure_bridge(here.paths, site)
+    if workers and sitefile.put(here.paths.home, {("workers",): workers}):
+        log.say(f"workers = {workers} is kept in {here.paths.home / sitefile.NAME}")
+    network_changes = net.ensure_bridge(here.paths, site)
     changed = stack.up(here.paths, site, at, version=version)
-    changed += [str(change) for change in network.reconnect(here.paths, site, at)]
+    network_changes += network.reconnect(here.paths, site, at)
     took = log.seconds(time.monotonic() - begin)
-    if not changed:
+    if not changed and not network_changes:
         log.out.print(f"Nothing to change: every service of {here.site.name} is ready ({took})")
         return
-    log.out.print(f"The cloud {here.site.name} is up: {len(changed)} changes in {took}")
+    for line in _grouped(changed):
+        log.out.print(line, markup=False)
+    log.out.print(f"The cloud {here.site.name} is up: {len(changed) + len(network_changes)} changes in {took}")
     log.out.print(f"  osbox openstack catalog list        or:  export OS_CLIENT_CONFIG_FILE={here.paths.home}/clouds.yaml OS_CLOUD={here.site.name}")
+
+
+def plan(
+    context: typer.Context,
+    version: Version = "latest",
+    listen: Listen = "",
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Show what `osbox up` would change, and why. Changes nothing; exit code 0 when there is nothing to do, else 2."""
+    here: Context = context.obj
+    site = _site(here, listen, workers)
+    at = here.found()
+    if at:
+        changes = list(stack.plan(here.paths, site, at, version).changes)
+        replaced = any(change.name == "neutron-network" for change in changes)
+        changes += [Change("host", text, "change") for text in network.pending(here.paths, site, at, replaced=replaced)]
+    else:
+        changes = [Change("engine", here.base_site.engine, "start", ("no engine runs; what else would change is seen when one does",))]
+    if json:
+        print_json({"changes": changes})
+    elif not changes:
+        log.out.print(f"Nothing to change in {here.site.name}")
+    else:
+        log.out.print(_table(changes))
+        log.out.print(f"{len(changes)} changes; osbox up makes them")
+    raise typer.Exit(PENDING if changes else 0)
+
+
+def _site(here: Context, listen: str, workers: int | None) -> Site:
+    site = here.site.listening_on(listen) if listen else here.site
+    return site.model_copy(update={"workers": workers}) if workers else site
+
+
+def _table(changes: list[Change]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("What", no_wrap=True)
+    table.add_column("Change", no_wrap=True)
+    table.add_column("Outage", no_wrap=True)
+    table.add_column("Why", overflow="fold")
+    for change in changes:
+        what = change.name if change.kind in ("container", "host") else f"{change.kind} {change.name}"
+        table.add_row(escape(what), change.action, _outage(change), escape("\n".join(change.reasons)))
+    return table
+
+
+def _outage(change: Change) -> str:
+    """What a plan says of the time for which a service does not answer: as it was measured last, or that it is not known."""
+    if change.kind != "container" or change.action in ("create", "start"):
+        return "-"
+    if change.action == "remove":
+        return "for good"
+    if not change.outage:
+        return "unknown"
+    others = f", with {change.outage.others} others" if change.outage.others else ""
+    return f"{log.seconds(change.outage.seconds)} last time{others}"
+
+
+def _grouped(changes: list[Change]) -> list[str]:
+    """A line for each kind of change: recreate container: keystone nova-api."""
+    found: dict[str, list[str]] = {}
+    for change in changes:
+        found.setdefault(f"{change.action} {change.kind}", []).append(change.name)
+    return [f"{what}: {' '.join(names) if len(names) <= SHOWN else f'{len(names)} of them'}" for what, names in found.items()]
 
 
 def status(context: typer.Context, json: Json = False) -> None:

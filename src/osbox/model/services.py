@@ -30,6 +30,7 @@ class Agent:
     path: str
     key: str
     alive: tuple[str, object]
+    beat: str = "updated_at"
 
 
 APIS = (
@@ -45,9 +46,9 @@ AGENTS = (
     Agent("nova-conductor", "compute", "/os-services?binary=nova-conductor", "services", ("state", "up")),
     Agent("nova-scheduler", "compute", "/os-services?binary=nova-scheduler", "services", ("state", "up")),
     Agent("nova-compute", "compute", "/os-services?binary=nova-compute", "services", ("state", "up")),
-    Agent("neutron-openvswitch-agent", "network", "/v2.0/agents?binary=neutron-openvswitch-agent", "agents", ("alive", True)),
-    Agent("neutron-dhcp-agent", "network", "/v2.0/agents?binary=neutron-dhcp-agent", "agents", ("alive", True)),
-    Agent("ironic-conductor", "baremetal", "/v1/conductors", "conductors", ("alive", True)),
+    Agent("neutron-openvswitch-agent", "network", "/v2.0/agents?binary=neutron-openvswitch-agent", "agents", ("alive", True), "heartbeat_timestamp"),
+    Agent("neutron-dhcp-agent", "network", "/v2.0/agents?binary=neutron-dhcp-agent", "agents", ("alive", True), "heartbeat_timestamp"),
+    Agent("ironic-conductor", "baremetal", "/v1/conductors?detail=true", "conductors", ("alive", True)),
 )
 INFRASTRUCTURE = (
     "mysql", "rabbitmq", "memcached", "autodns", "ipxe-httpd", "pxe-tftp", "neutron-network", "openvswitch",

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from osbox.errors import UserError
 
 HOME = "/var/lib/osbox"
+Value = bool | int | float | str | list[bool | int | float | str]
+"""A value of an OpenStack option, as TOML has it."""
 
 
 class Site(BaseModel):
@@ -42,6 +44,10 @@ class Site(BaseModel):
     redfish_port: int = 8000
     """Where the rack answers Redfish, on the provisioning address."""
     engine: str = Field("auto", pattern="^(auto|private|host)$")
+    workers: int = Field(1, ge=1, le=64)
+    """Processes of each OpenStack API; each has 16 threads."""
+    options: dict[str, dict[str, dict[str, Value]]] = {}
+    """OpenStack options by project or service, group and name: `options.nova.DEFAULT.debug`."""
 
     @field_validator("subnet", "control_subnet", "engine_subnet", mode="before")
     @classmethod

@@ -1,0 +1,47 @@
+"""What `osbox up` last applied, kept to tell why a plan changes something, and how long each service took to start.
+
+Nothing is decided by it: without the file, or with an old one, a plan lists the same changes with fewer reasons.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from osbox.model.plan import Config, Start
+from osbox.model.site import Paths
+
+FILE = "applied.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Applied:
+    """services: the settings each container was started with; starts: the last measured start of each service."""
+
+    services: Mapping[str, Config] = field(default_factory=dict)
+    starts: Mapping[str, Start] = field(default_factory=dict)
+
+
+def read(paths: Paths) -> Applied:
+    """What was applied last; empty when nothing was, or when it cannot be read."""
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        data: dict[str, Any] = json.loads((paths.home / FILE).read_text())
+        if data["format"] == FORMAT:
+            return Applied(dict(data["services"]), {name: Start(**item) for name, item in data["starts"].items()})
+    return Applied()
+
+
+def write(paths: Paths, applied: Applied) -> None:
+    """Keep it, whole or not at all (0600: a site's option may be nobody else's business)."""
+    if applied == read(paths):
+        return
+    starts = {name: asdict(start) for name, start in applied.starts.items()}
+    new = paths.home / f"{FILE}.new"
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        json.dump({"format": FORMAT, "services": applied.services, "starts": starts}, stream, sort_keys=True)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.rename(paths.home / FILE)

@@ -1,0 +1,163 @@
+"""Docker Compose on our plain files: which values it gets, what it makes of them, what is running.
+
+    environment(…)   the variables of compose/*.yaml for this site; `write` puts them into stack.env, for Compose by hand, too
+    render(…)        our files as Compose reads them: data, nothing is written
+    digests(…)       Compose's own hash of each service's settings, as it stands in a label of the service's container
+    observe(…)       the containers of this deployment
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from osbox import docker, run
+from osbox.engine import Engine
+from osbox.errors import Error
+from osbox.model import envfile
+from osbox.model.plan import SHARED, Live
+from osbox.model.site import Paths, Site
+
+RACK = "rack"
+SERVICE, HASH = "com.docker.compose.service", "com.docker.compose.config-hash"
+OPTIONS = "options"
+"""In the state directory: a file of environment variables for each service with options of the site's own."""
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """What is seen of one service's container."""
+
+    service: str
+    state: str
+    health: str
+    image: str
+    started: str
+    container: str
+
+
+def label(site: Site) -> str:
+    """The filter that finds all that is of this deployment."""
+    return f"label=io.osbox.deployment={site.name}"
+
+
+def environment(paths: Paths, site: Site, version: str, of_release: Mapping[str, str]) -> dict[str, str]:
+    """The values of this site and of its release for the Compose files; no secret is among them."""
+    return {
+        "OSBOX_HOME": str(paths.home), "OSBOX_NAME": site.name, "OSBOX_VERSION": version, "OSBOX_ADDRESS": str(site.address),
+        "OSBOX_LOOPBACK": str(site.loopback), "OSBOX_CONTROL_BRIDGE": site.control_bridge, "OSBOX_EXT1": site.veth[1],
+        "OSBOX_CONTROL_SUBNET": str(site.control_subnet), "OSBOX_REDFISH_PORT": str(site.redfish_port),
+        "OSBOX_VOLUME_PREFIX": "" if site.name == "os-in-a-box" else f"{site.name}-", "OSBOX_LISTEN": str(site.listen or ""),
+        "OSBOX_OPTIONS": str(paths.home / OPTIONS), "OSBOX_WORKERS": str(site.workers), **of_release,
+    }  # fmt: skip
+
+
+def files(paths: Paths, values: Mapping[str, str], options: Mapping[str, Mapping[str, str]]) -> dict[Path, str]:
+    """What Compose reads besides compose/: stack.env, and a file for each service with options (values by variable)."""
+    stack = "".join(f"{name}={value}\n" for name, value in values.items())
+    of_options = {paths.home / OPTIONS / f"{service}.env": envfile.text(found) for service, found in options.items() if found}
+    return {paths.home / "stack.env": stack, **of_options}
+
+
+def outdated(paths: Paths, wanted: Mapping[Path, str]) -> list[Path]:
+    """Those of the files that are missing or differ, and the options' files that are no longer wanted."""
+    late = [file for file, text in wanted.items() if not file.is_file() or file.read_text() != text]
+    return late + [file for file in sorted((paths.home / OPTIONS).glob("*.env")) if file not in wanted]
+
+
+def write(paths: Paths, wanted: Mapping[Path, str]) -> None:
+    """Have exactly these files, each whole or not at all."""
+    for file in outdated(paths, wanted):
+        if file not in wanted:
+            file.unlink()
+            continue
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_name(f"{file.name}.new")
+        new.write_text(wanted[file])
+        new.rename(file)
+
+
+def version(paths: Paths) -> str:
+    """The tag of the images that the cloud was last brought up with; without a cloud, `latest`."""
+    file = paths.home / "stack.env"
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return next((line.partition("=")[2] for line in lines if line.startswith("OSBOX_VERSION=")), "latest")
+
+
+def _overlays(paths: Paths, *, rack: bool, listen: bool) -> list[str]:
+    names = ["stack.yaml"] + ["rack.yaml"] * rack + ["listen.yaml"] * listen
+    return [word for name in names for word in ("-f", str(paths.compose / name))]
+
+
+def argv(engine: Engine, paths: Paths, *words: str, rack: bool = False) -> list[str]:
+    """`docker compose` on our plain files, with this site's values from stack.env."""
+    values = paths.home / "stack.env"
+    listen = "\nOSBOX_LISTEN=\n" not in values.read_text()
+    return engine.argv("docker", "compose", "--env-file", values, *_overlays(paths, rack=rack, listen=listen), *words)
+
+
+def up(engine: Engine, paths: Paths, *, rack: bool) -> None:
+    """Have every container run as the files say; raises Error with what Compose said."""
+    line = argv(engine, paths, "--progress", "quiet", "up", "--detach", "--remove-orphans", "--pull", "never", rack=rack)
+    result = run.run(line, check=False)
+    if result.code != 0:
+        raise Error("Compose could not start the containers", evidence=run.tail(result.err), hint="osbox status")
+
+
+def render(
+    engine: Engine, paths: Paths, values: Mapping[str, str], options: Mapping[str, Mapping[str, str]], *, rack: bool
+) -> dict[str, Any]:
+    """Our files as Compose reads them with these values; the options by service are put where `env_file` would put them."""
+    words = _overlays(paths, rack=rack, listen=bool(values.get("OSBOX_LISTEN")))
+    away = {**values, "OSBOX_OPTIONS": "/nonexistent"}  # what is there may be of another time
+    line = engine.argv("docker", "compose", "--project-directory", paths.compose, *words, "config", "--format", "json")
+    model: dict[str, Any] = json.loads(run.run(line, env=away).out)
+    for service, found in options.items():
+        if service in model["services"] and found:
+            own = model["services"][service].get("environment") or {}
+            escaped = {name: value.replace("$", "$$") for name, value in found.items()}  # as Compose itself prints them
+            model["services"][service]["environment"] = {**escaped, **own}
+    return model
+
+
+def digests(engine: Engine, paths: Paths, model: Mapping[str, Any], containers: Mapping[str, str]) -> dict[str, str]:
+    """Compose's hash of each service. containers: ids by service, which stand for the names of services whose network is shared."""
+    services = {name: {**config} for name, config in model["services"].items()}
+    for config in services.values():
+        mode = str(config.get("network_mode", ""))
+        if mode.startswith(SHARED):
+            config["network_mode"] = f"container:{containers.get(mode.removeprefix(SHARED), 'none')}"
+    line = engine.argv("docker", "compose", "--project-directory", paths.compose, "-f", "-", "config", "--hash", "*")
+    out = run.run(line, input=json.dumps({**model, "services": services})).out
+    return dict(line.split() for line in out.splitlines())
+
+
+def observe(engine: Engine, site: Site, *services: str) -> dict[str, ServiceState]:
+    """The containers of this deployment (or of these services), by service."""
+    return {
+        item["Config"]["Labels"].get(SERVICE, ""): ServiceState(
+            item["Config"]["Labels"].get(SERVICE, ""), item["State"]["Status"], item["State"].get("Health", {}).get("Status", ""),
+            item["Config"]["Image"], item["State"]["StartedAt"], item["Id"][:12],
+        )
+        for item in _containers(engine, site, *services)
+    }  # fmt: skip
+
+
+def live(engine: Engine, site: Site) -> dict[str, Live]:
+    """The containers of this deployment as a plan compares them, by service.
+
+    One that is not called like its service stands there by its own name: Compose was interrupted while it replaced a container.
+    """
+    found = {}
+    for item in _containers(engine, site):
+        labels, state, name = docker.labels(item), item["State"], item["Name"].removeprefix("/")
+        service = labels.get(SERVICE, "")
+        key = service if name == f"{service}.{site.name}" else name
+        found[key] = Live(key, item["Id"], state["Status"], state["StartedAt"], item["Image"], labels.get(HASH, ""), state["ExitCode"])
+    return found
+
+
+def _containers(engine: Engine, site: Site, *services: str) -> list[dict[str, Any]]:
+    names = [f"{name}.{site.name}" for name in services] or docker.ids(engine, "container", label(site))
+    return docker.inspect(engine, "container", *names)

@@ -1,0 +1,41 @@
+"""What was read of an image once, kept in the state directory by the image's id: an image of that id never changes."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from osbox.model.site import Paths
+
+FORMAT = 1  # of the kept files; another number and they are read anew
+
+
+def kept(paths: Paths, one: str, what: str) -> list[Any] | None:
+    """What is kept of an image (its id, with or without sha256:); None when nothing is."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        data = json.loads(_file(paths, one, what).read_text())
+        return list(data["rows"]) if data["format"] == FORMAT else None
+    return None
+
+
+def keep(paths: Paths, one: str, what: str, rows: Sequence[Any]) -> None:
+    """Another process may be writing the same: each writes its own file whole."""
+    file = _file(paths, one, what)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(f"{file.name}.{os.getpid()}")
+    new.write_text(json.dumps({"format": FORMAT, "rows": rows}))
+    new.rename(file)
+
+
+def forget(paths: Paths, ids: Iterable[str]) -> None:
+    """Remove what is kept of all images but these."""
+    there = {one.removeprefix("sha256:") for one in ids}
+    for file in paths.inventory.glob("*.json"):
+        if file.name.partition(".")[0] not in there:
+            file.unlink(missing_ok=True)
+
+
+def _file(paths: Paths, one: str, what: str) -> Path:
+    return paths.inventory / f"{one.removeprefix('sha256:')}.{what}.json"

@@ -1,0 +1,109 @@
+"""The plan of `osbox up`, read from the live system: what is missing or differs, and what Compose would do about it. Writes nothing."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from osbox import applied, compose, docker, labels, options, secrets
+from osbox.engine import Engine
+from osbox.errors import UserError
+from osbox.model import catalogue
+from osbox.model import release as releases
+from osbox.model.catalogue import BY_NAME, IMAGES
+from osbox.model.plan import SHARED, Change, Live, Wanted, containers
+from osbox.model.site import Paths, Site
+
+RACK = "os-rack"  # started with the first virtual node
+CONDUCTOR = BY_NAME["os-ironic-conductor"]  # its label says which release all images of a version are of
+
+Images = Mapping[str, Mapping[str, Any]]
+"""By tag, as `docker image inspect` gives them."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would change; and what is needed to do it: the files that Compose reads, the services' settings, what lives now."""
+
+    changes: tuple[Change, ...]
+    files: Mapping[Path, str]
+    services: Mapping[str, Mapping[str, Any]]
+    live: Mapping[str, Live]
+    rack: bool
+
+
+def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
+    """The plan for images of that version; raises UserError for images that are not built and options that do not exist."""
+    with ThreadPoolExecutor() as pool:  # each waits for the engine
+        live = pool.submit(compose.live, engine, site)
+        volumes = pool.submit(docker.ids, engine, "volume", compose.label(site))
+        networks = pool.submit(docker.ids, engine, "network", compose.label(site))
+        images = _images(engine, version)
+        values = compose.environment(paths, site, version, of_release(paths, images, version))
+        chosen = options.of_services(paths, engine, site, images)
+        # Virtual nodes from before a `down` are on this volume, and servers may be on them.
+        rack = compose.RACK in live.result() or any(name.endswith("rack-data") for name in volumes.result())
+        if rack:
+            _require(images, version, [RACK])
+        model = compose.render(engine, paths, values, chosen, rack=rack)
+    wanted = _wanted(engine, paths, model, live.result(), images)
+    past = applied.read(paths)
+    files = compose.files(paths, values, chosen)
+    changes = [
+        *(Change("secret", name, "create", ("it is not there",)) for name in secrets.missing(paths)),
+        *(_file(paths, file, files) for file in compose.outdated(paths, files)),
+        *_missing("network", model["networks"], networks.result()),
+        *_missing("volume", model["volumes"], volumes.result()),
+        *containers(wanted, live.result(), past.services, past.starts),
+    ]
+    return Plan(tuple(changes), files, model["services"], live.result(), rack)
+
+
+def _wanted(engine: Engine, paths: Paths, model: Mapping[str, Any], live: Mapping[str, Live], images: Images) -> list[Wanted]:
+    digests = compose.digests(engine, paths, model, {name: item.container for name, item in live.items()})
+    found = []
+    for service, config in model["services"].items():
+        mode = str(config.get("network_mode", ""))
+        follows = mode.removeprefix(SHARED) if mode.startswith(SHARED) else ""
+        identity = images.get(config["image"], {}).get("Id", "")
+        found.append(Wanted(service, config["image"], identity, digests[service], config, follows))
+    return found
+
+
+def _missing(kind: Any, wanted: Mapping[str, Mapping[str, Any]], there: list[str]) -> list[Change]:
+    names = sorted(str(item["name"]) for item in wanted.values())
+    return [Change(kind, name, "create", ("it is not there",)) for name in names if name not in there]
+
+
+def _file(paths: Paths, file: Path, wanted: Mapping[Path, str]) -> Change:
+    if file not in wanted:
+        return Change("file", str(file.relative_to(paths.home)), "remove", ("no option of this service is set any more",))
+    return Change("file", str(file.relative_to(paths.home)), "write", ("it differs" if file.exists() else "it is not there",))
+
+
+def _images(engine: Engine, version: str) -> dict[str, dict[str, Any]]:
+    """The images of a version, by tag; raises UserError when one that is always started is not there."""
+    tags = [image.tag(version) for image in IMAGES]
+    found = {tag: entry for entry in docker.inspect(engine, "image", *tags) for tag in entry["RepoTags"]}
+    _require(found, version, [image.name for image in IMAGES if image.name not in (catalogue.OPENSTACK, RACK)])
+    return found
+
+
+def _require(images: Images, version: str, names: Iterable[str]) -> None:
+    absent = sorted(f"{name}:{version}" for name in names if f"{name}:{version}" not in images)
+    if absent:
+        make = "make all" + ("" if version == "latest" else f" BUILD_VERSION={version}")
+        raise UserError(f"images are not built: {', '.join(absent)}", hint=make)
+
+
+def of_release(paths: Paths, images: Images, version: str) -> Mapping[str, str]:
+    """What the release of these images wants otherwise; nothing for a release that is not in this checkout."""
+    name = docker.labels(images[CONDUCTOR.tag(version)]).get(labels.RELEASE, "")
+    return releases.read(paths.releases / name).environment if name in releases.known(paths.releases) else {}
+
+
+def release(engine: Engine, site: Site) -> str:
+    """The OpenStack release that runs here, or else that of the images called latest; "" when neither is here."""
+    found = docker.inspect(engine, "container", f"ironic-conductor.{site.name}") or docker.inspect(engine, "image", CONDUCTOR.tag("latest"))
+    return docker.labels(found[0]).get(labels.RELEASE, "") if found else ""

@@ -1,0 +1,120 @@
+"""The proof that the cloud works: every API answers a call with a token, every agent is alive, every container is well."""
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Lock
+
+from osbox import cloud, docker, log, run
+from osbox.board import Board
+from osbox.compose import ServiceState, observe
+from osbox.engine import Engine
+from osbox.errors import Error
+from osbox.model.services import AGENTS, APIS, INFRASTRUCTURE
+from osbox.model.site import Paths, Site
+
+READY_SECONDS = 300  # two cores bring everything up in about a minute; a laptop under load deserves patience
+POLL_SECONDS = 1
+
+Check = Callable[[], str]
+"""Returns "" when what it checks is well, else the reason why not."""
+
+
+def prove(
+    paths: Paths, site: Site, engine: Engine, since: Mapping[str, str], *, logged_in: bool
+) -> tuple[dict[str, float], list[str]]:
+    """Wait until every service answers for real; makes Keystone's catalogue on the way, as soon as Keystone lives.
+
+    since: when containers were started just now, by service: an agent's heartbeat from before proves nothing. logged_in: Keystone
+    gave a token a moment ago, and nothing was changed since. Returns when (time.monotonic) each service was seen ready, and what
+    was changed in the cloud.
+    """
+    waiting, containers = _Waiting(engine, site), _Containers(engine, site)
+    with waiting.board:
+        if not logged_in:
+            waiting.until({"keystone": lambda: cloud.probe_identity(paths, site)})
+        with ThreadPoolExecutor(2) as pool:  # logins and the catalogue's reading cost Keystone most of a second, one after the other
+            member, system = cloud.session(paths, site), cloud.session(paths, site, system=True)
+            token = pool.submit(system.get_token)
+            changed = cloud.ensure_catalogue(paths, site, str(site.listen or site.address))
+            token.result()
+        checks: dict[str, Check] = {}
+        for api in APIS:
+            scope = system if api.type in ("baremetal", "identity") else member
+            checks[api.service] = partial(cloud.probe_api, scope, site, api)
+            if api.type == "object-store":
+                checks[api.service] = partial(cloud.probe_objects, scope, paths, site, api, changed)
+        for agent in AGENTS:
+            scope = system if agent.api == "baremetal" else member
+            checks[agent.service] = partial(cloud.probe_agent, scope, site, agent, since.get(agent.service, ""))
+        checks |= {name: partial(containers.reason, name) for name in INFRASTRUCTURE}
+        waiting.until(checks)
+    return waiting.ready, changed
+
+
+class _Waiting:
+    """Polls checks side by side until none gives a reason any more, and shows each service as it becomes ready."""
+
+    def __init__(self, engine: Engine, site: Site) -> None:
+        self.engine, self.site = engine, site
+        self.reasons: dict[str, str] = {}
+        self.ready: dict[str, float] = {}
+        self.board = Board(lambda name: self.reasons.get(name, ""))
+        self.begin = time.monotonic()
+
+    def until(self, checks: dict[str, Check]) -> None:
+        """Raises Error naming what is not ready after READY_SECONDS, with the last lines of its log."""
+        with ThreadPoolExecutor(len(checks)) as pool:
+            for name in checks:
+                self.board.start(name)
+            for done in [pool.submit(self._until_ready, name, check) for name, check in checks.items()]:
+                done.result()
+        late = {name: self.reasons[name] for name in checks if self.reasons[name]}
+        if late:
+            raise not_ready(self.engine, self.site, late)
+
+    def _until_ready(self, name: str, check: Check) -> None:
+        while True:
+            self.reasons[name] = check()
+            if not self.reasons[name]:
+                self.ready[name] = time.monotonic()
+                self.board.end(name, f"✔  {name} - Ready {log.seconds(time.monotonic() - self.begin)}")
+                return
+            if time.monotonic() - self.begin > READY_SECONDS:
+                return
+            time.sleep(POLL_SECONDS)
+
+
+class _Containers:
+    """The containers as they were seen within the last second: eleven checks share one look."""
+
+    def __init__(self, engine: Engine, site: Site) -> None:
+        self.engine, self.site, self.lock = engine, site, Lock()
+        self.seen, self.states = 0.0, dict[str, ServiceState]()
+
+    def reason(self, service: str) -> str:
+        """What Docker's health check of a service without an API says; "" when it is healthy."""
+        with self.lock:
+            if time.monotonic() - self.seen > POLL_SECONDS:
+                self.states, self.seen = observe(self.engine, self.site), time.monotonic()
+            return container_reason(self.states.get(service))
+
+
+def container_reason(state: ServiceState | None) -> str:
+    if state is None:
+        return "no container"
+    if state.state != "running":
+        return state.state
+    return "" if state.health in ("healthy", "") else state.health
+
+
+def not_ready(engine: Engine, site: Site, waiting: dict[str, str]) -> Error:
+    name, reason = next(iter(waiting.items()))
+    tail = docker.docker(engine, "logs", "--tail", "12", f"{name}.{site.name}", check=False)
+    lines = [f"{service}: {why}" for service, why in waiting.items()]
+    return Error(
+        f"{len(waiting)} services did not become ready within {READY_SECONDS} s",
+        evidence="\n".join([*lines, f"--- last lines of {name} ({reason})", run.tail(tail.out + tail.err, 12)]),
+        hint=f"osbox logs {name}, then osbox up again",
+    )

@@ -1,0 +1,203 @@
+"""What a plan says of a wish and of what lives, as data; no engine needed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from osbox import applied, compose, docker, engine, network, planning, secrets, stack
+from osbox.applied import Applied
+from osbox.cli import execute
+from osbox.engine import Engine
+from osbox.errors import UserError
+from osbox.model.catalogue import IMAGES
+from osbox.model.plan import Change, Live, Start, Wanted, containers, differences, observed
+from osbox.model.site import Paths, Site
+
+CONFIG = {"image": "os-nova-api:latest", "environment": {"OSBOX_WORKERS": "1"}, "ports": [
+    {"mode": "ingress", "host_ip": "127.0.0.1", "target": 8774, "published": "8774", "protocol": "tcp"}]}  # fmt: skip
+
+
+def wanted(service: str = "nova-api", **other: Any) -> Wanted:
+    return Wanted(**{"service": service, "image": f"os-{service}:latest", "image_id": "sha256:1", "digest": "a", "config": CONFIG, **other})
+
+
+def live(service: str = "nova-api", **other: Any) -> Live:
+    fields = {"container": "c1", "state": "running", "started": "2026-11-23T08:00:00.5Z", "image_id": "sha256:1", "digest": "a"}
+    return Live(**{"service": service, **fields, **other})
+
+
+def plan(*wishes: Wanted, there: tuple[Live, ...], before: dict[str, Any] | None = None) -> list[tuple[str, str, str]]:
+    starts = {"nova-api": Start(4.2, 0)}
+    found = containers(wishes, {item.service: item for item in there}, before or {}, starts)
+    return [(change.name, change.action, "; ".join(change.reasons)) for change in found]
+
+
+GOLDEN = {
+    "nothing": (wanted(), live(), CONFIG, None),
+    "no container": (wanted(), None, None, ("create", "there is no container")),
+    "stopped": (wanted(), live(state="exited", exit_code=137), CONFIG, ("start", "exited, exit code 137")),
+    "never started": (wanted(), live(state="created"), CONFIG, ("start", "created")),
+    "built anew": (wanted(image_id="sha256:2"), live(), CONFIG, ("recreate", "os-nova-api:latest was built anew")),
+    "another version": (
+        wanted(image="os-nova-api:1.0", image_id="sha256:2", digest="b", config={**CONFIG, "image": "os-nova-api:1.0"}), live(), CONFIG,
+        ("recreate", "image: os-nova-api:latest → os-nova-api:1.0"),
+    ),
+    "an option": (
+        wanted(digest="b", config={**CONFIG, "environment": {"OSBOX_WORKERS": "1", "OS_DEFAULT__DEBUG": "true"}}), live(), CONFIG,
+        ("recreate", "option [DEFAULT] debug: not set → true"),
+    ),
+    "a port": (
+        wanted(digest="b", config={**CONFIG, "ports": []}), live(), CONFIG, ("recreate", "ports: without 127.0.0.1:8774:8774"),
+    ),
+    "nobody knows why": (wanted(digest="b"), live(), None, ("recreate", "its settings are not those it was started with")),
+    "started by hand with other settings": (
+        wanted(digest="b"), live(), CONFIG, ("recreate", "its settings are not those it was started with"),
+    ),
+    "stopped, and to be replaced": (
+        wanted(digest="b"), live(state="exited"), None, ("recreate", "its settings are not those it was started with"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("wish", "here", "before", "expected"), GOLDEN.values(), ids=GOLDEN.keys())
+def test_a_container(wish: Wanted, here: Live | None, before: Any, expected: tuple[str, str] | None) -> None:
+    found = plan(wish, there=(here,) if here else (), before={"nova-api": before} if before else None)
+    assert found == ([("nova-api", *expected)] if expected else [])
+
+
+def test_an_orphan_is_removed() -> None:
+    assert plan(wanted(), there=(live(), live("old"))) == [("old", "remove", "no service of the Compose files has this container")]
+
+
+OWNER = wanted("neutron-network")
+FOLLOWER = wanted("openvswitch", follows="neutron-network")
+SHARING = {
+    "all is well": (live("neutron-network"), live("openvswitch", started="2026-11-23T08:00:00.51Z"), []),
+    "the same moment but for zeros": (live("neutron-network", started="2026-11-23T08:00:00.51Z"),
+                                      live("openvswitch", started="2026-11-23T08:00:00.513Z"), []),
+    "the owner is gone": (None, live("openvswitch"), ["neutron-network create", "openvswitch recreate"]),
+    "the owner is replaced": (live("neutron-network", digest="b"), live("openvswitch"), ["neutron-network recreate", "openvswitch recreate"]),
+    "the owner stopped": (live("neutron-network", state="exited"), live("openvswitch"), ["neutron-network start", "openvswitch restart"]),
+    "both stopped": (live("neutron-network", state="exited"), live("openvswitch", state="exited"), ["neutron-network start", "openvswitch start"]),
+    "the owner was started again": (live("neutron-network", started="2026-11-23T08:00:01Z"), live("openvswitch"), ["openvswitch restart"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("owner", "follower", "expected"), SHARING.values(), ids=SHARING.keys())
+def test_who_shares_a_network_goes_with_it(owner: Live | None, follower: Live, expected: list[str]) -> None:
+    found = plan(FOLLOWER, OWNER, there=tuple(item for item in (owner, follower) if item))
+    assert [f"{name} {action}" for name, action, _ in found] == expected
+
+
+def test_the_outage_is_what_was_measured() -> None:
+    [change] = containers([wanted(digest="b")], {"nova-api": live()}, {}, {"nova-api": Start(4.2, 0)})
+    assert change.outage == Start(4.2, 0)
+    [change] = containers([wanted()], {"nova-api": live(state="exited")}, {}, {"nova-api": Start(4.2, 0)})
+    assert change.outage is None, "what does not answer now has no outage to come"
+
+
+def test_differences_name_fields_and_hide_secrets() -> None:
+    old = {"environment": {"OS_LDAP__PASSWORD": "one", "A": "$$x", "OS_OSLO_CACHE__TTL": "1"}, "read_only": True, "depends_on": {"x": 1}}
+    new = {"environment": {"OS_LDAP__PASSWORD": "two", "A": ""}, "read_only": False, "tmpfs": ["/tmp"]}
+    assert list(differences(old, new)) == [
+        'variable A: $x → ""', "option [ldap] password: (not shown) → (not shown)", "option [oslo_cache] ttl: 1 → not set",
+        "read_only: True → False", "tmpfs: with /tmp",
+    ]  # fmt: skip
+
+
+def test_what_is_observed_has_the_words_of_a_plan() -> None:
+    before = {item.service: item for item in (live("a"), live("b"), live("c"), live("d", state="exited"), live("e"))}
+    after = {item.service: item for item in (live("a"), live("b", container="c2"), live("c", started="later"), live("d", started="later"), live("f"))}
+    assert observed(before, after) == [
+        Change("container", "b", "recreate"), Change("container", "c", "restart"), Change("container", "d", "start"),
+        Change("container", "e", "remove"), Change("container", "f", "create"),
+    ]  # fmt: skip
+
+
+def test_what_was_applied_is_read_back(paths: Paths) -> None:
+    paths.home.mkdir()
+    assert applied.read(paths) == Applied()
+    applied.write(paths, Applied({"nova-api": CONFIG}, {"nova-api": Start(4.2, 1)}))
+    assert applied.read(paths) == Applied({"nova-api": CONFIG}, {"nova-api": Start(4.2, 1)})
+    assert (paths.home / applied.FILE).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"format": 0}), json.dumps({"format": 1, "services": {}, "starts": {"a": 1}})])
+def test_a_record_that_cannot_be_read_is_no_record(paths: Paths, text: str) -> None:
+    paths.home.mkdir()
+    Path(paths.home / applied.FILE).write_text(text)
+    assert applied.read(paths) == Applied()
+
+
+# --- read from the system --------------------------------------------------------------------------------------------
+
+ENGINE = Engine("host", "26")
+
+
+@pytest.fixture
+def system(monkeypatch: pytest.MonkeyPatch, paths: Paths) -> Paths:
+    """A machine with all images, one service, and nothing of a cloud."""
+    entries = [{"Id": f"sha256:{number}", "RepoTags": [image.tag("latest")], "Config": {}} for number, image in enumerate(IMAGES)]
+    model = {"services": {"nova-api": CONFIG}, "networks": {"control": {"name": "x-control"}}, "volumes": {"mysql-data": {"name": "mysql-data"}}}
+    monkeypatch.setattr(docker, "inspect", lambda _, kind, *names: entries if kind == "image" else [])
+    monkeypatch.setattr(docker, "ids", lambda *_: [])
+    monkeypatch.setattr(compose, "render", lambda *_, **__: model)
+    monkeypatch.setattr(compose, "digests", lambda *_: {"nova-api": "a"})
+    return paths
+
+
+def test_an_empty_machine_is_planned_and_nothing_is_written(system: Paths) -> None:
+    found = planning.read(system, Site(), ENGINE, "latest")
+    assert {(change.kind, change.name, change.action) for change in found.changes} == {
+        ("container", "nova-api", "create"), ("network", "x-control", "create"), ("volume", "mysql-data", "create"),
+        ("file", "stack.env", "write"), *(("secret", name, "create") for name in secrets.NAMES),
+    }  # fmt: skip
+    assert not system.home.exists()
+
+
+def test_files_that_are_as_they_should_be_are_no_change(system: Paths) -> None:
+    wanted = planning.read(system, Site(), ENGINE, "latest").files
+    system.home.mkdir()
+    compose.write(system, wanted)
+    (system.home / "options").mkdir()
+    (system.home / "options" / "nova-api.env").write_text("OS_DEFAULT__DEBUG='true'\n")
+    files = [change for change in planning.read(system, Site(), ENGINE, "latest").changes if change.kind == "file"]
+    assert files == [Change("file", "options/nova-api.env", "remove", ("no option of this service is set any more",))]
+    compose.write(system, wanted)
+    assert not list((system.home / "options").iterdir())
+
+
+def test_images_that_are_not_built_are_told(system: Paths) -> None:
+    with pytest.raises(UserError) as error:
+        planning.read(system, Site(), ENGINE, "1.0")
+    assert "os-keystone:1.0" in error.value.message
+    assert error.value.hint == "make all BUILD_VERSION=1.0"
+
+
+def test_the_exit_code_says_whether_there_is_anything(
+    monkeypatch: pytest.MonkeyPatch, system: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = (Change("container", "nova-api", "recreate", ("option [x] y: 1 → 2",), Start(4.2, 3)), Change("container", "mysql", "recreate"))
+    monkeypatch.setattr(engine, "find", lambda *_: ENGINE)
+    monkeypatch.setattr(network, "pending", lambda *_, **__: [])
+    monkeypatch.setattr(stack, "plan", lambda *_: planning.Plan(changes, {}, {}, {}, rack=False))
+    assert execute(["plan"]) == 2
+    said = capsys.readouterr().out
+    assert "4.2 s last time, with 3 others" in said
+    assert "unknown" in said
+    assert "option [x] y: 1 → 2" in said
+    assert execute(["up", "--plan", "--json"]) == 2, "no such option"
+    monkeypatch.setattr(stack, "plan", lambda *_: planning.Plan((), {}, {}, {}, rack=False))
+    capsys.readouterr()
+    assert execute(["up", "--plan"]) == 0
+    assert "Nothing to change" in capsys.readouterr().out
+
+
+def test_without_an_engine_the_plan_is_to_start_one(monkeypatch: pytest.MonkeyPatch, system: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(engine, "find", lambda *_: None)
+    assert execute(["plan", "--json"]) == 2
+    [change] = json.loads(capsys.readouterr().out)["changes"]
+    assert (change["kind"], change["action"]) == ("engine", "start")
+    assert not system.home.exists()
