@@ -22,7 +22,7 @@ ROWS = [
     {"board", "debian", "labels", "layers", "sandbox", "sightings"},
     {"builder", "inventory", "locks", "probes", "provenance", "vulnerabilities"},
     {"budgets"},
-    {"artifacts", "bundles", "demo", "images", "imagetests", "network", "nodes", "registry", "sbom", "schemas",
+    {"artifacts", "bundles", "demo", "explain", "images", "imagetests", "network", "nodes", "registry", "sbom", "schemas",
      "servers", "setup", "stack", "unbundle", "verify"},
     {"commands"},
     {"cli"},
