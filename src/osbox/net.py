@@ -61,6 +61,27 @@ def ensure_bridge(paths: Paths, site: Site) -> list[Change]:
     return converge(doors(paths, site, None), Wish(do="bridge"), "osbox up")
 
 
+def rejoin(engine: Engine, site: Site) -> list[str]:
+    """Restart the containers that live in a network namespace which its holder does not have any more; returns their names.
+
+    When the holder dies and is started again it gets a new namespace, and those beside it stay in the old one, cut off. Compose sees
+    no difference: the holder's container is the same.
+    """
+    label = f"label=io.osbox.deployment={site.name}"
+    names = run.run(engine.argv("docker", "ps", "--filter", label, "--format", "{{.Names}}")).out.split()
+    shown = json.loads(run.run(engine.argv("docker", "container", "inspect", *names), check=False).out or "[]") if names else []
+    pids = {item["Id"]: int(item["State"]["Pid"]) for item in shown}
+    lost = []
+    for item in shown:
+        mode, _, holder = item["HostConfig"]["NetworkMode"].partition(":")
+        own = _namespace(pids[item["Id"]], "net")
+        if mode == "container" and holder in pids and own and own != _namespace(pids[holder], "net"):
+            lost.append(item["Name"].lstrip("/"))
+    if lost:
+        run.run(engine.argv("docker", "restart", "-t", "3", *lost))
+    return lost
+
+
 def converge(at: Doors, wish: Wish, made_by: str) -> list[Change]:
     """Make it so, saying each change; returns them. Raises Error if the live system does not end as wished."""
     state = observe(at)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 
-from osbox import cloud, docker, labels, log, ports, run, secrets
+from osbox import cloud, docker, labels, leftovers, log, net, ports, run, secrets
 from osbox.board import Board
 from osbox.engine import Engine
 from osbox.errors import Error, UserError
@@ -89,6 +89,7 @@ def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> 
     write_environment(paths, site, version, _release_environment(paths, engine, version))
     ports.require_free(site, running={name for name, state in before.items() if state.state == "running"})
     _compose_up(engine, paths, rack=RACK in before or _has_rack(engine, site))
+    net.rejoin(engine, site)
     after = observe(engine, site)
     changed += [f"container {name}" for name in sorted(after) if _differs(before.get(name), after[name])]
     changed += _prove(paths, site, engine)
@@ -190,6 +191,8 @@ class _Waiting:
                 return
             if time.monotonic() - self.begin > READY_SECONDS:
                 return
+            if self.engine.pid and not leftovers.alive(self.engine.pid):
+                raise Error("the engine ended while its containers started", hint="osbox up again; osbox engine status")
             time.sleep(POLL_SECONDS)
 
 
