@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from osbox import run
+from osbox import cloud, network, nodes, run
 from osbox.engine import KEPT
+from osbox.engine import find as find_engine
+from osbox.errors import Error
 from osbox.model.services import SERVICES
+from osbox.model.site import load_site
+from tests.e2e import crash, weather
 from tests.e2e.conftest import ENVIRONMENT, Tool, host
 from tests.home import ADDRESS, HOME, LOOPBACK, NAME
 
@@ -148,7 +152,27 @@ def test_wrong_bmc_password_is_told(osbox: Tool, tmp_path: Path) -> None:
     file.write_text(re.sub(r"[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}$", "00:00:01", wrong, flags=re.MULTILINE))
     text = osbox("node", "enroll", str(file), code=1)
     assert "cannot reach or log in to its BMC" in text
+    report = osbox.json("explain", "rack-wrong")
+    assert report["cause"]["name"] == "bmc-login"  # type: ignore[index]
+    text = osbox("explain", "rack-wrong")
+    assert "refuses user name or password" in text
+    assert re.search(r"\d\d:\d\d:\d\d +ironic +last error: Failed to get power state", text)
     osbox("node", "forget", "rack-wrong")
+
+
+def test_explain_of_an_unknown_node_names_the_nearest(osbox: Tool) -> None:
+    assert "there is no node rak-1; did you mean rack-1?" in osbox("explain", "rak-1", code=2)
+    assert "--since yesterday is no time" in osbox("explain", "rack-1", "--since", "yesterday", code=2)
+
+
+def test_explain_of_a_healthy_node_joins_all_that_was_seen(osbox: Tool) -> None:
+    """The demo's node: deployed, nothing wrong, and each source has its say."""
+    report = osbox.json("explain", "rack-1", "--tail", "500")
+    assert report["cause"]["name"] == "in-use"  # type: ignore[index]
+    assert {event["source"] for event in report["events"]} >= {"ironic", "conductor", "console", "nova"}  # type: ignore[index]
+    few = osbox("explain", "rack-1", "--tail", "2")
+    assert "the node is deployed and holds the server bm-node-1" in few
+    assert re.search(r"\d+ earlier events of console are left out", few)
 
 
 def test_node_that_never_boots_is_told_with_what_was_seen(osbox: Tool, tmp_path: Path) -> None:
@@ -163,7 +187,16 @@ def test_node_that_never_boots_is_told_with_what_was_seen(osbox: Tool, tmp_path:
         assert "has been in the state `inspect wait` for 45 s" in text
         assert "DHCP: no request from 52:54:00:00:00:02" in text
         assert "heartbeat of the ramdisk: none" in text
+        # Ironic learns of the right one from the BMC, too, but nothing says that the node boots from it.
+        assert f"{node['ports'][0]} asked for an address and got none" in osbox("explain", "rack-2")
+        osbox("node", "forget", "rack-2")
+        # The right address, and nobody who hands out the ramdisk.
+        file.write_text(yaml.safe_dump({"nodes": [node]}))
+        engine("docker", "stop", f"ipxe-httpd.{NAME}")
+        osbox("node", "enroll", str(file), "--deadline", "15", code=1)
+        assert "ipxe-httpd (exited) does not run" in osbox("explain", "rack-2")
     finally:
+        engine("docker", "start", f"ipxe-httpd.{NAME}")
         osbox("node", "forget", "rack-2")
         osbox("rack", "remove", "rack-2")
 
@@ -214,6 +247,186 @@ def is_healthy(name: str) -> bool:
     """What the container's own health check says now; Docker asks it every 30 s."""
     argv = [Tool.program, "engine", "shell", "--", "docker", "exec", name, "bootstrap", "health"]
     return run.run(argv, env=ENVIRONMENT, check=False, timeout=60).code == 0
+
+
+# --- crashes, and weather: a sample here, all of it with --full ----------------------------------------------------------
+
+def contents() -> dict[str, object]:
+    """What must be the same after a crash: users, images' checksums, nodes, instances, networks, and the provisioning network."""
+    paths, site = crash.PATHS, load_site(HOME)
+    project, system = cloud.connect(paths, site), cloud.connect(paths, site, system=True)
+    state, listed = network.show(paths, site, find_engine(paths, site)), nodes.listing(system)
+    return {
+        "users": sorted((user.name, user.id) for user in project.identity.users()),
+        "images": sorted((image.name, image.id, image.checksum) for image in project.image.images()),
+        "nodes": sorted((row["uuid"], row["name"], row["instance_uuid"], row["provision_state"], row["power_state"]) for row in listed),
+        "servers": sorted((one.name, one.id, one.created_at, one.status, str(one.addresses)) for one in project.compute.servers()),
+        "networks": sorted((one.name, one.id) for one in project.network.networks()),
+        "ports": sorted((one.id, one.mac_address, str(one.fixed_ips)) for one in project.network.ports()),
+        "rules": sorted(state.rules or ()),
+        "bridge": [(link.addresses, link.up) for link in state.links if link.name == site.bridge],
+    }
+
+
+def test_power_cut_and_up_bring_everything_back(osbox: Tool) -> None:
+    """All processes, namespaces, bridges and tmpfs gone at once; then an `up` that is killed, and one that is not."""
+    before = contents()
+    ssh("echo before the cut | sudo tee /root/cut && sync")
+    booted = ssh("cat /proc/sys/kernel/random/boot_id")
+    crash.power_cut()
+    assert "rack" not in {item["service"] for item in osbox.json("status")}  # type: ignore[attr-defined]
+    crash.killed_at(osbox, 6, "up")
+    osbox("up")
+    assert contents() == before
+    deadline = time.monotonic() + 240
+    while (answer := try_ssh("cat /proc/sys/kernel/random/boot_id; sudo cat /root/cut")).count("\n") != 2:
+        assert time.monotonic() < deadline, "the server does not run again"
+        time.sleep(3)
+    assert booted not in answer, "the node was switched off with the machine"
+    assert "before the cut" in answer
+    actions = json.loads(client("server", "event", "list", "bm-node-1", "-f", "json"))
+    # A start is how Nova notes down that Ironic switched the node on again.
+    assert {action["Action"] for action in actions} <= {"create", "start"}, "the instance is untouched"
+    assert "Nothing to change" in osbox("up")
+
+
+def try_ssh(command: str) -> str:
+    try:
+        return ssh(command)
+    except Error:
+        return ""
+
+
+def started(service: str) -> None:
+    """Start a service's container and wait until it answers: that is when the cause ends."""
+    engine("docker", "start", f"{service}.{NAME}")
+    deadline = time.monotonic() + 90
+    while "unhealthy" in engine("sh", "-c", f"docker exec {service}.{NAME} bootstrap health || echo unhealthy"):
+        assert time.monotonic() < deadline, f"{service} does not come back"
+        time.sleep(0.5)
+
+
+def test_bus_is_restarted_under_a_client(osbox: Tool) -> None:
+    weather.break_and_watch(lambda: engine("docker", "stop", f"rabbitmq.{NAME}"), lambda: started("rabbitmq"), 0)
+
+
+def test_disk_of_swift_becomes_read_only_under_a_client(osbox: Tool) -> None:
+    seen = weather.break_and_watch(
+        lambda: crash.make_read_only("swift-object", "/srv/node", on=True), lambda: crash.make_read_only("swift-object", "/srv/node", on=False), 8
+    )
+    assert "swift-proxy, writing" in seen.failures, "the disk was not read-only"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("service", ["mysql", "memcached"])
+def test_service_is_gone_for_a_while_under_a_client(osbox: Tool, service: str) -> None:
+    """MariaDB refuses connections; memcached is not there."""
+    weather.break_and_watch(lambda: engine("docker", "stop", "-t", "5", f"{service}.{NAME}"), lambda: started(service), 15)
+
+
+@pytest.mark.full
+def test_up_killed_at_any_moment_goes_on(osbox: Tool) -> None:
+    before = contents()
+    osbox("down")
+    for seconds in (0.3, 1, 2, 4, 8, 16, 24):
+        crash.killed_at(osbox, seconds, "up")
+    osbox("up")
+    assert contents() == before
+
+
+@pytest.mark.full
+def test_net_connect_killed_at_every_change_goes_on(osbox: Tool) -> None:
+    osbox("net", "disconnect")
+    changes = [line[2:].rsplit(" ", 2)[0] for line in osbox("net", "connect").splitlines() if line.startswith("✔")]
+    assert len(changes) >= 5
+    for change in changes:
+        osbox("net", "disconnect")
+        osbox.killed_after(change, "net", "connect", seconds=0)
+        osbox("net", "connect")
+        assert "Nothing to change" in osbox("net", "connect")
+
+
+@pytest.mark.full
+def test_setup_killed_at_any_moment_goes_on(osbox: Tool) -> None:
+    for words in (["image", "delete", "debian-13", "deploy-kernel"], ["keypair", "delete", "osbox"], ["flavor", "delete", "baremetal"]):
+        client(*words)
+    for seconds in (0.5, 2, 4, 6, 8, 10):
+        crash.killed_at(osbox, seconds, "setup")
+    osbox("setup")
+    assert "Nothing to change" in osbox("setup")
+    assert client("image", "list", "-c", "Name", "-f", "value").split().count("debian-13") == 1
+
+
+@pytest.mark.full
+def test_enroll_killed_in_every_state_goes_on(osbox: Tool, tmp_path: Path) -> None:
+    osbox("rack", "add", "--nodes", "2")
+    try:
+        for state in ("enroll", "manageable", "inspecting", "inspect wait", "cleaning", "clean wait"):
+            osbox.killed_after(f"rack-2: {state}", "node", "enroll", str(HOME / "rack.yaml"), seconds=0.5)
+        osbox("node", "enroll", str(HOME / "rack.yaml"))
+        assert "Nothing to change" in osbox("node", "enroll", str(HOME / "rack.yaml"))
+    finally:
+        osbox("node", "forget", "rack-2")
+        osbox("rack", "remove", "rack-2")
+
+
+@pytest.mark.full
+def test_enroll_goes_on_after_the_node_lost_its_power(osbox: Tool) -> None:
+    """In `clean wait` Ironic would wait half an hour for a ramdisk that is gone."""
+    osbox("rack", "add", "--nodes", "2")
+    try:
+        assert osbox.killed_after("rack-2: clean wait", "node", "enroll", str(HOME / "rack.yaml"), seconds=0.2)
+        crash.kill_node("rack-2")
+        report = osbox.json("explain", "rack-2")
+        assert report["cause"]["name"] == "power-cut"  # type: ignore[index]
+        osbox("node", "enroll", str(HOME / "rack.yaml"), "--deadline", "400")
+    finally:
+        osbox("node", "forget", "rack-2")
+        osbox("rack", "remove", "rack-2")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("line", ["keystone - Ready", "glance-api - Ready"])
+def test_engine_killed_in_the_middle_of_up(osbox: Tool, line: str) -> None:
+    before = contents()
+    osbox("down")
+    code, _ = crash.disturbed(osbox, line, crash.kill_engine, "up")
+    assert code == 1
+    osbox("up")
+    assert contents() == before
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("service", ["neutron-network", "mysql", "rabbitmq", "keystone", "nova-compute", "openvswitch", "rack"])
+def test_container_killed_in_the_middle_of_up(osbox: Tool, service: str) -> None:
+    before = contents()
+    osbox("down")
+    crash.disturbed(osbox, "keystone - Ready", lambda: crash.kill_container(service), "up")
+    osbox("up")
+    assert contents() == before
+    assert {item["state"] for item in osbox.json("status")} == {"running"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.full
+def test_conductor_killed_in_a_deployment_is_told_and_one_command_goes_on(osbox: Tool) -> None:
+    osbox("demo", "--clean")
+    code, text = crash.disturbed(osbox, "rack-1: wait call-back", lambda: crash.kill_container("ironic-conductor"), "demo", seconds=3)
+    if code != 0:
+        assert "Nova could not build bm-node-1" in text
+        assert "ironic-conductor was restarted" in osbox("explain", "rack-1")
+    assert "bm-node-1 login:" in osbox("demo", timeout=2400)
+
+
+@pytest.mark.full
+def test_node_that_loses_power_in_a_deployment_is_told_and_one_command_goes_on(osbox: Tool) -> None:
+    osbox("demo", "--clean")
+    assert osbox.killed_after("rack-1: wait call-back", "demo", seconds=3)
+    crash.kill_node("rack-1")
+    report = osbox.json("explain", "rack-1")
+    assert report["cause"]["name"] == "power-cut"  # type: ignore[index]
+    assert report["cause"]["next"].startswith("osbox openstack server delete bm-node-1")  # type: ignore[index]
+    osbox("openstack", "server", "delete", "--wait", "bm-node-1")
+    assert "bm-node-1 login:" in osbox("demo", timeout=2400)
 
 
 def test_down_and_up_keep_everything(osbox: Tool) -> None:
