@@ -6,6 +6,7 @@
 #   make demo      from an empty machine to a login prompt on a provisioned bare-metal node
 #   make setup     only install the tool: .venv/bin/osbox
 #   make check     every test of the project: linters, types, units, images, end to end
+#   make check-full  the same, and the long matrices of which `make check` takes samples
 #   make lock      resolve requirements.in anew into requirements.lock
 #
 # osbox reads BUILD_VERSION from the environment; N of -jN bounds how many images are built or tested at the same time.
@@ -20,7 +21,7 @@ JOBS = $(filter-out -j,$(filter -j%,$(MAKEFLAGS)))
 
 # `make clean all -j5` means: one after the other, five images at a time.
 .NOTPARALLEL:
-.PHONY: all test clean demo check setup lock
+.PHONY: all test clean demo check check-full setup lock
 .DEFAULT_GOAL = all
 
 all: setup
@@ -37,6 +38,9 @@ demo: setup
 
 check: setup
 	@.venv/bin/python -m pytest
+
+check-full: setup
+	@.venv/bin/python -m pytest --full
 
 setup: .venv/installed
 

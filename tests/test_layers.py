@@ -22,7 +22,7 @@ ROWS = [
     {"board", "bootcause", "compose", "debian", "labels", "layers", "sandbox", "sightings"},
     {"builder", "inventory", "locks", "options", "probes", "proof", "provenance", "vulnerabilities"},
     {"budgets", "planning"},
-    {"artifacts", "bootpath", "bundles", "demo", "doctor", "images", "imagetests", "network", "nodes", "registry", "sbom", "schemas",
+    {"artifacts", "bootpath", "bundles", "demo", "doctor", "explain", "images", "imagetests", "network", "nodes", "registry", "sbom", "schemas",
      "servers", "setup", "stack", "unbundle", "verify"},
     {"commands"},
     {"cli"},

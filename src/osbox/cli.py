@@ -19,7 +19,7 @@ import typer
 from typer._click.exceptions import NoArgsIsHelpError
 
 from osbox import log
-from osbox.commands import bundle, contents, context, demo, doctor, engine, images, inventory, lock, metal, net, options, probe, push, stack
+from osbox.commands import bundle, contents, context, demo, doctor, engine, explain, images, inventory, lock, metal, net, options, probe, push, stack
 from osbox.errors import Error, UserError
 from osbox.model.site import find_paths
 
@@ -104,6 +104,7 @@ app.command(rich_help_panel=context.NETWORK)(probe.probe)
 app.add_typer(net.app, name="net", rich_help_panel=context.NETWORK)
 app.add_typer(metal.node_app, name="node", rich_help_panel=context.METAL)
 app.add_typer(metal.rack_app, name="rack", rich_help_panel=context.METAL)
+app.command(rich_help_panel=context.METAL)(explain.explain)
 app.command(rich_help_panel=context.METAL)(contents.ramdisk)
 app.command(rich_help_panel=context.METAL)(contents.guest)
 app.add_typer(engine.app, name="engine", rich_help_panel=context.ENGINE)

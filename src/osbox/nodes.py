@@ -50,6 +50,8 @@ class Options:
     last_seen: LastSeen
     inspect: bool = True
     deadline: float = STEP_SECONDS
+    is_off: Callable[[Any], bool] = lambda _: False
+    """Whether a node, as Ironic has it, is known to be off; Ironic itself does not look while it waits for the ramdisk."""
 
 
 def enroll(system: "Connection", inventory: Inventory, *, owner: str, deploy: dict[str, str], options: Options) -> list[str]:
@@ -133,21 +135,25 @@ def _settle(system: "Connection", works: Sequence[_Work], options: Options, chan
             if problem or work.state in SETTLED:
                 waiting.remove(work)
                 continue
-            _push(system, current, work, options.inspect, changed)
+            _push(system, current, work, options, changed)
         if waiting:
             time.sleep(POLL_SECONDS)
     return problems
 
 
-def _push(system: "Connection", current: Any, work: _Work, inspect: bool, changed: list[str]) -> None:
+def _push(system: "Connection", current: Any, work: _Work, options: Options, changed: list[str]) -> None:
     """Ask Ironic for the node's next step, once per state."""
     verb = None
     if work.state == "enroll" and "manage" not in work.asked:
         verb = "manage"
     elif work.state == "manageable":
-        verb = _from_manageable(system, current, work, inspect)
+        verb = _from_manageable(system, current, work, options.inspect)
     elif work.state in ("inspect failed", "clean failed") and not work.asked:
         verb = "manage"  # a failure of an earlier run: try again
+    elif work.state in ("inspect wait", "clean wait") and not work.asked and options.is_off(current):
+        # An earlier run switched it on, and it lost its power since: its ramdisk will not call, so begin anew.
+        _abort(system, current.id)
+        changed.append(f"{work.node.name}: abort")
     if verb and verb not in work.asked:
         work.asked.add(verb)
         if current.is_maintenance and work.state == "clean failed":
@@ -183,12 +189,12 @@ def _problem(current: Any, work: _Work, options: Options) -> Error | None:
         )  # fmt: skip
     if work.state in FAILED and work.asked:
         return Error(f"{name} is in the state `{work.state}`", evidence=current.last_error or "",
-                     hint=f"osbox node console {name}; osbox node enroll again")  # fmt: skip
+                     hint=f"osbox explain {name}; osbox node enroll again")  # fmt: skip
     if time.monotonic() - work.since > options.deadline and work.state not in SETTLED:
         seen = options.last_seen([port.address for port in work.node.ports], current)
         return Error(
             f"{name} has been in the state `{work.state}` for {log.seconds(options.deadline)}",
-            evidence="\n".join([f"Ironic: {current.last_error or 'no error'}", *seen]), hint=f"osbox node console {name}",
+            evidence="\n".join([f"Ironic: {current.last_error or 'no error'}", *seen]), hint=f"osbox explain {name}",
         )  # fmt: skip
     return None
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Lock
 
-from osbox import cloud, docker, log, run
+from osbox import cloud, docker, leftovers, log, run
 from osbox.board import Board
 from osbox.compose import ServiceState, observe
 from osbox.engine import Engine
@@ -83,6 +83,8 @@ class _Waiting:
                 return
             if time.monotonic() - self.begin > READY_SECONDS:
                 return
+            if self.engine.pid and not leftovers.alive(self.engine.pid):
+                raise Error("the engine ended while its containers started", hint="osbox up again; osbox engine status")
             time.sleep(POLL_SECONDS)
 
 

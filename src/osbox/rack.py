@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from osbox.model.site import Site
 
 USER = "admin"  # of the Redfish service; its password is the secret bmc-password
 TIMEOUT = 120  # the first definition asks QEMU what it can do: 2 s on an idle machine
+OFF = ("off", "crashed")
+"""States of a node that does nothing until it is switched on."""
 QEMU_MAC = "52:54:00"  # the prefix that QEMU uses; the rest is ours
 
 
@@ -88,6 +91,14 @@ def nodes(engine: Engine, site: Site) -> list[VirtualNode]:
     return [_node(item) for item in _rackctl(engine, site, "list")]
 
 
+def behind(engine: Engine, site: Site, driver_info: Mapping[str, Any] | None) -> VirtualNode | None:
+    """The virtual node that an Ironic node's driver_info speaks of; None for real hardware, and while the rack does not answer."""
+    system = str((driver_info or {}).get("redfish_system_id", ""))
+    with suppress(Error):
+        return next((node for node in nodes(engine, site) if system.endswith(node.uuid)), None) if system else None
+    return None
+
+
 def remove(engine: Engine, site: Site, names: Sequence[str]) -> list[str]:
     """Remove nodes with their disks and return those that were there."""
     return list(_rackctl(engine, site, "remove", *names)["removed"]) if names else []
@@ -110,6 +121,13 @@ def console_log(engine: Engine, site: Site, name: str, *, lines: int = 1000) -> 
     if result.code != 0 and "has written nothing" not in result.err:
         raise _error(engine, site, result)
     return result.out if result.code == 0 else ""
+
+
+def console_written(engine: Engine, site: Site, name: str) -> float | None:
+    """When a node last wrote to its console (seconds since the epoch); None if it never did."""
+    argv = engine.argv("docker", "exec", container(site), "stat", "--format=%Y", f"/var/lib/rack/console/{name}.log")
+    result = run.run(argv, check=False, timeout=TIMEOUT)
+    return float(result.out) if result.code == 0 else None
 
 
 def enrolment(found: Sequence[Spec], site: Site, password_file: Path) -> str:

@@ -68,8 +68,9 @@ def differing(folder: Path, found: dict[str, str]) -> list[str]:
     return [project for project, text in found.items() if _steady(text) != _steady(_text(folder / f"{project}.sql"))]
 
 
-def _steady(text: str) -> list[str]:
-    return sorted(CHANCE.sub("''", text).splitlines())  # rows are ordered by their ids
+def _steady(text: str) -> list[list[str]]:
+    """Without what is chance: SQLAlchemy makes the keys of a table in the order of a set, and rows are ordered by their ids."""
+    return sorted(sorted(line.split(", ")) for line in CHANCE.sub("''", text).splitlines())
 
 
 def _text(file: Path) -> str:

@@ -57,7 +57,8 @@ def wait_active(cloud: "Connection", system: "Connection", name: str, report: Ca
             raise Error(f"Nova could not build {name}", evidence=evidence, hint=f"osbox openstack server delete {name}")
         if time.monotonic() > deadline:
             evidence = f"last seen: {state}\n{(node.last_error if node else '') or 'no error of Ironic'}"
-            raise Error(f"{name} was not ACTIVE within {ACTIVE_SECONDS // 60} minutes", evidence=evidence, hint="osbox node list")
+            hint = f"osbox explain {node.name}" if node else "osbox node list"
+            raise Error(f"{name} was not ACTIVE within {ACTIVE_SECONDS // 60} minutes", evidence=evidence, hint=hint)
         time.sleep(POLL_SECONDS)
 
 

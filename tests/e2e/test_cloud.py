@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from osbox import run
+from osbox import cloud, network, nodes, run
 from osbox.engine import KEPT
+from osbox.engine import find as find_engine
+from osbox.errors import Error
 from osbox.model import envfile
 from osbox.model.services import SERVICES
+from osbox.model.site import load_site
 from tests import bootserver
-from tests.e2e import bootfaults, changes
+from tests.e2e import bootfaults, changes, crash, weather
 from tests.e2e.conftest import ENVIRONMENT, Tool, host
 from tests.home import ADDRESS, HOME, LOOPBACK, NAME
 from tests.test_options import awkward
@@ -154,7 +157,27 @@ def test_wrong_bmc_password_is_told(osbox: Tool, tmp_path: Path) -> None:
     file.write_text(re.sub(r"[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}$", "00:00:01", wrong, flags=re.MULTILINE))
     text = osbox("node", "enroll", str(file), code=1)
     assert "cannot reach or log in to its BMC" in text
+    report = osbox.json("explain", "rack-wrong")
+    assert report["cause"]["name"] == "bmc-login"  # type: ignore[index]
+    text = osbox("explain", "rack-wrong")
+    assert "refuses user name or password" in text
+    assert re.search(r"\d\d:\d\d:\d\d +ironic +last error: Failed to get power state", text)
     osbox("node", "forget", "rack-wrong")
+
+
+def test_explain_of_an_unknown_node_names_the_nearest(osbox: Tool) -> None:
+    assert "there is no node rak-1; did you mean rack-1?" in osbox("explain", "rak-1", code=2)
+    assert "--since yesterday is no time" in osbox("explain", "rack-1", "--since", "yesterday", code=2)
+
+
+def test_explain_of_a_healthy_node_joins_all_that_was_seen(osbox: Tool) -> None:
+    """The demo's node: deployed, nothing wrong, and each source has its say."""
+    report = osbox.json("explain", "rack-1", "--tail", "500")
+    assert report["cause"]["name"] == "in-use"  # type: ignore[index]
+    assert {event["source"] for event in report["events"]} >= {"ironic", "conductor", "console", "nova"}  # type: ignore[index]
+    few = osbox("explain", "rack-1", "--tail", "2")
+    assert "the node is deployed and holds the server bm-node-1" in few
+    assert re.search(r"\d+ earlier events of console are left out", few)
 
 
 def test_node_that_never_boots_is_told_with_what_was_seen(osbox: Tool, tmp_path: Path) -> None:
@@ -168,6 +191,8 @@ def test_node_that_never_boots_is_told_with_what_was_seen(osbox: Tool, tmp_path:
     assert "has been in the state `inspect wait` for 45 s" in text
     assert f"DHCP: no request from {bootfaults.MAC}" in text
     assert "heartbeat of the ramdisk: none" in text
+    # Ironic learns of the right one from the BMC, too, but nothing says that the node boots from it.
+    assert f"{node['ports'][0]} asked for an address and got none" in osbox("explain", "rack-2")
 
 
 def probed(osbox: Tool, *words: str, code: int = 0) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
@@ -403,6 +428,93 @@ def test_a_port_taken_between_plan_and_up_is_told(osbox: Tool) -> None:
         assert f"pid {os.getpid()}" in text
     done, _, _ = changes.up_does_what_is_planned(osbox)
     assert done == {"placement": "start"}
+
+
+# --- crashes, and weather: a sample here, all of it with --full ----------------------------------------------------------
+
+def contents() -> dict[str, object]:
+    """What must be the same after a crash: users, images' checksums, nodes, instances, networks, and the provisioning network."""
+    paths, site = crash.PATHS, load_site(HOME)
+    project, system = cloud.connect(paths, site), cloud.connect(paths, site, system=True)
+    state, listed = network.show(paths, site, find_engine(paths, site)), nodes.listing(system)
+    return {
+        "users": sorted((user.name, user.id) for user in project.identity.users()),
+        "images": sorted((image.name, image.id, image.checksum) for image in project.image.images()),
+        "nodes": sorted((row["uuid"], row["name"], row["instance_uuid"], row["provision_state"], row["power_state"]) for row in listed),
+        "servers": sorted((one.name, one.id, one.created_at, one.status, str(one.addresses)) for one in project.compute.servers()),
+        "networks": sorted((one.name, one.id) for one in project.network.networks()),
+        "ports": sorted((one.id, one.mac_address, str(one.fixed_ips)) for one in project.network.ports()),
+        "rules": sorted(state.rules or ()),
+        "bridge": [(link.addresses, link.up) for link in state.links if link.name == site.bridge],
+    }
+
+
+def test_power_cut_and_up_bring_everything_back(osbox: Tool) -> None:
+    """All processes, namespaces, bridges and tmpfs gone at once; then an `up` that is killed, and one that is not."""
+    before = contents()
+    ssh("echo before the cut | sudo tee /root/cut && sync")
+    booted = ssh("cat /proc/sys/kernel/random/boot_id")
+    crash.power_cut()
+    assert "rack" not in {item["service"] for item in osbox.json("status")}  # type: ignore[attr-defined]
+    crash.killed_at(osbox, 6, "up")
+    osbox("up")
+    assert contents() == before
+    deadline = time.monotonic() + 240
+    while (answer := try_ssh("cat /proc/sys/kernel/random/boot_id; sudo cat /root/cut")).count("\n") != 2:
+        assert time.monotonic() < deadline, "the server does not run again"
+        time.sleep(3)
+    assert booted not in answer, "the node was switched off with the machine"
+    assert "before the cut" in answer
+    actions = json.loads(client("server", "event", "list", "bm-node-1", "-f", "json"))
+    # A start is how Nova notes down that Ironic switched the node on again.
+    assert {action["Action"] for action in actions} <= {"create", "start"}, "the instance is untouched"
+    assert "Nothing to change" in osbox("up")
+
+
+def try_ssh(command: str) -> str:
+    try:
+        return ssh(command)
+    except Error:
+        return ""
+
+
+def started(service: str) -> None:
+    """Start a service's container and wait until it answers: that is when the cause ends."""
+    engine("docker", "start", f"{service}.{NAME}")
+    deadline = time.monotonic() + 90
+    while "unhealthy" in engine("sh", "-c", f"docker exec {service}.{NAME} bootstrap health || echo unhealthy"):
+        assert time.monotonic() < deadline, f"{service} does not come back"
+        time.sleep(0.5)
+
+
+def test_bus_is_restarted_under_a_client(osbox: Tool) -> None:
+    weather.break_and_watch(lambda: engine("docker", "stop", f"rabbitmq.{NAME}"), lambda: started("rabbitmq"), 0)
+
+
+def test_disk_of_swift_becomes_read_only_under_a_client(osbox: Tool) -> None:
+    seen = weather.break_and_watch(
+        lambda: crash.make_read_only("swift-object", "/srv/node", on=True), lambda: crash.make_read_only("swift-object", "/srv/node", on=False), 8
+    )
+    assert "swift-proxy, writing" in seen.failures, "the disk was not read-only"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("service", ["mysql", "memcached"])
+def test_service_is_gone_for_a_while_under_a_client(osbox: Tool, service: str) -> None:
+    """MariaDB refuses connections; memcached is not there."""
+    weather.break_and_watch(lambda: engine("docker", "stop", "-t", "5", f"{service}.{NAME}"), lambda: started(service), 15)
+
+
+@pytest.mark.full
+def test_net_connect_killed_at_every_change_goes_on(osbox: Tool) -> None:
+    osbox("net", "disconnect")
+    changes = [line[2:].rsplit(" ", 2)[0] for line in osbox("net", "connect").splitlines() if line.startswith("✔")]
+    assert len(changes) >= 5
+    for change in changes:
+        osbox("net", "disconnect")
+        osbox.killed_after(change, "net", "connect", seconds=0)
+        osbox("net", "connect")
+        assert "Nothing to change" in osbox("net", "connect")
 
 
 def test_down_and_up_keep_everything(osbox: Tool) -> None:

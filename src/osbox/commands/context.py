@@ -1,13 +1,16 @@
 """What every command needs: where things are, and the engine, started when a command first asks for it."""
 
 import json
+import os
 from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from osbox import clouds, engine, log
+from osbox import clouds, engine, log, net
 from osbox.engine import Engine
+from osbox.ledger import ledger
 from osbox.model.site import Paths, Site, find_paths, load_site
 
 IMAGES, CLOUD, NETWORK, METAL, ENGINE = "Images", "Cloud", "Network", "Bare metal", "Engine"
@@ -30,9 +33,12 @@ class Context:
         return self.paths != self.base
 
     def engine(self) -> Engine:
-        """The running engine; it is started if need be."""
+        """The running engine; it is started if need be, after the bridge that its containers publish ports on."""
         if self.named:
             clouds.settle(self.base, self.base_site, self.site.name)
+        lost = not (Path("/sys/class/net") / self.site.bridge).exists()
+        if lost and ledger(self.paths.home).find("link", self.site.bridge) and os.geteuid() == 0:
+            net.ensure_bridge(self.paths, self.site)  # the machine was restarted: dockerd starts the containers as soon as it runs
         return engine.start(self.base, self.base_site)
 
     def found(self) -> Engine | None:

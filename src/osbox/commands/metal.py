@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -80,9 +80,15 @@ def enroll(
             raise UserError(f"there is no image {name} for nodes to boot", hint="osbox setup")
         deploy[key] = image.id
     last_seen = partial(sightings.last_seen, here.engine(), here.site)
-    options = nodes.Options(log.state, last_seen, inspect=inspect, deadline=deadline)
+    options = nodes.Options(log.state, last_seen, inspect=inspect, deadline=deadline, is_off=partial(_is_off, here))
     changed = nodes.enroll(system, inventory, owner=str(project.current_project_id), deploy=deploy, options=options)
     log.out.print(f"{len(inventory.nodes)} nodes are enrolled" if changed else "Nothing to change")
+
+
+def _is_off(here: Context, node: Any) -> bool:
+    """Whether a node is a virtual one that is off; of real hardware only its BMC knows."""
+    virtual = rack.behind(here.engine(), here.site, node.driver_info)
+    return virtual is not None and virtual.state in rack.OFF
 
 
 @node_app.command("list")

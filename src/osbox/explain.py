@@ -1,0 +1,179 @@
+"""Explain a node: Ironic's record and history, Nova, the services' logs and the console, joined into one timeline with its cause."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from osbox import rack, sightings
+from osbox.engine import Engine
+from osbox.errors import UserError
+from osbox.model import causes, timeline
+from osbox.model.causes import Cause, Story
+from osbox.model.site import Site
+from osbox.model.timeline import Event
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+MICROVERSION = "1.80"
+PLACEMENT = {"OpenStack-API-Version": "placement 1.20"}
+# What a node cannot do without, on its way up.
+NEEDED = (
+    "ironic-api", "ironic-conductor", "neutron-server", "neutron-dhcp-agent", "neutron-openvswitch-agent", "openvswitch",
+    "ipxe-httpd", "pxe-tftp", "swift-proxy", "swift-object",
+)  # fmt: skip
+DHCP_BY = frozenset({"inspect wait", "clean wait", "wait call-back"})
+
+
+@dataclass(frozen=True)
+class Report:
+    """A node's state, the likely cause, and what was seen; `cut` says how many events of a source were left out."""
+
+    node: str
+    state: str
+    power: str
+    cause: Cause
+    events: list[Event]
+    cut: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Doors:
+    """The ways to what knows of a node: Ironic and Nova by their APIs, logs by the engine; states: each service's, by name."""
+
+    site: Site
+    engine: Engine
+    project: "Connection"
+    system: "Connection"
+    states: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was read for one node."""
+
+    record: Mapping[str, Any]
+    macs: tuple[str, ...]
+    server: Mapping[str, Any]
+    power: str
+    """The virtual node's own word (running, off, …); "" for real hardware."""
+    events: list[Event]
+
+
+def explain(at: Doors, name: str, *, since: datetime | None, tail: int) -> Report:
+    """Everything that is known of a node, in order, and the likely cause.
+
+    since leaves out what is older, tail what is before the last so many events of a source. Raises UserError when Ironic does not
+    know the node.
+    """
+    seen = _look(at, _record(at.system, name))
+    story = _story(at, seen)
+    events, cut = timeline.merge(seen.events, since=since, tail=tail)
+    power = seen.power or str(seen.record.get("power_state") or "unknown")
+    return Report(str(seen.record["name"] or name), story.state, power, causes.diagnose(story), events, cut)
+
+
+def _record(system: "Connection", name: str) -> Mapping[str, Any]:
+    answer = system.baremetal.get(f"/nodes/{name}", microversion=MICROVERSION)
+    if answer.status_code == 200:  # noqa: PLR2004 - OK
+        return dict(answer.json())
+    known = [str(node.name or node.id) for node in system.baremetal.nodes()]
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"osbox explain {near[0]}" if near else "nodes: " + (", ".join(known) or "none; osbox node enroll nodes.yaml")
+    raise UserError(f"there is no node {name}" + (f"; did you mean {near[0]}?" if near else ""), hint=hint)
+
+
+def _look(at: Doors, record: Mapping[str, Any]) -> _Seen:
+    uuid = str(record["uuid"])
+    ports = list(at.system.baremetal.ports(details=True))
+    macs = tuple(str(port.address) for port in ports if port.node_id == uuid)
+    history = at.system.baremetal.get(f"/nodes/{uuid}/history", params={"detail": "true"}, microversion=MICROVERSION)
+    told = history.json().get("history", []) if history.status_code == 200 else []  # noqa: PLR2004 - OK
+    events = timeline.ironic(record, told)
+    events += sightings.of_conductor(at.engine, at.site, uuid, str(record["name"] or uuid))
+    events += sightings.on_the_network(at.engine, at.site, macs, [str(port.address) for port in ports])
+    virtual = rack.behind(at.engine, at.site, record.get("driver_info"))
+    if virtual:
+        events += sightings.of_console(at.engine, at.site, virtual.name)
+    server, of_nova = _server(at.project, record)
+    return _Seen(record, macs, server, virtual.state if virtual else "", events + of_nova)
+
+
+def _server(project: "Connection", record: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Event]]:
+    """The server on the node, or else the last one that found no host; with its actions and its fault."""
+    found: Mapping[str, Any] = {}
+    if record.get("instance_uuid"):
+        found = _get(project, f"/servers/{record['instance_uuid']}").get("server", {})
+    elif record.get("provision_state") == "available":
+        broken = _get(project, "/servers/detail?status=ERROR&sort_key=created_at&sort_dir=desc&limit=1").get("servers", [])
+        found = broken[0] if broken and "No valid host" in str(broken[0].get("fault")) else {}
+    if not found:
+        return {}, []
+    actions = _get(project, f"/servers/{found['id']}/os-instance-actions").get("instanceActions", [])
+    return found, timeline.nova(found, actions)
+
+
+def _get(project: "Connection", path: str) -> dict[str, Any]:
+    answer = project.compute.get(path)
+    return dict(answer.json()) if answer.status_code == 200 else {}  # noqa: PLR2004 - OK
+
+
+# --- facts ---------------------------------------------------------------------------------------------------------------
+
+def _story(at: Doors, seen: _Seen) -> Story:
+    record, state = seen.record, str(seen.record["provision_state"])
+    info = record.get("driver_info") or {}
+    bmc = str(info.get("redfish_address") or info.get("ipmi_address") or "")
+    server = str(seen.server.get("name", ""))
+    in_use = server and record.get("instance_uuid")
+    words = {
+        "macs": ", ".join(seen.macs) or "a MAC that was never written down", "bmc": bmc, "address": str(at.site.address),
+        "error": str(record.get("last_error") or "no reason was given"), "server": server,
+        "server-words": f" and holds the server {server}" if in_use else "",
+        "bmc-try": f"curl -ski {bmc}/redfish/v1/" if "redfish_address" in info else f"ipmitool -I lanplus -H {bmc} -U USER -a power status",
+        "retry": f"osbox openstack server delete {server}, which cleans the node, and create it again" if in_use else "osbox node enroll nodes.yaml",
+        "resume": f"osbox openstack server delete {server}, which cleans the node" if in_use else "osbox node enroll nodes.yaml, which begins anew",
+    }  # fmt: skip
+    return Story(str(record["name"]), state, datetime.now(UTC), seen.events, words, _facts(at, seen, state))
+
+
+def _facts(at: Doors, seen: _Seen, state: str) -> dict[str, str]:
+    """Signs that no event shows: services that are down, a node that is off, what Neutron and Placement hold."""
+    record = seen.record
+    down = [f"{name} ({at.states.get(name, 'no container')})" for name in NEEDED if at.states.get(name) != "running"]
+    facts = {
+        "service-down": ", ".join(down),
+        "off": "the rack: the node is off" if seen.power in rack.OFF else "",
+        "maintenance": str(record.get("maintenance_reason") or "no reason given") if record.get("maintenance") else "",
+        "error": str(record.get("last_error") or ""),
+    }
+    unknown = _without_port(at.project, seen) if state in DHCP_BY else ""
+    if unknown:
+        facts |= {"no-port": f"neutron: no port has the MAC {unknown}", "asker": unknown}
+    if state == "available":
+        facts |= _placed(at, record)
+    return {name: value for name, value in facts.items() if value}
+
+
+def _without_port(project: "Connection", seen: _Seen) -> str:
+    """The MACs of the node that asked for an address and that no port of Neutron has: DHCP does not answer them."""
+    told = " ".join(event.what for event in seen.events if event.source == "dhcp")
+    return ", ".join(mac for mac in seen.macs if mac in told and not any(True for _ in project.network.ports(mac_address=mac)))
+
+
+def _placed(at: Doors, record: Mapping[str, Any]) -> dict[str, str]:
+    """What Placement has of the node, where that keeps Nova from it."""
+    base, session = f"http://{at.site.loopback}:8778", at.project.session
+    found = session.get(f"{base}/resource_providers?name={record['uuid']}", headers=PLACEMENT).json()["resource_providers"]
+    if not found:
+        return {"not-placed": f"placement: no resource provider {record['uuid']}"}
+    inventories = session.get(f"{base}/resource_providers/{found[0]['uuid']}/inventories", headers=PLACEMENT).json()["inventories"]
+    wanted = "CUSTOM_" + "".join(char if char.isalnum() else "_" for char in str(record["resource_class"])).upper()
+    whole = inventories.get(wanted, {"total": 0, "reserved": 0})
+    if not whole["total"]:
+        return {"not-placed": f"placement: the node's provider has no {wanted}"}
+    facts = {"reserved": f"placement: {wanted} is reserved"} if whole["reserved"] >= whole["total"] else {}
+    offered = session.get(f"{base}/allocation_candidates?resources={wanted}:1", headers=PLACEMENT).json()["allocation_requests"]
+    return facts or ({"class": wanted} if offered else {})

@@ -1,0 +1,196 @@
+"""What was seen of a node, from the lines of every log that mentions it, as events. Pure: text in, values out.
+
+Times are UTC, as containers have it. What an event says begins with the word that osbox.model.causes looks for.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+STAMPED = re.compile(r"^(\d{4}-\d\d-\d\dT[\d:]{8})(\.\d+)?Z (.*)$")
+OSLO = re.compile(r"^\S+ \S+ \d+ ([A-Z]+) \S+ (?:\[[^\]]*\] )?(.*)$")
+LEASE = re.compile(r"^(\w+ +\d+ [\d:]+) .*?(DHCP[A-Z]+)\(\S+\) (?:([\d.]+) )?([0-9a-f:]{17})(.*)$")
+TFTP = re.compile(r"(sent|failed sending|file) (\S+) (.*?)(?:to|for) ([\d.]+)")
+REQUEST = re.compile(r'^(\S+) ([\d.]+) "(\w+) (\S+) [^"]*" (\d+) (\d+)$')
+AGENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d+ \d+ ([A-Z]+) (.*)$")
+CONTROL = re.compile(r"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()].|[=>c])|[\x00-\x08\x0b-\x1f\x7f]")
+SECRET = re.compile(r"(agent_token=|[?&]temp_url_sig=)[^&\s\"']+")
+STRANGER = "no port of any node"
+WIDTH = 400  # characters of an event; Ironic's errors may hold whole answers of a BMC
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that was seen: when (UTC), where (ironic, conductor, dhcp, tftp, http, console, nova), what, in one line."""
+
+    time: datetime
+    source: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A DHCP message: its kind (DHCPDISCOVER, …), the client's MAC, the address it is about or "", the server's remark."""
+
+    time: datetime
+    stamp: str
+    kind: str
+    mac: str
+    address: str
+    note: str
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An ISO time; one without a zone is UTC. None for None and for what is no time."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def line(text: str) -> str:
+    """A text as one line: no secrets, no control characters, not longer than WIDTH."""
+    flat = SECRET.sub(r"\1***", " ".join(CONTROL.sub(" ", text).split()))
+    return flat if len(flat) <= WIDTH else flat[: WIDTH - 1] + "…"
+
+
+# --- logs --------------------------------------------------------------------------------------------------------------
+
+def stamped(text: str) -> Iterator[tuple[datetime, str]]:
+    """The lines of `docker logs --timestamps`."""
+    for entry in text.splitlines():
+        found = STAMPED.match(entry)
+        if found:
+            yield datetime.fromisoformat(found[1]).replace(tzinfo=UTC), found[3]
+
+
+def conductor(text: str, uuid: str, name: str) -> list[Event]:
+    """The lines about a node in ironic-conductor's log (with Docker's timestamps), by its name; warnings and errors say so."""
+    events = []
+    for time, entry in stamped(text):
+        found = OSLO.match(entry) if uuid in entry else None
+        if found and found[1] != "DEBUG":
+            level = "" if found[1] == "INFO" else f"{found[1]} "
+            events.append(Event(time, "conductor", line(level + found[2].replace(uuid, name))))
+    return events
+
+
+def leases(text: str, now: datetime) -> list[Lease]:
+    """All DHCP messages in dnsmasq's log, whose lines have no year: the last one that is not after now."""
+    found = []
+    for entry in text.splitlines():
+        match = LEASE.match(entry)
+        if match:
+            time = datetime.strptime(f"{now.year} {match[1]}", "%Y %b %d %H:%M:%S").replace(tzinfo=UTC)
+            if time > now + timedelta(days=1):
+                time = time.replace(year=now.year - 1)
+            found.append(Lease(time, match[1], match[2], match[4], match[3] or "", match[5].strip()))
+    return found
+
+
+def dhcp(found: Sequence[Lease], macs: Iterable[str], known: Iterable[str] = ()) -> list[Event]:
+    """What these MACs said and were told; with `known` (all MACs that are some node's), strangers' requests, too."""
+    wanted, others = {mac.lower() for mac in macs}, {mac.lower() for mac in known}
+    events = []
+    for one in found:
+        words = " ".join(filter(None, (one.kind, one.address, one.mac, one.note)))
+        if one.mac in wanted:
+            events.append(Event(one.time, "dhcp", line(words)))
+        elif others and one.mac not in others and one.kind in ("DHCPDISCOVER", "DHCPREQUEST"):
+            events.append(Event(one.time, "dhcp", line(f"{words}: {STRANGER}")))
+    return events
+
+
+def addresses(found: Sequence[Lease], macs: Iterable[str]) -> set[str]:
+    """The addresses that these MACs were given."""
+    wanted = {mac.lower() for mac in macs}
+    return {one.address for one in found if one.mac in wanted and one.kind == "DHCPACK" and one.address}
+
+
+def tftp(text: str, clients: set[str]) -> list[Event]:
+    """What these addresses asked TFTP for (dnsmasq's log with Docker's timestamps)."""
+    events = []
+    for time, entry in stamped(text):
+        found = TFTP.search(entry)
+        if found and found[4] in clients:
+            how = "not found: " if "not found" in found[3] else "" if found[1] == "sent" else "failed: "
+            events.append(Event(time, "tftp", line(f"{how}{found[2]} to {found[4]}")))
+    return events
+
+
+def http(text: str, clients: set[str]) -> list[Event]:
+    """What these addresses asked the boot server for (nginx's access log), and what became of it."""
+    events = []
+    for found in filter(None, map(REQUEST.match, text.splitlines())):
+        time = parse_time(found[1])
+        if time and found[2] in clients:
+            _, address, verb, path, status, size = found.groups()
+            events.append(Event(time.astimezone(UTC), "http", line(f"{verb} {path} by {address}: {status}, {int(size) >> 10} KiB")))
+    return events
+
+
+def console(text: str, written: datetime) -> list[Event]:
+    """The lines of a serial console. The agent's own have a time; the others get that of the last write, and are no later."""
+    events = []
+    for entry in text.splitlines():
+        what = line(entry)
+        found = AGENT.search(what)
+        time = parse_time(found[1]) if found else None
+        if found and time:
+            events.append(Event(min(time, written), "console", f"{found[2]} {found[3]}"))
+        elif what:
+            events.append(Event(written, "console", what))
+    return events
+
+
+# --- records -----------------------------------------------------------------------------------------------------------
+
+def ironic(node: Mapping[str, Any], history: Iterable[Mapping[str, Any]]) -> list[Event]:
+    """What Ironic's record of a node and its history tell; the record's last error counts from when the record was changed."""
+    internal = node.get("driver_internal_info") or {}
+    told = [
+        (node.get("inspection_started_at"), "inspection started"),
+        (node.get("inspection_finished_at"), "inspection finished"),
+        (internal.get("agent_last_heartbeat"), f"heartbeat of the ramdisk at {internal.get('agent_url', '')}"),
+        (node.get("provision_updated_at"), f"state {node.get('provision_state')}"),
+        (node.get("updated_at"), f"last error: {node['last_error']}" if node.get("last_error") else ""),
+        (node.get("updated_at"), f"maintenance: {node.get('maintenance_reason') or 'no reason given'}" if node.get("maintenance") else ""),
+    ]
+    told += [(item.get("created_at"), f"{item.get('event_type') or item.get('severity')}: {item.get('event')}") for item in history]
+    return [Event(time, "ironic", line(what)) for text, what in told if what and (time := parse_time(text))]
+
+
+def nova(server: Mapping[str, Any], actions: Iterable[Mapping[str, Any]]) -> list[Event]:
+    """A server's actions and fault, as Nova's API gives them."""
+    name, fault = server.get("name"), server.get("fault") or {}
+    told = [(item.get("start_time"), f"{item.get('action')} {name}{': ' + item['message'] if item.get('message') else ''}") for item in actions]
+    told += [(fault.get("created"), f"fault of {name}: {fault.get('message')}")] if fault else []
+    told += [(server.get("updated") or server.get("updated_at"), f"{name} is {server.get('status')}")]
+    return [Event(time, "nova", line(what)) for text, what in told if (time := parse_time(text))]
+
+
+# --- the timeline --------------------------------------------------------------------------------------------------------
+
+def merge(events: Iterable[Event], *, since: datetime | None = None, tail: int) -> tuple[list[Event], dict[str, int]]:
+    """The last `tail` events of each source, in order of time, and how many of which source were left out.
+
+    The same thing again and again, with nothing else of its source between, is one event: the last, with how often.
+    """
+    kept, cut = list[Event](), dict[str, int]()
+    ordered = sorted(events, key=lambda event: event.time)
+    for source in dict.fromkeys(event.source for event in ordered):
+        own = [event for event in ordered if event.source == source and (since is None or event.time >= since)]
+        folded = [_fold(list(group)) for _, group in groupby(own, key=lambda event: event.what)]
+        kept += folded[-tail:]
+        if len(folded) > tail:
+            cut[source] = len(folded) - tail
+    return sorted(kept, key=lambda event: event.time), cut
+
+
+def _fold(same: list[Event]) -> Event:
+    last = same[-1]
+    return last if len(same) == 1 else Event(last.time, last.source, f"{last.what} ({len(same)} times)")
