@@ -23,8 +23,8 @@ EPOCH = "1704067200"  # 2024-01-01: any date will do that never changes
 OPTIONS = (
     "--aptopt=Apt::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\"", "--dpkgopt=force-unsafe-io",
     # Removed afterwards: with dpkg's path-exclude, mmdebstrap passes every package through a filter in Python, which takes longer than all
-    # else together.
-    "--customize-hook=cd \"$1\"/usr/share && rm -rf man/* locale/* info/* && find doc ! -type d ! -name copyright -delete"
+    # else together. A link in doc/ itself is a package whose copyright is another one's.
+    "--customize-hook=cd \"$1\"/usr/share && rm -rf man/* locale/* info/* && find doc -mindepth 2 ! -type d ! -name copyright -delete"
     " && find doc -mindepth 1 -type d -empty -delete",
     # The mirror is this host's business: builds get it as a secret.
     "--customize-hook=rm -f \"$1\"/etc/apt/sources.list \"$1\"/etc/apt/sources.list.d/* \"$1\"/etc/apt/apt.conf.d/99mmdebstrap",
