@@ -223,7 +223,8 @@ def test_load_killed_and_loaded(machine: Machine, file: Path) -> None:
     text = machine(*line, timeout=900)
     print(f"load, the rest of it: {time.monotonic() - begin:.1f} s")
     manifest = bundle.parse((machine.checkout / ".from-bundle").read_bytes())
-    assert all(tag in text for tag in manifest.images)
+    # A quick machine was done before the last kill.
+    assert "Nothing to load" in text or all(tag in text for tag in manifest.images)
     assert "Nothing to load" in machine(*line)
     assert not (machine.checkout / ".unpacked").exists()
     other = machine.home.parent / "used"
