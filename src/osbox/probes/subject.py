@@ -55,7 +55,8 @@ class Subject:
         text = self.inside["files"].get(BOOTSTRAP, "")
         fragments = re.findall(r"\{([a-z][a-z0-9-]*)\}", "".join(re.findall(r'"""(.*?)"""', text, re.DOTALL)))
         own = {"bmc-password"} if self.image.name == "os-rack" else set()
-        return own | set(fragments)
+        migrates = {"db-osbox"} if {"migrate", "schema"} & self.bootstrap.keys() else set()  # bootstrap's own, for the lock
+        return own | migrates | set(fragments)
 
     @property
     def waits(self) -> bool:
