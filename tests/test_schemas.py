@@ -46,6 +46,10 @@ def test_chance_is_no_difference(tmp_path: Path) -> None:
     assert schemas.write(tmp_path / "schema", other) == []
     assert (tmp_path / "schema" / "nova.sql").read_text() == first
     assert schemas.differing(tmp_path / "schema", {"nova": first.replace("cell1", "cell2")}) == ["nova"]
+    table = "CREATE TABLE `a` ( `id` int, KEY `x` (`id`), KEY `y` (`id`) ) ENGINE=InnoDB"
+    schemas.write(tmp_path / "schema", {"nova": table})
+    assert schemas.differing(tmp_path / "schema", {"nova": table.replace("`x`", "`z`").replace("`y`", "`x`").replace("`z`", "`y`")}) == []
+    assert schemas.differing(tmp_path / "schema", {"nova": table.replace("KEY `y`", "UNIQUE KEY `y`")}) == ["nova"]
 
 
 # --- in the images ---------------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def differing(folder: Path, found: dict[str, str]) -> list[str]:
 
 def _steady(text: str) -> list[list[str]]:
     """Without what is chance: SQLAlchemy makes the keys of a table in the order of a set, and rows are ordered by their ids."""
-    return sorted(sorted(line.split(", ")) for line in CHANCE.sub("''", text).splitlines())
+    return sorted(sorted(line.replace(",", " ").split()) for line in CHANCE.sub("''", text).splitlines())
 
 
 def _text(file: Path) -> str:
