@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from osbox import clouds
+from osbox import clouds, compose
+from osbox.engine import Engine
 from osbox.errors import UserError
 from osbox.model.site import Paths, Site, load_site
 
@@ -59,3 +60,13 @@ def test_a_directory_of_another_name_is_refused(base: Paths) -> None:
     (base.home / "clouds" / "lab").rename(base.home / "clouds" / "ci")
     with pytest.raises(UserError, match="says name = lab, not ci"):
         clouds.site(base, Site(), "ci")
+
+
+def test_compose_gets_the_values_of_the_deployment_that_is_named(base: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With OSBOX_HOME set, Compose mounted the secrets of the deployment without a name."""
+    settled(base, "lab")
+    own = clouds.paths(base, "lab")
+    (own.home / "stack.env").write_text(f"OSBOX_HOME={own.home}\nOSBOX_NAME=lab\nOSBOX_LISTEN=\n")
+    monkeypatch.setenv("OSBOX_HOME", str(base.home))
+    monkeypatch.delenv("OSBOX_NAME", raising=False)
+    assert compose.argv(Engine("host", "26"), own, "ps")[:6] == ["env", "-u", "OSBOX_HOME", "docker", "compose", "--env-file"]

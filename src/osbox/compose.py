@@ -7,6 +7,7 @@
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,8 +94,14 @@ def _overlays(paths: Paths, *, rack: bool, listen: bool) -> list[str]:
 def argv(engine: Engine, paths: Paths, *words: str, rack: bool = False) -> list[str]:
     """`docker compose` on our plain files, with this site's values from stack.env."""
     values = paths.home / "stack.env"
-    listen = "\nOSBOX_LISTEN=\n" not in values.read_text()
-    return engine.argv("docker", "compose", "--env-file", values, *_overlays(paths, rack=rack, listen=listen), *words)
+    text = values.read_text()
+    # Compose prefers the environment to its file: an OSBOX_HOME there is that of all deployments, not of the one that is named.
+    names = [line.partition("=")[0] for line in text.splitlines()]
+    clean = ["env", *(word for name in names if name in os.environ for word in ("-u", name))]
+    return engine.argv(
+        *(clean if len(clean) > 1 else []), "docker", "compose", "--env-file", values,
+        *_overlays(paths, rack=rack, listen="\nOSBOX_LISTEN=\n" not in text), *words,
+    )  # fmt: skip
 
 
 def up(engine: Engine, paths: Paths, *, rack: bool) -> None:
