@@ -13,7 +13,7 @@ SOURCE = PROJECT / "src" / "osbox"
 ROWS = [
     {"errors"},
     {"log"},
-    {"run", "model"},
+    {"run", "model", "wholefile"},
     {"applied", "bridgeport", "clouds", "host", "imagefacts", "ledger", "netlink", "picture", "ports", "secrets", "sitefile", "tftp", "webfetch"},
     {"dhcpclient", "leftovers", "privateroot", "wire"},
     {"footprint"},

@@ -4,7 +4,6 @@ Nothing is decided by it: without the file, or with an old one, a plan lists the
 """
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 from osbox.model.plan import Config, Start
 from osbox.model.site import Paths
+from osbox.wholefile import write_private
 
 FILE = "applied.json"
 FORMAT = 1
@@ -39,9 +39,5 @@ def write(paths: Paths, applied: Applied) -> None:
     if applied == read(paths):
         return
     starts = {name: asdict(start) for name, start in applied.starts.items()}
-    new = paths.home / f"{FILE}.new"
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-        json.dump({"format": FORMAT, "services": applied.services, "starts": starts}, stream, sort_keys=True)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.rename(paths.home / FILE)
+    whole = {"format": FORMAT, "services": applied.services, "starts": starts}
+    write_private(paths.home / FILE, json.dumps(whole, sort_keys=True))

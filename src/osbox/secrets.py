@@ -1,10 +1,10 @@
 """The deployment's passwords: generated once, one file each, readable by root and by the containers' fixed user only."""
 
-import os
 import secrets
 from pathlib import Path
 
 from osbox.model.site import Paths
+from osbox.wholefile import write_private
 
 UID = 42400  # the user `stack` of the images (images/base/Dockerfile); Compose mounts secret files with their owner
 LENGTH = 24  # bytes of randomness: 192 bits
@@ -33,14 +33,7 @@ def missing(paths: Paths) -> list[str]:
 
 def write(file: Path, text: str) -> None:
     """Write a secret with mode 0600, whole or not at all."""
-    new = file.with_name(f".{file.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.chown(new, UID, UID)
-    new.rename(file)
+    write_private(file, text + "\n", owner=UID)
 
 
 def read(paths: Paths, name: str) -> str:

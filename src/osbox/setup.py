@@ -1,7 +1,6 @@
 """The cloud's first contents: network, images, key pair, security-group rules, flavor, quotas. What is there is left alone."""
 
 import hashlib
-import os
 import shutil
 import urllib.request
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osbox import log
+from osbox import log, wholefile
 from osbox.errors import Error, UserError
 from osbox.model.site import Paths, Site
 
@@ -151,7 +150,7 @@ def key_pair(cloud: "Connection", paths: Paths) -> list[str]:
     if not private.exists():
         key = Ed25519PrivateKey.generate()
         text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
-        _write_whole(private, text)
+        wholefile.write_private(private, text)
         changed.append(f"key {private}")
     loaded = serialization.load_ssh_private_key(private.read_bytes(), password=None)
     public = loaded.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
@@ -162,18 +161,6 @@ def key_pair(cloud: "Connection", paths: Paths) -> list[str]:
         cloud.compute.delete_keypair(have)
     cloud.compute.create_keypair(name=KEY_PAIR, public_key=f"{public} osbox")
     return [*changed, f"key pair {KEY_PAIR}"]
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    """Write a file with mode 0600, whole or not at all: half a key would be taken for the key ever after."""
-    new = file.with_name(f"{file.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.fchmod(descriptor, 0o600)  # it may have been there
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.rename(file)
 
 
 def security_rules(cloud: "Connection") -> list[str]:
