@@ -131,13 +131,18 @@ def test_a_build_over_its_budget_fails(at: tuple[Paths, Engine], monkeypatch: py
 
 @pytest.mark.parametrize("image", [KEYSTONE, MEMCACHED], ids=lambda image: image.name)
 def test_two_builds_of_one_commit_are_alike(at: tuple[Paths, Engine], image: catalogue.Image) -> None:
-    """Every step anew on the same base: Python packages with their bytecode, Debian packages with their scripts."""
+    """Every step anew on the same base: Python packages with their bytecode, Debian packages with their scripts.
+
+    Both builds are made here: the image that is there may be of a day before Debian's last updates.
+    """
     paths, running = at
-    version = f"again-{os.getpid()}"
+    versions = [f"again-{os.getpid()}-{number}" for number in (1, 2)]
     args = {"BASE": f"{image.base}:{VERSION}", **({"BUILDER": catalogue.BUILDER.tag(VERSION)} if image.builder else {})}
     try:
-        run.run(docker.build_argv(running, paths, image.dockerfile, target=image.name, tag=image.tag(version), args=args, no_cache=True))
-        again = verify.digests(running, [image], version=version)[image.tag(version)]
-        assert again == verify.digests(running, [image], version=VERSION)[image.tag(VERSION)]
+        for version in versions:
+            run.run(docker.build_argv(running, paths, image.dockerfile, target=image.name, tag=image.tag(version), args=args, no_cache=True))
+        first, second = (verify.tree(running, image, version=version).entries for version in versions)
+        assert {path for path in first.keys() | second.keys() if first.get(path) != second.get(path)} == set()
+        assert len({verify.digests(running, [image], version=version)[image.tag(version)] for version in versions}) == 1
     finally:
-        docker.docker(running, "image", "rm", image.tag(version), check=False)
+        docker.docker(running, "image", "rm", *(image.tag(version) for version in versions), check=False)

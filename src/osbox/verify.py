@@ -55,6 +55,12 @@ def digests(engine: Engine, wanted: Sequence[Image], *, version: str) -> dict[st
     return {tag: contents.digest(_tree(entry, read).entries) for tag, entry in entries.items()}
 
 
+def tree(engine: Engine, image: Image, *, version: str) -> contents.Tree:
+    """The whole file system of an image; raises Error if it is not built."""
+    entry = inventory.entry(engine, image, version)
+    return _tree(entry, layers.read(engine, [entry["Id"]], lambda _: False))
+
+
 def raise_for(reports: Sequence[Report]) -> None:
     """Raise the one error that sums up what differs."""
     bad = [report.image for report in reports if not report.passed]

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ ENVIRONMENT = {"OSBOX_HOME": str(HOME), "NO_COLOR": "1", "COLUMNS": "200"}
 
 
 OURS = re.compile(r"dockerd|containerd|qemu|ovs-|libvirt")
+PASSING_SECONDS = 10
+"""A process younger than this may be passing: health checks and what an agent asks Open vSwitch come and go all the time."""
 
 
 class Tool:
@@ -82,13 +85,37 @@ def host() -> dict[str, object]:
         "netns": sorted(run.run(["ip", "netns"]).out.splitlines()),
         "mounts": sorted(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
         "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text().strip(),
-        "processes": sorted({name for name in map(_command, Path("/proc").glob("[0-9]*")) if OURS.search(name)}),
+        "processes": sorted({name for name in map(_command, _settled()) if OURS.search(name)}),
     }  # fmt: skip
     for program, words in (("iptables-save", []), ("ip6tables-save", []), ("nft", ["list", "ruleset"])):
         if shutil.which(program):
             text = run.run([program, *words]).out
             facts[program] = [re.sub(r"\[\d+:\d+\]|packets \d+ bytes \d+", "", line) for line in text.splitlines() if not line.startswith("#")]
     return facts
+
+
+def differences(before: dict[str, object], after: dict[str, object]) -> dict[str, object]:
+    """What is gone (-) and what is new (+), by kind: a whole host is too much to read when one line differs."""
+    found: dict[str, object] = {}
+    for kind, was in before.items():
+        old, new = ({str(item) for item in (part.items() if isinstance(part, dict) else part)} for part in (was, after[kind]))  # type: ignore[attr-defined]
+        if old != new:
+            found[kind] = [f"- {item}" for item in sorted(old - new)] + [f"+ {item}" for item in sorted(new - old)]
+    return found
+
+
+def _settled() -> list[Path]:
+    """The processes that have run for PASSING_SECONDS at least."""
+    up = float(Path("/proc/uptime").read_text().split()[0])
+    tick = os.sysconf("SC_CLK_TCK")
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            # Field 22 of proc_pid_stat(5), counted after the name, which may hold spaces: ticks from the boot to its start.
+            started = int((process / "stat").read_text(errors="replace").rpartition(")")[2].split()[19]) / tick
+            if up - started >= PASSING_SECONDS:
+                found.append(process)
+    return found
 
 
 def _command(process: Path) -> str:
