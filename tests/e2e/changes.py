@@ -7,14 +7,11 @@ from typing import Any
 
 from osbox import run
 from osbox.model.plan import Change, Live, observed
+from tests.e2e.asking import engine
 from tests.e2e.conftest import ENVIRONMENT, Tool
 from tests.home import HOME, NAME
 
 UNSEEN = ("engine", "inventory")  # of the state directory: Docker's own, and what was read of images
-
-
-def engine(*words: str) -> str:
-    return run.run([Tool.program, "engine", "shell", "--", *words], env=ENVIRONMENT, timeout=300).out
 
 
 def containers() -> dict[str, Live]:

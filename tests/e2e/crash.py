@@ -2,13 +2,12 @@
 
 import json
 import os
-import re
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from osbox import engine, footprint, leftovers, network, run
@@ -98,26 +97,36 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def disturbed(tool: Tool, line: str, act: Callable[[], None], *words: str, seconds: float = 0.5, timeout: float = 1800) -> tuple[int, str]:
-    """Run a command and do something to it some seconds after it printed a line with this text; returns exit code and output.
+def disturbed(
+    tool: Tool, line: str, act: Callable[[int], object], *words: str, seconds: float = 0.5, timeout: float = 1800
+) -> tuple[int, str]:
+    """Run a command and do something some seconds after it printed a line with this text; returns exit code and output.
 
-    Fails when the line never came.
+    act is called with the command's process id. Without a line, the seconds count from the start. Fails when it never came to it.
     """
-    said, done = list[str](), False
+    said, done = list[str](), threading.Event()
+
+    def now(pid: int) -> None:
+        act(pid)
+        done.set()
+
     with run.spawn([tool.program, *words], stdout=-1, stderr=-2, env=ENVIRONMENT) as process:
         assert process.stdout is not None
-        timer = threading.Timer(timeout, process.kill)
-        timer.start()
+        timers = [threading.Timer(timeout, process.kill)]
+        if not line:
+            timers.append(threading.Timer(seconds, now, [process.pid]))
+        for timer in timers:
+            timer.start()
         for text in process.stdout:
             print(text, end="")
             said.append(text)
-            if line in text and not done:
+            if line and line in text and not done.is_set():
                 time.sleep(seconds)
-                act()
-                done = True
+                now(process.pid)
         code = process.wait()
-        timer.cancel()
-    assert done, f"osbox {' '.join(words)} never said: {line}"
+        for timer in timers:
+            timer.cancel()
+    assert done.is_set(), f"osbox {' '.join(words)} ended before: {line or f'{seconds} s'}"
     assert "Traceback" not in "".join(said)
     return code, "".join(said)
 
@@ -130,5 +139,29 @@ def killed_at(tool: Tool, seconds: float, *words: str) -> None:
         process.wait()
 
 
-def strip_ansi(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+MOVE = """
+import ctypes, os, sys
+pid, place = sys.argv[1], sys.argv[2].encode()
+libc = ctypes.CDLL(None, use_errno=True)
+copy = libc.syscall(428, -100, place, 1)
+namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
+failed = copy < 0 or libc.setns(namespace, 0x20000) or libc.syscall(429, copy, b"", -100, place, 4)
+sys.exit(os.strerror(ctypes.get_errno()) if failed else 0)
+"""
+"""open_tree(2) with OPEN_TREE_CLONE, setns(2) into a mount namespace, and move_mount(2) with MOVE_MOUNT_F_EMPTY_PATH: a mount that was made
+here is then there, too. The engine's namespace hears of no mount by itself."""
+
+
+@contextmanager
+def small_disk(place: Path) -> Iterator[Callable[[int], object]]:
+    """A file system of its own in a directory, for us and for the running engine; yields what sets its size in bytes."""
+    place.mkdir(parents=True)
+    there = ("nsenter", "-t", str((PATHS.engine / "dockerd.pid").read_text().strip()), "-m", "--")
+    run.run(["mount", "-t", "tmpfs", "-o", "size=4096,mode=755", "tmpfs", str(place)])
+    try:
+        run.run([sys.executable, "-c", MOVE, there[2], str(place)])
+        yield lambda size: run.run(["mount", "-o", f"remount,size={size}", str(place)])
+    finally:
+        run.run([*there, "umount", str(place)], check=False)
+        run.run(["umount", str(place)])
+        place.rmdir()

@@ -6,22 +6,22 @@ The tests build on one another (one cloud takes minutes to make): when one fails
 import json
 import os
 import re
+import shutil
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from osbox import cloud, network, nodes, run
+from osbox import run
 from osbox.engine import KEPT
-from osbox.engine import find as find_engine
-from osbox.errors import Error
 from osbox.model import envfile
 from osbox.model.services import SERVICES
-from osbox.model.site import load_site
 from tests import bootserver
 from tests.e2e import bootfaults, changes, crash, weather
+from tests.e2e.asking import client, contents, engine, is_healthy, server_address, ssh, started, try_ssh
 from tests.e2e.conftest import ENVIRONMENT, Tool, differences, host
 from tests.home import ADDRESS, HOME, LOOPBACK, NAME
 from tests.test_options import awkward
@@ -33,28 +33,26 @@ STEPS = ("Engine", "Images", "Cloud", "Network", "Contents", "Rack", "Enrol", "R
 
 
 @pytest.fixture(scope="module")
-def before(osbox: Tool) -> dict[str, object]:
-    return host()
-
-
-def ssh(command: str) -> str:
-    """Run a command on the server, with the words that the demo printed."""
-    address = server_address()
-    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10"]
-    return run.run(["ssh", "-i", str(HOME / "id_ed25519"), *options, f"debian@{address}", command], timeout=120).out
-
-
-def server_address() -> str:
-    text = client("server", "show", "bm-node-1", "-f", "json")
-    return str(json.loads(text)["addresses"]["external"][0])
-
-
-def client(*words: str) -> str:
-    return run.run([Tool.program, "openstack", *words], env=ENVIRONMENT, timeout=300).out
-
-
-def engine(*words: str) -> str:
-    return run.run([Tool.program, "engine", "shell", "--", *words], env=ENVIRONMENT, timeout=300).out
+def before(osbox: Tool) -> Iterator[dict[str, object]]:
+    """The host as it was, with things of strangers on it, which are to outlive everything: links, a namespace, an address, a route, rules."""
+    strangers = (
+        "ip link add br-stranger type bridge", "ip link add veth-stranger0 type veth peer name veth-stranger1", "ip link set br-stranger up",
+        "ip link set veth-stranger0 master br-stranger", "ip address add 10.29.200.1/24 dev br-stranger", "ip netns add stranger",
+        "ip link set veth-stranger1 netns stranger", "ip route add 10.29.201.0/24 via 10.29.200.2",
+        *(["nft add table inet stranger", "nft add chain inet stranger forward { type filter hook forward priority 5 ; policy accept ; }",
+           "nft add rule inet stranger forward ip saddr 10.29.201.0/24 counter accept"] if shutil.which("nft") else []),
+    )  # fmt: skip
+    gone = ["ip netns delete stranger", "ip link delete br-stranger", "ip link delete veth-stranger0"]
+    gone += ["nft delete table inet stranger"] if shutil.which("nft") else []
+    for line in gone:
+        run.run(line.split(), check=False)  # of a run that was killed
+    try:
+        for line in strangers:
+            run.run(line.split())
+        yield host()
+    finally:
+        for line in gone:
+            run.run(line.split(), check=False)
 
 
 def test_demo_killed_at_every_step_goes_on(osbox: Tool, before: dict[str, object]) -> None:
@@ -306,12 +304,6 @@ def test_health_checks_see_that_the_database_stands_still(osbox: Tool) -> None:
         assert time.monotonic() < deadline, "they do not recover"
 
 
-def is_healthy(name: str) -> bool:
-    """What the container's own health check says now; Docker asks it every 30 s."""
-    argv = [Tool.program, "engine", "shell", "--", "docker", "exec", name, "bootstrap", "health"]
-    return run.run(argv, env=ENVIRONMENT, check=False, timeout=60).code == 0
-
-
 # --- plan and options ------------------------------------------------------------------------------------------------
 
 def test_a_plan_of_nothing_is_empty_and_writes_nothing(osbox: Tool) -> None:
@@ -432,23 +424,6 @@ def test_a_port_taken_between_plan_and_up_is_told(osbox: Tool) -> None:
 
 # --- crashes, and weather: a sample here, all of it with --full ----------------------------------------------------------
 
-def contents() -> dict[str, object]:
-    """What must be the same after a crash: users, images' checksums, nodes, instances, networks, and the provisioning network."""
-    paths, site = crash.PATHS, load_site(HOME)
-    project, system = cloud.connect(paths, site), cloud.connect(paths, site, system=True)
-    state, listed = network.show(paths, site, find_engine(paths, site)), nodes.listing(system)
-    return {
-        "users": sorted((user.name, user.id) for user in project.identity.users()),
-        "images": sorted((image.name, image.id, image.checksum) for image in project.image.images()),
-        "nodes": sorted((row["uuid"], row["name"], row["instance_uuid"], row["provision_state"], row["power_state"]) for row in listed),
-        "servers": sorted((one.name, one.id, one.created_at, one.status, str(one.addresses)) for one in project.compute.servers()),
-        "networks": sorted((one.name, one.id) for one in project.network.networks()),
-        "ports": sorted((one.id, one.mac_address, str(one.fixed_ips)) for one in project.network.ports()),
-        "rules": sorted(state.rules or ()),
-        "bridge": [(link.addresses, link.up) for link in state.links if link.name == site.bridge],
-    }
-
-
 def test_power_cut_and_up_bring_everything_back(osbox: Tool) -> None:
     """All processes, namespaces, bridges and tmpfs gone at once; then an `up` that is killed, and one that is not."""
     before = contents()
@@ -469,22 +444,6 @@ def test_power_cut_and_up_bring_everything_back(osbox: Tool) -> None:
     # A start is how Nova notes down that Ironic switched the node on again.
     assert {action["Action"] for action in actions} <= {"create", "start"}, "the instance is untouched"
     assert "Nothing to change" in osbox("up")
-
-
-def try_ssh(command: str) -> str:
-    try:
-        return ssh(command)
-    except Error:
-        return ""
-
-
-def started(service: str) -> None:
-    """Start a service's container and wait until it answers: that is when the cause ends."""
-    engine("docker", "start", f"{service}.{NAME}")
-    deadline = time.monotonic() + 90
-    while "unhealthy" in engine("sh", "-c", f"docker exec {service}.{NAME} bootstrap health || echo unhealthy"):
-        assert time.monotonic() < deadline, f"{service} does not come back"
-        time.sleep(0.5)
 
 
 def test_bus_is_restarted_under_a_client(osbox: Tool) -> None:
@@ -531,7 +490,10 @@ def test_down_and_up_keep_everything(osbox: Tool) -> None:
 
 def test_a_second_cloud_beside_it(osbox: Tool) -> None:
     """With a name: the same engine and images, all else its own; removed without a trace, the first one untouched."""
-    there, started = host(), engine("docker", "ps", "--format", "{{.Names}} {{.CreatedAt}}")
+    there = host()
+    for words in (("network", "create"), ("volume", "create"), ("create", "--network=stranger", "--volume=stranger:/x", "--name")):
+        engine("docker", *words, "stranger", *(["os-memcached:latest"] if words[0] == "create" else []))
+    started = everything()
     osbox("--name", "beside", "up", timeout=600)
     token = run.run([Tool.program, "--name", "beside", "openstack", "token", "issue", "-f", "value", "-c", "id"], env=ENVIRONMENT, timeout=60)
     assert token.out.strip()
@@ -541,9 +503,18 @@ def test_a_second_cloud_beside_it(osbox: Tool) -> None:
     osbox("--name", "beside", "down", "--purge")
     assert not (HOME / "clouds" / "beside").exists()
     assert "Nothing to remove" in osbox("--name", "beside", "down", "--purge")
+    assert everything() == started
+    engine("docker", "rm", "stranger")
+    engine("docker", "volume", "rm", "stranger")
+    engine("docker", "network", "rm", "stranger")
     assert differences(there, host()) == {}
-    assert engine("docker", "ps", "--format", "{{.Names}} {{.CreatedAt}}") == started
     assert "bm-node-1" in ssh("hostname")
+
+
+def everything() -> list[str]:
+    """All that Docker holds: the containers with their starts, networks, volumes."""
+    shown = {"ps --all": "{{.ID}} {{.Names}} {{.CreatedAt}}", "network ls": "{{.ID}} {{.Name}}", "volume ls": "{{.Name}}"}
+    return [line for what, form in shown.items() for line in engine("docker", *what.split(), "--format", form).splitlines()]
 
 
 def test_demo_clean(osbox: Tool) -> None:

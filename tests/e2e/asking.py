@@ -1,0 +1,71 @@
+"""What the tests ask of the cloud that they made, as its users would: the client, the engine's shell, SSH."""
+
+import json
+import time
+
+from osbox import cloud, network, nodes, run
+from osbox.engine import find as find_engine
+from osbox.errors import Error
+from osbox.model.site import load_site
+from tests.e2e import crash
+from tests.e2e.conftest import ENVIRONMENT, Tool
+from tests.home import HOME, NAME
+
+
+def ssh(command: str) -> str:
+    """Run a command on the server, with the words that the demo printed."""
+    address = server_address()
+    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10"]
+    return run.run(["ssh", "-i", str(HOME / "id_ed25519"), *options, f"debian@{address}", command], timeout=120).out
+
+
+def server_address() -> str:
+    text = client("server", "show", "bm-node-1", "-f", "json")
+    return str(json.loads(text)["addresses"]["external"][0])
+
+
+def client(*words: str) -> str:
+    return run.run([Tool.program, "openstack", *words], env=ENVIRONMENT, timeout=300).out
+
+
+def engine(*words: str) -> str:
+    return run.run([Tool.program, "engine", "shell", "--", *words], env=ENVIRONMENT, timeout=300).out
+
+
+def try_ssh(command: str) -> str:
+    try:
+        return ssh(command)
+    except Error:
+        return ""
+
+
+def is_healthy(name: str) -> bool:
+    """What the container's own health check says now; Docker asks it every 30 s."""
+    argv = [Tool.program, "engine", "shell", "--", "docker", "exec", name, "bootstrap", "health"]
+    return run.run(argv, env=ENVIRONMENT, check=False, timeout=60).code == 0
+
+
+def started(service: str) -> None:
+    """Start a service's container and wait until it answers: that is when the cause ends."""
+    engine("docker", "start", f"{service}.{NAME}")
+    deadline = time.monotonic() + 90
+    while "unhealthy" in engine("sh", "-c", f"docker exec {service}.{NAME} bootstrap health || echo unhealthy"):
+        assert time.monotonic() < deadline, f"{service} does not come back"
+        time.sleep(0.5)
+
+
+def contents() -> dict[str, object]:
+    """What must be the same after a crash: users, images' checksums, nodes, instances, networks, and the provisioning network."""
+    paths, site = crash.PATHS, load_site(HOME)
+    project, system = cloud.connect(paths, site), cloud.connect(paths, site, system=True)
+    state, listed = network.show(paths, site, find_engine(paths, site)), nodes.listing(system)
+    return {
+        "users": sorted((user.name, user.id) for user in project.identity.users()),
+        "images": sorted((image.name, image.id, image.checksum) for image in project.image.images()),
+        "nodes": sorted((row["uuid"], row["name"], row["instance_uuid"], row["provision_state"], row["power_state"]) for row in listed),
+        "servers": sorted((one.name, one.id, one.created_at, one.status, str(one.addresses)) for one in project.compute.servers()),
+        "networks": sorted((one.name, one.id) for one in project.network.networks()),
+        "ports": sorted((one.id, one.mac_address, str(one.fixed_ips)) for one in project.network.ports()),
+        "rules": sorted(state.rules or ()),
+        "bridge": [(link.addresses, link.up) for link in state.links if link.name == site.bridge],
+    }
