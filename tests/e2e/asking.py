@@ -49,7 +49,7 @@ def started(service: str) -> None:
     """Start a service's container and wait until it answers: that is when the cause ends."""
     engine("docker", "start", f"{service}.{NAME}")
     deadline = time.monotonic() + 90
-    while "unhealthy" in engine("sh", "-c", f"docker exec {service}.{NAME} bootstrap health || echo unhealthy"):
+    while not is_healthy(f"{service}.{NAME}"):
         assert time.monotonic() < deadline, f"{service} does not come back"
         time.sleep(0.5)
 

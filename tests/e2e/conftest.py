@@ -1,5 +1,6 @@
 """End to end: a whole cloud on a state directory, names and subnets of its own (tests/home.py), removed again whatever happens."""
 
+import difflib
 import json
 import os
 import re
@@ -8,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -85,7 +85,7 @@ def host() -> dict[str, object]:
         "netns": sorted(run.run(["ip", "netns"]).out.splitlines()),
         "mounts": sorted(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
         "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text().strip(),
-        "processes": sorted({name for name in map(_command, _settled()) if OURS.search(name)}),
+        "processes": sorted(set(_lasting())),
     }  # fmt: skip
     for program, words in (("iptables-save", []), ("ip6tables-save", []), ("nft", ["list", "ruleset"])):
         if shutil.which(program):
@@ -94,28 +94,42 @@ def host() -> dict[str, object]:
     return facts
 
 
-def differences(before: dict[str, object], after: dict[str, object]) -> dict[str, object]:
-    """What is gone (-) and what is new (+), by kind: a whole host is too much to read when one line differs."""
-    found: dict[str, object] = {}
-    for kind, was in before.items():
-        old, new = ({str(item) for item in (part.items() if isinstance(part, dict) else part)} for part in (was, after[kind]))  # type: ignore[attr-defined]
-        if old != new:
-            found[kind] = [f"- {item}" for item in sorted(old - new)] + [f"+ {item}" for item in sorted(new - old)]
-    return found
+def differences(before: dict[str, object], after: dict[str, object]) -> dict[str, list[str]]:
+    """What is gone (-) and what is new (+), by kind, order and number included: a whole host is too much to read when one line differs."""
+    return {
+        kind: [line for line in difflib.ndiff(_lines(was), _lines(after[kind])) if line[0] in "-+"]
+        for kind, was in before.items() if was != after[kind]
+    }  # fmt: skip
 
 
-def _settled() -> list[Path]:
-    """The processes that have run for PASSING_SECONDS at least."""
-    up = float(Path("/proc/uptime").read_text().split()[0])
-    tick = os.sysconf("SC_CLK_TCK")
+def _lines(part: object) -> list[str]:
+    if isinstance(part, dict):
+        return [f"{name}: {value}" for name, value in part.items()]
+    return [str(item) for item in part] if isinstance(part, list) else [str(part)]
+
+
+def _lasting() -> list[str]:
+    """The commands of our processes that run now and do not pass: each that is young is watched until it ends or is old enough."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            # Field 22 of proc_pid_stat(5), counted after the name, which may hold spaces: ticks from the boot to its start.
-            started = int((process / "stat").read_text(errors="replace").rpartition(")")[2].split()[19]) / tick
-            if up - started >= PASSING_SECONDS:
-                found.append(process)
+        if not OURS.search(command := _command(process)):
+            continue
+        while 0 <= _age(process) < PASSING_SECONDS and _command(process) == command:
+            time.sleep(0.2)
+        if _command(process) == command:  # one that ended has none, also while nobody has asked for its exit code
+            found.append(command)
     return found
+
+
+def _age(process: Path) -> float:
+    """Seconds since a process started; -1 when it has ended."""
+    try:
+        text = (process / "stat").read_text(errors="replace")
+    except OSError:
+        return -1.0
+    # Field 22 of proc_pid_stat(5), counted after the name, which may hold spaces: ticks from the boot to its start.
+    started = int(text.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return float(Path("/proc/uptime").read_text().split()[0]) - started
 
 
 def _command(process: Path) -> str:

@@ -156,12 +156,13 @@ here is then there, too. The engine's namespace hears of no mount by itself."""
 def small_disk(place: Path) -> Iterator[Callable[[int], object]]:
     """A file system of its own in a directory, for us and for the running engine; yields what sets its size in bytes."""
     place.mkdir(parents=True)
-    there = ("nsenter", "-t", str((PATHS.engine / "dockerd.pid").read_text().strip()), "-m", "--")
+    there = engine.find(PATHS, load_site(HOME))
+    assert there
     run.run(["mount", "-t", "tmpfs", "-o", "size=4096,mode=755", "tmpfs", str(place)])
     try:
-        run.run([sys.executable, "-c", MOVE, there[2], str(place)])
+        run.run([sys.executable, "-c", MOVE, str(there.pid), str(place)])
         yield lambda size: run.run(["mount", "-o", f"remount,size={size}", str(place)])
     finally:
-        run.run([*there, "umount", str(place)], check=False)
+        run.run(there.argv("umount", place), check=False)
         run.run(["umount", str(place)])
         place.rmdir()
