@@ -398,17 +398,19 @@ def test_what_was_done_by_hand_is_planned_and_undone(osbox: Tool) -> None:
 
 
 def test_a_plan_for_images_of_another_version(osbox: Tool) -> None:
-    assert "images are not built: os-autodns:other" in osbox("plan", "--version", "other", code=2)
+    other = f"other-{os.getpid()}"  # not what a killed run may have left
+    assert f"images are not built: os-autodns:{other}" in osbox("plan", "--version", other, code=2)
     tags = [tag for tag in engine("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() if tag.endswith(":latest")]
+    others = {tag: tag.replace(":latest", f":{other}") for tag in tags}
     try:
         for tag in tags:
-            engine("docker", "tag", tag, tag.replace(":latest", ":other"))
-        planned = changes.plan("--version", "other")
+            engine("docker", "tag", tag, others[tag])
+        planned = changes.plan("--version", other)
         assert changes.of_containers(planned) == dict.fromkeys(changes.containers(), "recreate")
         reasons = {change["name"]: change["reasons"] for change in planned if change["kind"] == "container"}
-        assert reasons["nova-api"] == ["image: os-nova-api:latest → os-nova-api:other"]
+        assert reasons["nova-api"] == [f"image: os-nova-api:latest → os-nova-api:{other}"]
     finally:
-        engine("docker", "image", "rm", *(tag.replace(":latest", ":other") for tag in tags))
+        engine("docker", "image", "rm", *others.values())
 
 
 def test_a_port_taken_between_plan_and_up_is_told(osbox: Tool) -> None:
