@@ -110,7 +110,8 @@ def disturbed(
         act(pid)
         done.set()
 
-    with run.spawn([tool.program, *words], stdout=-1, stderr=-2, env=ENVIRONMENT) as process:
+    # A shell's background job ignores SIGINT, and what it starts does, too: the command shall not inherit that.
+    with run.spawn(["env", "--default-signal=INT", tool.program, *words], stdout=-1, stderr=-2, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         timers = [threading.Timer(timeout, process.kill)]
         if not line:
