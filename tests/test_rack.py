@@ -175,6 +175,9 @@ def test_definition_boots_from_the_network_first_and_logs_its_console() -> None:
     domain = ET.fromstring(rackctl.domain_xml(spec))  # noqa: S314
     assert domain.get("type") == "qemu"
     assert [boot.get("dev") for boot in domain.findall("os/boot")] == ["network", "hd"]
+    bios = domain.find("os/bios")
+    assert bios is not None
+    assert bios.attrib == {"useserial": "yes", "rebootTimeout": "5000"}, "a node that nothing booted tries again"
     log = domain.find("devices/serial/log")
     assert log is not None
     assert log.attrib == {"file": "/var/lib/rack/console/rack-1.log", "append": "on"}

@@ -31,6 +31,7 @@ BRIDGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}")
 STATES = {1: "running", 2: "blocked", 3: "paused", 4: "shutting down", 5: "off", 6: "crashed", 7: "suspended"}
 # For translated code. It bounds what a node takes beside its own memory; more was not seen to be faster (docs/rack.md).
 TB_CACHE_MIB = 256
+REBOOT_MILLISECONDS = 5000  # from "No bootable device" to the next try; libvirt takes up to 65535
 
 
 class RackError(Exception):
@@ -123,8 +124,8 @@ def _firmware(domain: ET.Element, spec: Spec) -> None:
         for feature in ("secure-boot", "enrolled-keys"):
             ET.SubElement(firmware, "feature", enabled="no", name=feature)
     else:
-        # Without it SeaBIOS and iPXE are silent: the console log would be empty until the kernel speaks.
-        ET.SubElement(system, "bios", useserial="yes")
+        # SeaBIOS and iPXE are silent without useserial. And as a server's firmware does, this one tries again when nothing booted.
+        ET.SubElement(system, "bios", useserial="yes", rebootTimeout=str(REBOOT_MILLISECONDS))
     # The order of the first boot only: sushy-tools rewrites it when Ironic sets a boot device. That is why a definition
     # that is there is never replaced.
     for device in ("network", "hd"):
