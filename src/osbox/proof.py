@@ -11,11 +11,12 @@ from osbox.board import Board
 from osbox.compose import ServiceState, observe
 from osbox.engine import Engine
 from osbox.errors import Error
-from osbox.model.services import AGENTS, APIS, INFRASTRUCTURE
+from osbox.model.services import AGENTS, APIS, INFRASTRUCTURE, Agent
 from osbox.model.site import Paths, Site
 
 READY_SECONDS = 300  # two cores bring everything up in about a minute; a laptop under load deserves patience
 POLL_SECONDS = 1
+PING_SECONDS = 20  # one question's; a service listens about five seconds after its container was started
 
 Check = Callable[[], str]
 """Returns "" when what it checks is well, else the reason why not."""
@@ -26,9 +27,9 @@ def prove(
 ) -> tuple[dict[str, float], list[str]]:
     """Wait until every service answers for real; makes Keystone's catalogue on the way, as soon as Keystone lives.
 
-    since: when containers were started just now, by service: an agent's heartbeat from before proves nothing. logged_in: Keystone
-    gave a token a moment ago, and nothing was changed since. Returns when (time.monotonic) each service was seen ready, and what
-    was changed in the cloud.
+    since: when containers were started just now, by service: an agent's heartbeat from before proves nothing, so it is asked for a younger
+    one, or over the bus. logged_in: Keystone gave a token a moment ago, and nothing was changed since. Returns when (time.monotonic) each
+    service was seen ready, and what was changed in the cloud.
     """
     waiting, containers = _Waiting(engine, site), _Containers(engine, site)
     with waiting.board:
@@ -47,10 +48,26 @@ def prove(
                 checks[api.service] = partial(cloud.probe_objects, scope, paths, site, api, changed)
         for agent in AGENTS:
             scope = system if agent.api == "baremetal" else member
-            checks[agent.service] = partial(cloud.probe_agent, scope, site, agent, since.get(agent.service, ""))
+            alive = partial(cloud.probe_agent, scope, site, agent)
+            if agent.topic and agent.service in since:
+                checks[agent.service] = partial(_first_reason, alive, partial(_ping, site, engine, agent))
+            else:
+                checks[agent.service] = partial(alive, since.get(agent.service, ""))
         checks |= {name: partial(containers.reason, name) for name in INFRASTRUCTURE}
         waiting.until(checks)
     return waiting.ready, changed
+
+
+def _first_reason(*checks: Check) -> str:
+    """The reason of the first check that gives one; those after it are not asked."""
+    return next(filter(None, (check() for check in checks)), "")
+
+
+def _ping(site: Site, engine: Engine, agent: Agent) -> str:
+    """"" when the service answers on the bus itself, which it does some seconds before its first heartbeat."""
+    words = ["osbox-rpc-ping", *agent.topic.split(), agent.service, str(PING_SECONDS)]
+    result = docker.docker(engine, "exec", f"{agent.service}.{site.name}", *words, check=False)
+    return "" if result.code == 0 else (result.err.strip().splitlines() or ["no answer on the bus"])[-1][:160]
 
 
 class _Waiting:

@@ -17,8 +17,9 @@ import yaml
 
 from osbox import run
 from osbox.engine import KEPT
+from osbox.errors import Error
 from osbox.model import envfile
-from osbox.model.services import SERVICES
+from osbox.model.services import AGENTS, SERVICES
 from tests import bootserver
 from tests.e2e import bootfaults, changes, crash, weather
 from tests.e2e.asking import client, contents, engine, is_healthy, server_address, ssh, started, try_ssh
@@ -200,6 +201,13 @@ def probed(osbox: Tool, *words: str, code: int = 0) -> tuple[dict[str, str], dic
     return told["subject"], {hop["name"]: hop for hop in told["hops"]}
 
 
+def broken_hops(*words: str) -> dict[str, str]:
+    """What `osbox probe` found broken, with its evidence."""
+    result = run.run([Tool.program, "probe", "--json", *words], env=ENVIRONMENT, check=False)
+    told, _ = json.JSONDecoder().raw_decode(result.out)
+    return {hop["name"]: hop["evidence"] for hop in told["hops"] if hop["state"] == "broken"}
+
+
 def test_probe_walks_the_way_of_the_node_that_ironic_waits_for(osbox: Tool) -> None:
     was = host()
     subject, hops = probed(osbox)
@@ -262,17 +270,17 @@ def test_probe_rehearses_when_ironic_waits_for_nobody(osbox: Tool) -> None:
     assert "osbox-probe" not in client("port", "list")
 
 
-def test_network_comes_back_after_neutron_is_replaced(osbox: Tool) -> None:
-    """The agents and Open vSwitch may be restarted; the node is still reachable and DHCP is served."""
-    engine("docker", "restart", f"openvswitch.{NAME}", f"neutron-openvswitch-agent.{NAME}", f"neutron-dhcp-agent.{NAME}")
-    osbox("up")
-    deadline = time.monotonic() + 120
-    while "dnsmasq --no-hosts" not in (seen := engine("docker", "exec", f"neutron-dhcp-agent.{NAME}", "ps", "axww")):
-        assert time.monotonic() < deadline, f"no DHCP server came back:\n{seen}"
-        time.sleep(2)
+def test_network_comes_back_after_the_switch_was_killed(osbox: Tool) -> None:
+    """Open vSwitch alone dies: its agent fills the new one and DHCP is plugged in again, without anybody's help."""
+    crash.kill_container("openvswitch")
+    begin = time.monotonic()
+    while broken := broken_hops("--firmware", "uefi"):
+        assert time.monotonic() < begin + 60, f"the network does not come back: {broken}"
+    print(f"DHCP was served again after {time.monotonic() - begin:.0f} s")
     ports = engine("docker", "exec", f"openvswitch.{NAME}", "ovs-vsctl", "list-ports", "br-ex").split()
     assert "ext1-check" in ports
     assert "bm-node-1" in ssh("hostname")
+    assert "Nothing to change" in osbox("up")
 
 
 def test_every_service_ends_when_it_is_asked_to(osbox: Tool) -> None:
@@ -288,6 +296,14 @@ def test_every_service_ends_when_it_is_asked_to(osbox: Tool) -> None:
     engine("docker", "start", *names)
     osbox("up")
     assert "bm-node-1" in ssh("hostname")
+
+
+def test_services_without_an_api_answer_on_the_bus(osbox: Tool) -> None:
+    for agent in [agent for agent in AGENTS if agent.topic]:
+        assert engine("docker", "exec", f"{agent.service}.{NAME}", "osbox-rpc-ping", *agent.topic.split(), agent.service) == "pong\n"
+    with pytest.raises(Error) as caught:
+        engine("docker", "exec", f"nova-scheduler.{NAME}", "osbox-rpc-ping", "nova", "scheduler", "nobody", "2")
+    assert "no answer of scheduler nobody on the bus: MessagingTimeout" in caught.value.evidence
 
 
 def test_health_checks_see_that_the_database_stands_still(osbox: Tool) -> None:
