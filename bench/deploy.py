@@ -36,6 +36,8 @@ def main() -> None:
     def prompt(node: str) -> None:
         servers.wait_login(lambda: rack.console_log(at, site, node, lines=2000), NAME)
 
+    if not list(system.baremetal.nodes(provision_state="available", is_maintenance=False)):
+        sys.exit("no node is available: a server that was just deleted leaves its node in cleaning for a minute; osbox node list")
     begin = time.monotonic()
     create(project)
     try:
@@ -77,7 +79,7 @@ def watch(system: Any, begin: float) -> tuple[str, list[tuple[str, float]]]:
         node = next((item for item in system.baremetal.nodes(details=True) if item.instance_id), None)
         now = time.monotonic()
         if node is None and now - begin > servers.ACTIVE_SECONDS:
-            sys.exit("no node was chosen: is one available? osbox node list")
+            sys.exit("no node was chosen; osbox openstack server show " + NAME)
         new = f"{node.provision_state}{f', step {step}' if (step := (node.deploy_step or {}).get('step')) else ''}" if node else label
         if new != label:
             seen.append((label, now - since))
