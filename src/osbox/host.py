@@ -28,6 +28,12 @@ PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "proxy", "cert", "ti
 PASSED_ON = PIP_KEYS[:4] + PIP_KEYS[5:]  # the certificates are a secret of their own
 
 
+def memory() -> dict[str, int]:
+    """Bytes by the names of proc_meminfo(5), such as MemAvailable."""
+    lines = [line.partition(":") for line in Path("/proc/meminfo").read_text().splitlines()]
+    return {name: int(rest.split()[0]) * 1024 for name, _, rest in lines}
+
+
 def build_secrets(paths: Paths) -> dict[str, Path]:
     """Write the host's settings as files for `docker build --secret` and return them by id; absent settings are left out."""
     texts = {"apt_sources": apt_sources(), "apt_conf": apt_conf(), "uv": uv_toml(pip_config()), "pip": pip_conf(pip_config())}

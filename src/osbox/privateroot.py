@@ -32,6 +32,9 @@ OPTIONS = (
     "--customize-hook=find \"$1\" -xdev -type f -perm /6000 -exec chmod a-s {} +",
 )  # fmt: skip
 """How every root file system is made: mmdebstrap's options."""
+# A tar is made of a root that nobody needs afterwards: in memory it takes a third less time. It needs 300 MB (of a base of 90 packages).
+IN_MEMORY = ("sh", "-c", 'mount -t tmpfs -o size=1g,mode=755 tmpfs "$TMPDIR" && exec "$@"', "sh")
+MEMORY_BYTES = 2 << 30  # available at least, or the disk is used
 RECIPE = "etc/osbox-engine"  # what the root file system was made of
 # Whatever ends us, `kill -9` too, ends mmdebstrap and all it started, and takes its mounts away.
 CONTAINED = (
@@ -125,9 +128,11 @@ def debootstrap(paths: Paths, target: Path, packages: tuple[str, ...], *, varian
     settings.touch(mode=0o600)
     settings.write_text(host.apt_conf(str(host.apt_ca() or host.ca_bundle() or host.SYSTEM_CA)))
     # With a date of its own mmdebstrap writes the same bytes for the same packages.
-    env = {"PATH": f"{tools_at}/usr/bin:{os.environ['PATH']}", "TMPDIR": str(scratch), "SOURCE_DATE_EPOCH": EPOCH}
+    work = scratch / "root"
+    work.mkdir(exist_ok=True)
+    env = {"PATH": f"{tools_at}/usr/bin:{os.environ['PATH']}", "TMPDIR": str(work), "SOURCE_DATE_EPOCH": EPOCH}
     argv = [
-        *CONTAINED,
+        *CONTAINED, *(IN_MEMORY if target.suffix == ".tar" and host.memory()["MemAvailable"] > MEMORY_BYTES else ()),
         "perl", f"{tools_at}/usr/bin/mmdebstrap", f"--variant={variant}", "--mode=root", f"--include={','.join(packages)}",
         *OPTIONS, f"--aptopt={settings}", *_keyring(tools_at), host.SUITE, str(target), *host.apt_mirrors(),
     ]  # fmt: skip

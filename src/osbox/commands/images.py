@@ -31,7 +31,7 @@ def build(
     context: typer.Context,
     names: Names = None,
     *,
-    jobs: Jobs = None,
+    jobs: Annotated[int | None, typer.Option("-j", "--jobs", min=1, help="How many at the same time; default: two for each processor.")] = None,
     version: Version = "latest",
     release: Release = DEFAULT,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Build every step anew.")] = False,

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from osbox import bridgeport, engine, ports
+from osbox import bridgeport, engine, host, ports
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
 from osbox.errors import Error
 
@@ -73,7 +73,7 @@ def check_ports(facts: Facts) -> Iterator[Finding]:
 
 def check_memory(facts: Facts) -> Iterator[Finding]:
     """Against what the cloud and a virtual node were measured to take (docs/figures.md)."""
-    seen = dict(_meminfo())
+    seen = host.memory()
     free, total = seen["MemAvailable"], seen["MemTotal"]
     need = NODE_BYTES if facts.running else CLOUD_BYTES + NODE_BYTES
     told = f"{free / GIB:.1f} GiB available of {total / GIB:.1f}"
@@ -102,12 +102,6 @@ def check_disk(facts: Facts) -> Iterator[Finding]:
         yield warning(f"disk: {told}", "another guest image may not fit", "osbox clean --all frees the build cache")
     else:
         yield ok(f"disk: {told}", f"engine and images need {engine.MIN_FREE_BYTES // GIB} GiB" if not made else "")
-
-
-def _meminfo() -> Iterator[tuple[str, int]]:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        name, _, rest = line.partition(":")
-        yield name, int(rest.split()[0]) * 1024
 
 
 # --- kernel features: each is made in the network namespace of the calling thread ---------------------------------------
