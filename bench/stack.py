@@ -9,14 +9,16 @@ import argparse
 import json
 import os
 import re
+import signal
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from common import OSBOX, PROJECT, Figure, median, out, report, seconds
 
-from osbox import run
+from osbox import leftovers, run
 from osbox.model.site import find_paths, load_site
 
 UNITS = {"B": 1 / (1 << 20), "KiB": 1 / 1024, "MiB": 1.0, "GiB": 1024.0}
@@ -47,6 +49,7 @@ def main() -> None:
         Figure("processor time of the containers meanwhile", spent, "s"),
         median("osbox up again", 2, lambda: seconds([OSBOX, "up"]), 5),
         median("one option of one service changed", 10, changed),
+        median("osbox up after the engine and all containers were killed", None, revived),
     ]
     seconds([OSBOX, "unset", OPTION])
     seconds([OSBOX, "up"])
@@ -75,6 +78,17 @@ def changed() -> float:
     """Turn an option of one service over, and have it in force."""
     value = "false" if "= true" in run.run([OSBOX, "get", OPTION], check=False).out.lower() else "true"
     seconds([OSBOX, "set", f"{OPTION}={value}"])
+    return seconds([OSBOX, "up"])
+
+
+def revived() -> float:
+    """Kill every process of the engine and its containers at once; bring the cloud back from what is on the disk."""
+    paths = find_paths()
+    while found := leftovers.find(paths):
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
     return seconds([OSBOX, "up"])
 
 

@@ -10,6 +10,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from osbox.errors import Error
 from osbox.model import envfile
 from osbox.model.services import AGENTS, SERVICES
 from tests import bootserver
-from tests.e2e import bootfaults, changes, crash, weather
+from tests.e2e import bootfaults, changes, clock, crash, weather
 from tests.e2e.asking import client, contents, engine, is_healthy, server_address, ssh, started, try_ssh
 from tests.e2e.conftest import ENVIRONMENT, Tool, differences, host
 from tests.home import ADDRESS, HOME, LOOPBACK, NAME
@@ -480,6 +481,17 @@ def test_disk_of_swift_becomes_read_only_under_a_client(osbox: Tool) -> None:
 def test_service_is_gone_for_a_while_under_a_client(osbox: Tool, service: str) -> None:
     """MariaDB refuses connections; memcached is not there."""
     weather.break_and_watch(lambda: engine("docker", "stop", "-t", "5", f"{service}.{NAME}"), lambda: started(service), 15)
+
+
+@pytest.mark.full
+def test_clock_jumps_an_hour_ahead_and_back_under_a_client(osbox: Tool) -> None:
+    """As when a clock that was wrong is set: tokens expire at once, heartbeats are an hour old, or of the future."""
+    with clock.own():
+        for seconds in (3600, 0):
+            weather.break_and_watch(partial(clock.jump, seconds), lambda: None, 0)
+            assert abs(clock.seen("keystone") - seconds) < 10
+    osbox("up")
+    assert "bm-node-1" in ssh("hostname")
 
 
 @pytest.mark.full
