@@ -151,7 +151,7 @@ def test_programs_of_the_old_kind_are_not_started(tmp_path: Path) -> None:
 
 # --- with the engine: the oldest and the newest ----------------------------------------------------------------------
 
-OTHERS = [NAMES[0], NAMES[-1]]  # the default one is built and tested by test_images.py
+OTHERS = [NAMES[0], pytest.param(NAMES[1], marks=pytest.mark.full), NAMES[-1]]  # the default one is built and tested by test_images.py
 WITH_OPENSTACK = [image for image in IMAGES if catalogue.OPENSTACK in (image.name, image.base)]  # the rest is the same in every release
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -259,6 +260,38 @@ def test_probe_names_the_broken_hop(osbox: Tool, fault: bootfaults.Fault) -> Non
     assert next(name for name, hop in hops.items() if hop["state"] == "broken") == fault.hop
     assert fault.cause in hops[fault.hop]["cause"]
     assert hops[fault.hop]["next"]
+
+
+@pytest.fixture(scope="module")
+def waiting(osbox: Tool, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a second virtual node, as it is."""
+    osbox("node", "forget", "rack-2")
+    [node] = [node for node in yaml.safe_load((HOME / "rack.yaml").read_text())["nodes"] if node["name"] == "rack-2"]
+    file = tmp_path_factory.mktemp("waiting") / "nodes.yaml"
+    file.write_text(yaml.safe_dump({"nodes": [node]}))
+    return file
+
+
+def explained() -> Iterator[Any]:
+    """One case a fault that a virtual node comes by; of which one is in `make check`."""
+    for number, fault in enumerate(bootfaults.faults()):
+        if fault.explained:
+            yield pytest.param(number, id=fault.name, marks=() if fault.hop == "kernel" else pytest.mark.full)
+
+
+@pytest.mark.parametrize("number", list(explained()))
+def test_explain_names_what_a_node_stopped_at(osbox: Tool, waiting: Path, number: int) -> None:
+    """A node that boots while a hop is broken; what was seen of it must name the hop, as the probe does."""
+    [mac] = yaml.safe_load(waiting.read_text())["nodes"][0]["ports"]
+    fault = bootfaults.faults(mac)[number]
+    assert osbox.killed_after("rack-2: inspect wait", "node", "enroll", str(waiting), seconds=0)
+    with bootfaults.broken(fault, engine):
+        engine("docker", "exec", f"rack.{NAME}", "virsh", "reset", "rack-2")
+        deadline = time.monotonic() + 120
+        while (cause := osbox.json("explain", "rack-2")["cause"])["name"] != fault.explained:  # type: ignore[index]
+            assert time.monotonic() < deadline, cause
+            time.sleep(3)
+    client("baremetal", "node", "abort", "rack-2")
 
 
 def test_probe_rehearses_when_ironic_waits_for_nobody(osbox: Tool) -> None:
