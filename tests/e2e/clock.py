@@ -6,11 +6,9 @@ when a real clock is set, the monotonic one runs on.
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from osbox import compose, engine, proof, run
+from osbox import compose, docker, engine, proof, run
 from osbox.model.services import SERVICES
 from osbox.model.site import load_site
 from tests.e2e import crash
@@ -26,38 +24,31 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@contextmanager
-def own() -> Iterator[None]:
+def preload() -> None:
     """All services run with a clock that `jump` sets; `osbox up` gives them the machine's own again."""
+    at = engine.find(crash.PATHS, load_site(HOME))
+    assert at
     PLACE.mkdir(parents=True, exist_ok=True)
-    _library().rename(PLACE / "libfaketimeMT.so.1")
-    NOW.write_text("+0\n")
+    argv = docker.build_argv(at, crash.PATHS, Path("tests/e2e/clock.dockerfile"), target="library", output=PLACE)
+    run.run(argv, env=docker.environment(), timeout=300)
+    jump(0)
     override = PLACE / "clock.yaml"
     volumes = [f"{PLACE}:/clock:ro"]
     override.write_text(json.dumps({"services": {name: {"environment": SETTINGS, "volumes": volumes} for name in FAKED}}))
-    at = engine.find(crash.PATHS, load_site(HOME))
-    assert at
     words = ["-f", override, "--progress", "quiet", "up", "--detach", "--pull", "never"]
     run.run(compose.argv(at, crash.PATHS, *map(str, words), rack=True), timeout=300)
-    proof.prove(crash.PATHS, load_site(HOME), at, {}, logged_in=False)
-    yield
+    since = {service: state.started for service, state in compose.observe(at, load_site(HOME)).items()}
+    proof.prove(crash.PATHS, load_site(HOME), at, since, logged_in=False)
 
 
 def jump(seconds: int) -> None:
     """Set the services' clock so many seconds from the machine's; they look once a second."""
-    NOW.write_text(f"{seconds:+d}\n")
+    new = NOW.with_suffix(".new")
+    new.write_text(f"{seconds:+d}\n")
+    new.rename(NOW)  # an empty file would end the services
 
 
 def seen(service: str) -> float:
     """How many seconds a service's clock is from the machine's."""
     inside = shell("docker", "exec", f"{service}.{NAME}", "python3", "-c", "import time; print(time.time())")
     return float(inside) - time.time()
-
-
-def _library() -> Path:
-    run.run(["apt-get", "download", "-q", "libfaketime"], cwd=PLACE, hint="apt-get update")
-    [package] = PLACE.glob("libfaketime_*.deb")
-    run.run(["dpkg-deb", "-x", str(package), str(PLACE / "package")])
-    package.unlink()
-    [library] = (PLACE / "package").rglob("libfaketimeMT.so.1")
-    return library

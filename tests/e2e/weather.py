@@ -1,5 +1,6 @@
 """A client that reads from and writes to every API every two seconds, and remembers what was acknowledged: for tests that break something."""
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -75,7 +76,9 @@ class Client:
         self.seen = Weather()
         self.stop = threading.Event()
         self.lock = threading.Lock()
-        self._call(self.member, "PUT", f":8080/v1/AUTH_{self.project}/weather")
+        # Of its own each time: what was removed while a clock was fast cannot be made again before that time (Swift goes by time stamps).
+        self.container = f":8080/v1/AUTH_{self.project}/weather-{secrets.token_hex(4)}"
+        self._call(self.member, "PUT", self.container)
         self.threads = [threading.Thread(target=self._again, args=(name, act), daemon=True) for name, act in self._acts()]
 
     def _acts(self) -> Iterator[tuple[str, Callable[[int], str]]]:
@@ -111,7 +114,7 @@ class Client:
         return why
 
     def _put(self, number: int) -> str:
-        why = self._say(self.member, "PUT", f":8080/v1/AUTH_{self.project}/weather/{number}", data=f"object {number}")
+        why = self._say(self.member, "PUT", f"{self.container}/{number}", data=f"object {number}")
         if not why:
             self.seen.acknowledged.setdefault("swift-proxy", []).append(str(number))
         return why
@@ -138,7 +141,7 @@ class Client:
         return {name: names for name, names in (missing | {"swift-proxy": wrong}).items() if names}
 
     def _object(self, number: str) -> str:
-        return str(self._call(self.member, "GET", f":8080/v1/AUTH_{self.project}/weather/{number}").text)
+        return str(self._call(self.member, "GET", f"{self.container}/{number}").text)
 
     def _list(self, kind: Kind) -> list[dict[str, Any]]:
         query = "?limit=1000" if kind.service in ("glance-api", "nova-api") else ""
@@ -150,10 +153,9 @@ class Client:
             for item in self._list(kind):
                 if str(item.get("name")).startswith("weather-"):
                     self._call(self.system if kind.system else self.member, "DELETE", f"{kind.path}/{item[kind.remove]}")
-        account = f":8080/v1/AUTH_{self.project}/weather"
-        for number in self._call(self.member, "GET", account).text.split():
-            self._call(self.member, "DELETE", f"{account}/{number}")
-        self._call(self.member, "DELETE", account)
+        for number in self._call(self.member, "GET", self.container).text.split():
+            self._call(self.member, "DELETE", f"{self.container}/{number}")
+        self._call(self.member, "DELETE", self.container)
 
 
 @contextmanager
