@@ -33,10 +33,25 @@ class Sandbox:
         self.scratch.mkdir(parents=True, exist_ok=True)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        names = docker.ids(self.engine, "container", f"label={self._label}")
-        if names:
-            docker.docker(self.engine, "rm", "--force", "--volumes", *names, check=False)
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Remove what is left; raises Error when the engine does not, unless the block raised."""
+        why = self._remove_all()
+        if why and kind is None:
+            raise Error("the engine does not remove containers of the tests", evidence=why, hint=f"find them by the label {self._label}")
+
+    def _remove_all(self) -> str:
+        """Remove the containers of this run; returns "" or what the engine said.
+
+        It refuses a removal while another one of the same container goes on, which a busy disk draws out.
+        """
+        deadline = time.monotonic() + TURN_SECONDS
+        said = ""
+        while names := docker.ids(self.engine, "container", f"label={self._label}"):
+            if time.monotonic() > deadline:
+                return said or f"still there: {' '.join(names)}"
+            said = docker.docker(self.engine, "rm", "--force", "--volumes", *names, check=False).err.strip()
+            time.sleep(POLL_SECONDS if said else 0)
+        return ""
 
     def run(self, tag: str, spec: RunSpec, command: list[str], *options: str, text: str = "") -> run.Result:
         """Run an image to its end; text is its standard input."""
