@@ -95,8 +95,10 @@ class _Waiting:
         while True:
             self.reasons[name] = check()
             if not self.reasons[name]:
+                # Keystone is asked twice, for a token and by its API: a line once.
+                line = "" if name in self.ready else f"✔  {name} - Ready {log.seconds(time.monotonic() - self.begin)}"
                 self.ready[name] = time.monotonic()
-                self.board.end(name, f"✔  {name} - Ready {log.seconds(time.monotonic() - self.begin)}")
+                self.board.end(name, line)
                 return
             if time.monotonic() - self.begin > READY_SECONDS:
                 return
