@@ -16,7 +16,7 @@ ROWS = [
     {"run", "model", "wholefile"},
     {"applied", "bridgeport", "clouds", "host", "imagefacts", "ledger", "netlink", "picture", "ports", "secrets", "sitefile", "tftp", "webfetch"},
     {"dhcpclient", "leftovers", "privateroot", "wire"},
-    {"footprint"},
+    {"footprint", "stale"},
     {"engine"},
     {"cloud", "docker", "net", "rack"},
     {"board", "bootcause", "compose", "debian", "labels", "layers", "sandbox", "sightings"},

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from osbox import footprint, leftovers, log, privateroot, run
+from osbox import footprint, leftovers, log, privateroot, run, stale
 from osbox.errors import Error, UserError
 from osbox.model.site import Paths, Site
 
@@ -44,7 +44,7 @@ class Engine:
 
 def start(paths: Paths, site: Site) -> Engine:
     """The engine to use, started if need be. Starting a started one changes nothing."""
-    running = find(paths, site)
+    running = _settled(paths, site)
     if running:
         _require_sight(running, paths)
         return running
@@ -56,7 +56,12 @@ def start(paths: Paths, site: Site) -> Engine:
     require_root()
     refuse_beside_old_engine()
     with _lock(paths):
-        return find(paths, site) or _start_private(paths, site)
+        return _settled(paths, site) or _start_private(paths, site)
+
+
+def _settled(paths: Paths, site: Site) -> Engine | None:
+    """The running engine, unless a start of it was not brought to its end."""
+    return None if site.engine != "host" and stale.pending(paths) else find(paths, site)
 
 
 def _require_sight(engine: Engine, paths: Paths) -> None:
@@ -174,6 +179,9 @@ def require_root() -> None:
 
 
 def _start_private(paths: Paths, site: Site) -> Engine:
+    if stale.pending(paths):
+        stop(paths)
+        stale.settle(paths)
     pid = _private_pid(paths)
     if pid:
         return _wait(paths, site, pid)  # it is starting: who started it was killed
@@ -184,7 +192,14 @@ def _start_private(paths: Paths, site: Site) -> Engine:
             log.say("Processes of an engine that died were ended")
         footprint.record(paths, site)
         with footprint.sparing_others(paths):
-            return _wait(paths, site, _launch(paths, site, root))
+            engine = _wait(paths, site, _launch(paths, site, root))
+            freed = stale.remove(paths, engine.prefix)
+            if freed:
+                stop(paths)
+                engine = _wait(paths, site, _launch(paths, site, root))
+                stale.settle(paths)
+                log.say(f"The engine had died while it published ports: containers of {', '.join(freed)} were removed; osbox up makes them anew")
+        return engine
 
 
 def _launch(paths: Paths, site: Site, root: Path) -> int:

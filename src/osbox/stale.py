@@ -1,0 +1,111 @@
+"""Ports that are published for no container: a dockerd that was killed brings them back, and only the end of their network frees them.
+
+dockerd publishes a container's ports before it notes that the container is in its network. Killed in between, its bridge driver alone
+knows of them: it publishes them again at the next start, `docker network inspect` shows nothing, and no container can have those ports
+(seen with Docker 26.1). Once the network is removed, the start after next is without them.
+"""
+
+import ipaddress
+import json
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from osbox import leftovers, log, run
+from osbox.model.site import Paths
+
+LABEL = "io.osbox.deployment"
+SURE_SECONDS = 2  # for so long a container that is being started may have its proxies, but not its state yet
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A docker-proxy: what it is told to listen on, and for which address inside."""
+
+    pid: int
+    protocol: str
+    address: str
+    port: str
+    inside: str
+
+
+def pending(paths: Paths) -> bool:
+    """Whether networks were removed, and the engine was not started anew since."""
+    return _mark(paths).exists()
+
+
+def settle(paths: Paths) -> None:
+    """The engine was started anew."""
+    _mark(paths).unlink(missing_ok=True)
+
+
+def find(paths: Paths, prefix: Sequence[str]) -> list[Proxy]:
+    """The proxies of no running container, seen twice; prefix is the engine's."""
+    first = _unowned(paths, prefix)
+    if not first:
+        return []
+    time.sleep(SURE_SECONDS)
+    return [proxy for proxy in _unowned(paths, prefix) if proxy in first]
+
+
+def remove(paths: Paths, prefix: Sequence[str]) -> list[str]:
+    """Remove the containers and networks of deployments that have such ports, of which volumes are all they need; returns their names.
+
+    The engine has to be started anew afterwards, and `settle` be called. What is not of a deployment stays, with a word of warning.
+    """
+    addresses = [ipaddress.ip_address(proxy.inside) for proxy in find(paths, prefix)]
+    owners = set[str]()
+    for network in _inspect(prefix, "network", "--filter", "type=custom") if addresses else []:
+        subnets = [ipaddress.ip_network(item["Subnet"]) for item in network["IPAM"]["Config"] or [] if item.get("Subnet")]
+        if any(address in subnet for address in addresses for subnet in subnets):
+            name = (network["Labels"] or {}).get(LABEL)
+            if name:
+                owners.add(name)
+            else:
+                log.warn(f"Docker's network {network['Name']} holds ports for no container: remove it, and restart the engine, to free them")
+    for name in sorted(owners):
+        _mark(paths).touch()
+        for kind, force in (("container", ["--force"]), ("network", [])):
+            found = _ids(prefix, kind, "--filter", f"label={LABEL}={name}")
+            if found:
+                run.run([*prefix, "docker", kind, "rm", *force, *found])
+    return sorted(owners)
+
+
+def _mark(paths: Paths) -> Path:
+    return paths.engine / "restart"
+
+
+def _unowned(paths: Paths, prefix: Sequence[str]) -> list[Proxy]:
+    proxies = _proxies(paths)
+    owned = set[tuple[str, str, str]]()
+    for entry in _inspect(prefix, "container") if proxies else []:
+        for port, bindings in (entry["NetworkSettings"]["Ports"] or {}).items():
+            owned |= {(port.rpartition("/")[2], binding["HostIp"], binding["HostPort"]) for binding in bindings or []}
+    return [proxy for proxy in proxies if (proxy.protocol, proxy.address, proxy.port) not in owned]
+
+
+def _proxies(paths: Paths) -> list[Proxy]:
+    found = []
+    for pid in leftovers.find(paths):
+        if leftovers.name(pid) == "docker-proxy":
+            with suppress(OSError, KeyError):
+                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1:]
+                told = dict(zip(words[::2], words[1::2], strict=False))
+                found.append(Proxy(pid, told["-proto"], told["-host-ip"], told["-host-port"], told["-container-ip"]))
+    return found
+
+
+def _ids(prefix: Sequence[str], kind: str, *options: str) -> list[str]:
+    """Of containers: all with options, else those that run."""
+    every = ["--all"] if kind == "container" and options else []
+    return run.run([*prefix, "docker", kind, "ls", "--quiet", *every, *options]).out.split()
+
+
+def _inspect(prefix: Sequence[str], kind: str, *options: str) -> list[dict[str, Any]]:
+    """What ends between the two questions is left out."""
+    found = _ids(prefix, kind, *options)
+    return list(json.loads(run.run([*prefix, "docker", kind, "inspect", *found], check=False).out or "[]")) if found else []
