@@ -260,3 +260,14 @@ def test_a_process_is_ours_by_what_it_stands_in_not_by_its_name(paths: Paths) ->
         assert leftovers.end(paths) == 1
         assert own.wait(10) == -signal.SIGKILL
         assert stranger.poll() is None
+
+
+def test_pairs_that_a_killed_dockerd_left() -> None:
+    """As `ip -json link` showed them; the other pairs are a container's, in a bridge, or by names that Docker does not give."""
+    links = [
+        {"ifname": "vetha7fc3c5", "link": "vethf4081f7"}, {"ifname": "vethf4081f7", "link": "vetha7fc3c5"},
+        {"ifname": "veth0000001", "link_index": 7},
+        {"ifname": "veth0000002", "link": "veth0000003", "master": "br-1"}, {"ifname": "veth0000003", "link": "veth0000002"},
+        {"ifname": "veth-of-others", "link": "veth0000004"}, {"ifname": "veth0000004", "link": "veth-of-others"}, {},
+    ]  # fmt: skip
+    assert footprint.half_made(links) == ["vetha7fc3c5"]

@@ -37,6 +37,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 }
 BUILT_IN = ("INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING")
 CREATED = re.compile(rb'"AddressIPv4":"([^"]+)","BridgeIfaceCreator":1,"BridgeName":"([^"]{1,15})"')
+DOCKERS = re.compile("veth[0-9a-f]{7}")
 SETTLE_SECONDS = 5  # the kernel clears network namespaces and control groups away a moment after their last process
 
 
@@ -47,7 +48,7 @@ def record(paths: Paths, site: Site) -> None:
         _note(book, "sysctl", NAME, {"values": _settings()})
     if not _valid(book.find("firewall", NAME)):
         seen = {family: firewall.chains(_tables(paths, family)) for family in FAMILIES}
-        _note(book, "firewall", NAME, {"chains": seen, "tables": sorted(_nft_tables(paths))})
+        _note(book, "firewall", NAME, {"chains": seen, "tables": sorted(_nft_tables(paths)), "pairs": half_made(_links("type", "veth"))})
     _ensure_bridge(book, site)
 
 
@@ -63,6 +64,8 @@ def undo(paths: Paths, site: Site) -> list[str]:
     if filtered and _valid(filtered):
         gone += _undo_firewall(paths, site, filtered.details, bridges, shared=bool(others))
     gone += _remove_bridges(list(bridges))
+    if filtered and _valid(filtered) and not others:
+        gone += _remove_half_made(filtered.details)
     if set_to and _valid(set_to) and not others:
         gone += _undo_settings(set_to.details["values"])
     gone += _remove_cgroups(leftovers.cgroup(paths))
@@ -221,6 +224,20 @@ def _remove_bridges(names: list[str]) -> list[str]:
     if left:
         raise Error(f"interfaces of the private engine cannot be removed: {', '.join(left)}", hint=f"ip link delete {left[0]}")
     return [f"link {link}" for link in names]
+
+
+def half_made(links: list[dict[str, Any]]) -> list[str]:
+    """One end of each pair that a dockerd which was killed left: both ends are here, by Docker's names, and neither is in a bridge."""
+    ends = {link["ifname"]: link for link in links if DOCKERS.fullmatch(link.get("ifname", "")) and not link.get("master")}
+    return sorted(name for name, link in ends.items() if link.get("link") in ends and name < link["link"])
+
+
+def _remove_half_made(before: Mapping[str, Any]) -> list[str]:
+    """No dockerd runs in this network namespace by now; what was there before ours stays."""
+    found = [name for name in half_made(_links("type", "veth")) if "pairs" in before and name not in before["pairs"]]
+    for name in found:
+        run.run(["ip", "link", "delete", name], check=False)
+    return [f"link {name}" for name in found]
 
 
 def _ports(bridges: list[str]) -> list[str]:
