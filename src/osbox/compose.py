@@ -18,7 +18,7 @@ from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.model import envfile
 from osbox.model.plan import SHARED, Live
-from osbox.model.site import Paths, Site
+from osbox.model.site import LABEL, Paths, Site
 
 RACK = "rack"
 SERVICE, HASH = "com.docker.compose.service", "com.docker.compose.config-hash"
@@ -40,7 +40,7 @@ class ServiceState:
 
 def label(site: Site) -> str:
     """The filter that finds all that is of this deployment."""
-    return f"label=io.osbox.deployment={site.name}"
+    return f"label={LABEL}={site.name}"
 
 
 def environment(paths: Paths, site: Site, version: str, of_release: Mapping[str, str]) -> dict[str, str]:

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from osbox import leftovers, log, run
-from osbox.model.site import Paths
+from osbox.model.site import LABEL, Paths
 
-LABEL = "io.osbox.deployment"
 SURE_SECONDS = 2  # for so long a container that is being started may have its proxies, but not its state yet
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from osbox import docker, net
+from osbox import compose, docker, net
 from osbox.doctor.finding import Facts, Finding, ok, warning
 from osbox.ledger import ledger
 
@@ -40,7 +40,7 @@ def _left_in_engine(facts: Facts) -> list[Finding]:
     """Containers of this deployment that no Compose file of ours starts, and volumes without the secrets that open them."""
     if facts.engine is None:
         return []
-    volumes = docker.ids(facts.engine, "volume", f"label=io.osbox.deployment={facts.site.name}")
+    volumes = docker.ids(facts.engine, "volume", compose.label(facts.site))
     if volumes and not (facts.paths.secrets / "admin-password").exists():
         how = f"{', '.join(volumes)}: made with secrets that are not in {facts.paths.secrets}"
         return [warning("there are volumes of this deployment and no secrets", how, "put the secrets back, or osbox down --purge")]

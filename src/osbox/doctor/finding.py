@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from osbox import docker
+from osbox import compose, docker
 from osbox.engine import Engine
 from osbox.model.site import Paths, Site
 
@@ -59,6 +59,6 @@ def containers(engine: Engine | None, site: Site) -> dict[str, Mapping[str, Any]
     """The containers of this deployment, by service."""
     if engine is None:
         return {}
-    names = docker.ids(engine, "container", f"label=io.osbox.deployment={site.name}")
+    names = docker.ids(engine, "container", compose.label(site))
     found = {docker.labels(item).get("com.docker.compose.service", ""): item for item in docker.inspect(engine, "container", *names)}
     return {service: item for service, item in found.items() if service}

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from osbox.errors import UserError
 
 HOME = "/var/lib/osbox"
+LABEL = "io.osbox.deployment"
+"""What Docker's containers, networks and volumes of a deployment carry, with its name."""
 Value = bool | int | float | str | list[bool | int | float | str]
 """A value of an OpenStack option, as TOML has it."""
 
