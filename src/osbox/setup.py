@@ -14,6 +14,7 @@ from osbox.model.site import Paths, Site
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
+    from openstack.image.v2.image import Image
 
 NETWORK = "external"
 SUBNET = "external"
@@ -116,15 +117,40 @@ def _download(url: str, checksum: str, paths: Paths) -> Path:
 
 
 def image(cloud: "Connection", wish: Upload, on_start: Callable[[str], None] = log.say) -> list[str]:
-    """Upload an image unless the one of that name was made from the same; a half-uploaded or older one is replaced."""
-    same = None
-    for have in cloud.image.images(name=wish.name):
-        if have.status == "active" and (have.properties or {}).get(STAMP, have.get(STAMP)) == wish.stamp:
-            same = have
+    """Upload an image unless it is there, made from the same; what an older or killed upload of ours left of that name goes.
+
+    Raises UserError when somebody else's image has the name (the name would not tell them apart), Error when Glance does not take ours.
+    """
+    ours: list[Any] = list(cloud.image.images(name=wish.name, sort="created_at:asc"))
+    _refuse_a_stranger(wish.name, ours)
+    same = next((have for have in ours if have.status == "active" and _stamp(have) == wish.stamp), None)
+    if not same:
+        on_start(f"Upload {wish.name} ({wish.file.stat().st_size >> 20} MiB) to Glance")
+        _upload(cloud, wish)
+    # Only now: a run that is killed here has left two, and the next one sees both.
+    leftovers = [have for have in ours if have is not same]
+    for leftover in leftovers:
+        cloud.image.delete_image(leftover.id)
     if same:
-        return []
-    old = list(cloud.image.images(name=wish.name))
-    on_start(f"Upload {wish.name} ({wish.file.stat().st_size >> 20} MiB) to Glance")
+        return [f"{len(leftovers)} leftover of image {wish.name} removed"] if leftovers else []
+    return [f"image {wish.name}"]
+
+
+def _stamp(image: "Image") -> str | None:
+    return (image.properties or {}).get(STAMP, image.get(STAMP))
+
+
+def _refuse_a_stranger(name: str, images: list["Image"]) -> None:
+    strangers = [image for image in images if _stamp(image) is None]
+    if strangers:
+        raise UserError(
+            f"there is another image {name}, not of osbox's making",
+            evidence="\n".join(f"{image.id} {image.status}, of project {image.owner}" for image in strangers),
+            hint=f"osbox openstack image set --name {name}-mine {strangers[0].id}, then osbox setup",
+        )
+
+
+def _upload(cloud: "Connection", wish: Upload) -> None:
     record = cloud.image.post("/images", json={
         "name": wish.name, "disk_format": wish.disk_format, "container_format": wish.container_format, "visibility": "public",
         "min_disk": wish.min_disk, STAMP: wish.stamp, **wish.properties,
@@ -135,9 +161,6 @@ def image(cloud: "Connection", wish: Upload, on_start: Callable[[str], None] = l
         )
     if answer.status_code != 204:  # noqa: PLR2004 - No Content: stored
         raise Error(f"Glance did not take {wish.name}", evidence=f"HTTP {answer.status_code}: {answer.text[:300]}", hint="osbox logs glance-api")
-    for outdated in old:
-        cloud.image.delete_image(outdated.id)
-    return [f"image {wish.name}"]
 
 
 def key_pair(cloud: "Connection", paths: Paths) -> list[str]:

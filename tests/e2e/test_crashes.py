@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from osbox import run
+from osbox import run, setup
 from osbox.model.services import SERVICES
 from tests.e2e import changes, crash
 from tests.e2e.asking import client, contents, engine
@@ -186,6 +186,28 @@ def test_setup_killed_at_any_moment_goes_on(cloud: Tool) -> None:
     assert "Nothing to change" in cloud("setup")
     names = client("image", "list", "-c", "Name", "-f", "value").split()
     assert sorted(names) == sorted(set(names)), "an upload that was cut off is no second image"
+
+
+def test_setup_removes_the_second_image_of_a_run_killed_before_it_did(cloud: Tool) -> None:
+    """Killed between "the new one is stored" and "the old one is deleted": two of the name, one of them whole."""
+    cloud("setup")
+    whole = client("image", "show", "deploy-kernel", "-c", "id", "-f", "value").strip()
+    cut = client("image", "create", "deploy-kernel", "--property", f"{setup.STAMP}=older", "-c", "id", "-f", "value").strip()
+    assert "leftover of image deploy-kernel removed" in cloud("setup")
+    assert client("image", "list", "--name", "deploy-kernel", "-c", "ID", "-f", "value").split() == [whole]
+    assert cut != whole
+    assert "Nothing to change" in cloud("setup")
+
+
+def test_setup_leaves_an_image_of_somebody_else_alone(cloud: Tool) -> None:
+    mine = client("image", "create", "debian-13", "-c", "id", "-f", "value").strip()
+    try:
+        said = cloud("setup", code=2)
+        assert "there is another image debian-13" in said
+        assert f"{mine} queued" in said
+    finally:
+        client("image", "delete", mine)
+    assert "Nothing to change" in cloud("setup")
 
 
 @full
