@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 2
 MICROVERSION = "1.80"
-ABORT_SECONDS = 90  # more than the 60 s after which Ironic's API gives up on its conductor
+ABORT_SECONDS = 150  # more than the 120 s after which Ironic's API gives up on its conductor: its rpc_response_timeout
 HEARTBEAT_SECONDS = 45  # more than the ramdisk's longest interval: 0.6 of [api]ramdisk_heartbeat_timeout
 STEP_SECONDS = 1800
 """How long one step (verify, inspect, clean) may take by default: Ironic's own deploy and clean callback time-outs."""
@@ -250,6 +250,6 @@ def _deleted(system: "Connection", uuid: str) -> bool:
 
 
 def _abort(system: "Connection", uuid: str) -> None:
-    """Ask Ironic to end the wait. It answers when the node is off and may give up on its own answer: the next look tells."""
+    """Ask Ironic to end the wait. It answers when the node is off, which may take a minute; whatever it says, the next look tells."""
     with contextlib.suppress(Exception):
         system.baremetal.put(f"/nodes/{uuid}/states/provision", json={"target": "abort"}, microversion=MICROVERSION, timeout=ABORT_SECONDS)
