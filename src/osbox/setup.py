@@ -121,19 +121,19 @@ def image(cloud: "Connection", wish: Upload, on_start: Callable[[str], None] = l
 
     Raises UserError when somebody else's image has the name (the name would not tell them apart), Error when Glance does not take ours.
     """
-    ours: list[Any] = list(cloud.image.images(name=wish.name, sort="created_at:asc"))
-    _refuse_a_stranger(wish.name, ours)
-    same = next((have for have in ours if have.status == "active" and _stamp(have) == wish.stamp), None)
+    there: list[Any] = list(cloud.image.images(name=wish.name, sort="created_at:asc"))  # of two alike the older one stays: nodes may name it
+    _refuse_a_stranger(wish.name, there)
+    same = next((have for have in there if have.status == "active" and _stamp(have) == wish.stamp), None)
     if not same:
         on_start(f"Upload {wish.name} ({wish.file.stat().st_size >> 20} MiB) to Glance")
         _upload(cloud, wish)
     # Only now: a run that is killed here has left two, and the next one sees both.
-    leftovers = [have for have in ours if have is not same]
+    leftovers = [have for have in there if have is not same]
     for leftover in leftovers:
         cloud.image.delete_image(leftover.id)
-    if same:
-        return [f"{len(leftovers)} leftover of image {wish.name} removed"] if leftovers else []
-    return [f"image {wish.name}"]
+    if not same:
+        return [f"image {wish.name}"]
+    return [f"{len(leftovers)} leftover of image {wish.name} removed"] if leftovers else []
 
 
 def _stamp(image: "Image") -> str | None:
