@@ -13,10 +13,10 @@ from osbox.board import Board
 from osbox.builder import Outcome, Task
 from osbox.engine import Engine
 from osbox.errors import Error
+from osbox.fault import explain
 from osbox.imagetests import Report
 from osbox.model import catalogue, dockerfile, oslo, runspec
 from osbox.model.catalogue import IMAGES
-from osbox.model.fault import explain
 from osbox.model.runspec import RunSpec
 from osbox.model.site import Paths, load_site
 from tests.conftest import PROJECT

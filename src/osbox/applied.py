@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from osbox.files import write_private
 from osbox.model.plan import Config, Start
 from osbox.model.site import Paths
-from osbox.wholefile import write_private
 
 FILE = "applied.json"
 FORMAT = 1

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from osbox import docker, log, run
 from osbox.board import Board
+from osbox.fault import Fault, explain
 from osbox.model import catalogue
 from osbox.model.catalogue import Image
-from osbox.model.fault import Fault, explain
 from osbox.model.site import Paths
 
 RETRIES = 2

@@ -2,14 +2,12 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from osbox import secrets
-from osbox.errors import Error
 from osbox.model.services import APIS, REGION, Agent, Api
 from osbox.model.site import Paths, Site
 
@@ -232,15 +230,3 @@ def _by_name(keystone: "Adapter", kind: str) -> dict[str, str]:
 
 def _create(keystone: "Adapter", kind: str, body: dict[str, Any]) -> str:
     return str(keystone.post(f"/{kind}s", json={kind: body}).json()[kind]["id"])
-
-
-def wait(what: str, ready: Any, seconds: float, *, poll: float = 1, hint: str = "") -> Any:
-    """Call ready() until it returns something true; raises Error with the last state when the time is over."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = ready()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            raise Error(f"{what} did not happen within {seconds:.0f} s", hint=hint)
-        time.sleep(poll)

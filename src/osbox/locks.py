@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from osbox import host, run
+from osbox import fault, host, run
 from osbox.errors import Error, UserError
-from osbox.model import fault, lock, release
+from osbox.model import lock, release
 from osbox.model.lock import Change
 from osbox.model.release import Release
 from osbox.model.site import Paths

@@ -3,8 +3,8 @@
 import secrets
 from pathlib import Path
 
+from osbox.files import write_private
 from osbox.model.site import Paths
-from osbox.wholefile import write_private
 
 UID = 42400  # the user `stack` of the images (images/base/Dockerfile); Compose mounts secret files with their owner
 LENGTH = 24  # bytes of randomness: 192 bits

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osbox import log, wholefile
+from osbox import files, log
 from osbox.errors import Error, UserError
 from osbox.model.site import Paths, Site
 
@@ -173,7 +173,7 @@ def key_pair(cloud: "Connection", paths: Paths) -> list[str]:
     if not private.exists():
         key = Ed25519PrivateKey.generate()
         text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
-        wholefile.write_private(private, text)
+        files.write_private(private, text)
         changed.append(f"key {private}")
     loaded = serialization.load_ssh_private_key(private.read_bytes(), password=None)
     public = loaded.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()

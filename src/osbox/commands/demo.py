@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from osbox import cloud, docker, engine, log, nodes, rack, run, servers, setup, stack
+from osbox import cloud, docker, engine, log, nodes, rack, run, servers, setup, stack, waiting
 from osbox.commands import contents, images, metal, net
 from osbox.commands import stack as cloud_commands
 from osbox.commands.context import Context
@@ -92,7 +92,7 @@ def _wait_schedulable(here: Context) -> None:
         return answer.status_code == 200 and bool(answer.json()["allocation_requests"])  # noqa: PLR2004 - OK
 
     with log.step("Wait until Placement offers the node"):
-        cloud.wait("Placement offering a node", placed, 240, hint="osbox node list: is one available?")
+        waiting.wait("Placement offering a node", placed, 240, hint="osbox node list: is one available?")
 
 
 def _active(here: Context) -> servers.Server:

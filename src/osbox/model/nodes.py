@@ -26,8 +26,8 @@ from pydantic import (
 )
 
 from osbox import log
+from osbox.document import Document, Location, Problem, path, read
 from osbox.model.bmc import Bmc, Mac, Model, Text
-from osbox.model.document import Document, Location, Problem, path, read
 
 REDFISH_PATH = "/redfish/v1/Systems/"
 IPMI_PORT = 623
