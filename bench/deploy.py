@@ -15,7 +15,7 @@ from typing import Any
 from common import Figure, report
 
 from osbox import cloud, engine, log, rack, servers, setup
-from osbox.model.site import find_paths, load_site
+from osbox.site.site import find_paths, load_site
 
 NAME = "bench-deploy"
 POLL_SECONDS = 0.5

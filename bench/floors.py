@@ -9,7 +9,7 @@ from place import Place, step_seconds, unique
 
 from osbox import debian, docker, engine, privateroot
 from osbox.model import catalogue, dockerfile
-from osbox.model.site import Paths, load_site
+from osbox.site.site import Paths, load_site
 
 MEGABYTE = 10**6
 APT = "apt-install /tmp/packages.txt"

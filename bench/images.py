@@ -20,7 +20,7 @@ from place import Place, made, received, unique
 
 from osbox import engine
 from osbox.model import catalogue, release
-from osbox.model.site import HOME, Paths, load_site
+from osbox.site.site import HOME, Paths, load_site
 
 MEGABYTE = 10**6
 RACK = "os-rack"

@@ -16,8 +16,9 @@ import yaml
 from common import out
 from place import Place, unique
 
-from osbox import host, run
+from osbox import run
 from osbox.errors import Error
+from osbox.site import sources as host
 
 VERSION = "22.2.0"  # of the series 2026.1
 RELEASE = "2026.1"

@@ -19,7 +19,7 @@ from pathlib import Path
 from common import OSBOX, PROJECT, Figure, median, out, report, seconds
 
 from osbox import leftovers, run
-from osbox.model.site import find_paths, load_site
+from osbox.site.site import find_paths, load_site
 
 UNITS = {"B": 1 / (1 << 20), "KiB": 1 / 1024, "MiB": 1.0, "GiB": 1024.0}
 IDLE_SECONDS = 60

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from osbox import bridgeport
 from osbox.model import dhcp, frames
 from osbox.model.dhcp import Kind, Message
-from osbox.model.site import Site
+from osbox.site.site import Site
 
 SITE = Site.model_validate({"name": "boottest", "bridge": "bt-prov", "veth": ("bt0", "bt1"), "subnet": "10.29.79.0/24"})
 HOST, MAC, OFFERED = "10.29.79.1", "52:54:00:aa:bb:cc", "10.29.79.30"

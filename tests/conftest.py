@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from osbox.model.site import Paths, find_paths
+from osbox.site.site import Paths, find_paths
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from osbox import engine
 from osbox.errors import UserError
-from osbox.model.site import Paths, load_site
+from osbox.site.site import Paths, load_site
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -14,7 +14,7 @@ import pytest
 from osbox import artifacts, docker
 from osbox.engine import Engine
 from osbox.errors import Error
-from osbox.model.site import Paths, Site
+from osbox.site.site import Paths, Site
 
 PROJECT = Path(__file__).parents[1]
 RELEASE = "2026.1"

@@ -15,7 +15,7 @@ from osbox.doctor import machine, wires
 from osbox.doctor.finding import Facts
 from osbox.errors import UserError
 from osbox.model.nodes import BootMode
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 from tests.bootserver import HOST, KERNEL, MAC, OFFERED, SITE, Server, serving
 from tests.test_net_live import namespace, needs_root  # noqa: F401 - the fixture
 

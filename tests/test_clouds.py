@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from osbox import clouds, compose
+from osbox import compose
 from osbox.engine import Engine
 from osbox.errors import UserError
-from osbox.model.site import Paths, Site, load_site
+from osbox.site import deployments
+from osbox.site.site import Paths, Site, load_site
 
 
 @pytest.fixture
@@ -16,13 +17,13 @@ def base(tmp_path: Path) -> Paths:
 
 
 def settled(base: Paths, name: str, own: Site | None = None) -> Site:
-    clouds.settle(base, own or Site(), name)
-    return clouds.site(base, own or Site(), name)
+    deployments.settle(base, own or Site(), name)
+    return deployments.site(base, own or Site(), name)
 
 
 def test_each_has_subnets_links_and_addresses_of_its_own(base: Paths) -> None:
     sites = [Site(), settled(base, "lab"), settled(base, "ci")]
-    assert clouds.names(base) == ["ci", "lab"]
+    assert deployments.names(base) == ["ci", "lab"]
     assert str(sites[1].subnet) == "10.29.37.0/24"
     for field in ("name", "bridge", "veth", "subnet", "control_subnet", "control_bridge", "loopback", "address"):
         assert len({getattr(site, field) for site in sites}) == len(sites), field
@@ -35,7 +36,7 @@ def test_what_was_given_stays(base: Paths) -> None:
     first = settled(base, "lab")
     assert settled(base, "lab") == first
     settled(base, "ci")
-    assert load_site(clouds.paths(base, "lab").home).subnet == first.subnet
+    assert load_site(deployments.paths(base, "lab").home).subnet == first.subnet
 
 
 def test_what_another_one_has_is_left_out(base: Paths) -> None:
@@ -44,28 +45,28 @@ def test_what_another_one_has_is_left_out(base: Paths) -> None:
 
 
 def test_asking_writes_nothing(base: Paths) -> None:
-    assert clouds.site(base, Site(), "lab").name == "lab"
-    assert clouds.names(base) == []
+    assert deployments.site(base, Site(), "lab").name == "lab"
+    assert deployments.names(base) == []
     assert not base.home.exists()
 
 
 @pytest.mark.parametrize("name", ["", "Lab", "../x", "a" * 42, "-x", "a b"])
 def test_a_name_that_is_none(base: Paths, name: str) -> None:
     with pytest.raises(UserError, match="--name"):
-        clouds.paths(base, name)
+        deployments.paths(base, name)
 
 
 def test_a_directory_of_another_name_is_refused(base: Paths) -> None:
     settled(base, "lab")
     (base.home / "clouds" / "lab").rename(base.home / "clouds" / "ci")
     with pytest.raises(UserError, match="says name = lab, not ci"):
-        clouds.site(base, Site(), "ci")
+        deployments.site(base, Site(), "ci")
 
 
 def test_compose_gets_the_values_of_the_deployment_that_is_named(base: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     """With OSBOX_HOME set, Compose mounted the secrets of the deployment without a name."""
     settled(base, "lab")
-    own = clouds.paths(base, "lab")
+    own = deployments.paths(base, "lab")
     (own.home / "stack.env").write_text(f"OSBOX_HOME={own.home}\nOSBOX_NAME=lab\nOSBOX_LISTEN=\n")
     monkeypatch.setenv("OSBOX_HOME", str(base.home))
     monkeypatch.delenv("OSBOX_NAME", raising=False)

@@ -5,9 +5,10 @@ from typing import Any, cast
 
 import pytest
 
-from osbox import engine, ledger, net, nodes
+from osbox import engine, net, nodes
 from osbox.commands.context import Context
-from osbox.model.site import Paths, Site
+from osbox.site import ledger
+from osbox.site.site import Paths, Site
 
 UUID = "46882b70-2c1b-4470-abb7-5c5924d3e52b"
 

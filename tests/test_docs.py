@@ -16,7 +16,7 @@ import yaml
 from osbox.cli import app
 from osbox.model import catalogue, dockerfile, services
 from osbox.model.catalogue import Image
-from osbox.model.site import Site
+from osbox.site.site import Site
 from tests.conftest import PROJECT, tracked
 from tests.test_layers import ROWS
 

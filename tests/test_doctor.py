@@ -13,7 +13,7 @@ from osbox.doctor.finding import Facts, Finding, ok
 from osbox.errors import Error
 from osbox.model import logscan
 from osbox.model.services import SERVICES
-from osbox.model.site import Paths, Site
+from osbox.site.site import Paths, Site
 
 STAMP = "2026-11-23T07:38:12.123456789Z"
 OSLO = "2026-11-23 07:38:12.123 7"
@@ -120,9 +120,9 @@ def test_memory_and_disk_against_what_is_needed(tmp_path: Path, monkeypatch: pyt
 
 
 def test_an_unknown_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("osbox.host.proxy_args", dict)
-    monkeypatch.setattr("osbox.host.apt_mirrors", lambda: ["http://mirror.invalid/debian"])
-    monkeypatch.setattr("osbox.host.pip_settings", lambda: {"index-url": "http://localhost/simple"})
+    monkeypatch.setattr("osbox.site.sources.proxy_args", dict)
+    monkeypatch.setattr("osbox.site.sources.apt_mirrors", lambda: ["http://mirror.invalid/debian"])
+    monkeypatch.setattr("osbox.site.sources.pip_settings", lambda: {"index-url": "http://localhost/simple"})
     found = list(names.check_host(facts(tmp_path)))
     assert [(one.level, "invalid" in one.what) for one in found] == [("ok", False), ("warning", True)]
 

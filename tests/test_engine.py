@@ -19,7 +19,7 @@ import pytest
 from osbox import engine, footprint, leftovers, privateroot, run
 from osbox.engine import Engine
 from osbox.errors import Error
-from osbox.model.site import HOME, Paths, Site, find_paths
+from osbox.site.site import HOME, Paths, Site, find_paths
 from tests.e2e.conftest import HOME as CHECK_HOME
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, bridges and an engine: run as root")]

@@ -10,10 +10,10 @@ import pytest
 
 from osbox import engine, footprint, leftovers, privateroot, run
 from osbox.errors import Error
-from osbox.ledger import Entry, ledger
 from osbox.model import firewall
 from osbox.model.firewall import Own
-from osbox.model.site import Paths
+from osbox.site.ledger import Entry, ledger
+from osbox.site.site import Paths
 from tests.conftest import PROJECT
 
 OWN = Own(frozenset({"osbox-engine", "osbox"}), (ipaddress.ip_network("10.29.27.0/24"), ipaddress.ip_network("10.29.28.0/24")))

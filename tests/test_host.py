@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from osbox import host
-from osbox.model.site import Paths
+from osbox.site import sources
+from osbox.site.site import Paths
 
 MIRRORS = {
     "one line": ("# comment\ndeb http://mirror.example/debian trixie main\n", "http://mirror.example/debian"),
@@ -23,7 +23,7 @@ MIRRORS = {
 
 @pytest.mark.parametrize(("text", "mirror"), MIRRORS.values(), ids=MIRRORS.keys())
 def test_first_mirror(text: str, mirror: str) -> None:
-    assert host.first_mirror(text) == mirror
+    assert sources.first_mirror(text) == mirror
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def pip_file(tmp_path: Path) -> dict[str, str]:
 
 
 def test_pip_settings_that_reach_an_index(pip_file: dict[str, str]) -> None:
-    assert host.pip_config(pip_file) == {
+    assert sources.pip_config(pip_file) == {
         "index-url": "https://index.example/simple",
         "extra-index-url": "https://more.example/simple http://third.example/simple",
         "trusted-host": "a.example b.example",
@@ -46,15 +46,15 @@ def test_pip_settings_that_reach_an_index(pip_file: dict[str, str]) -> None:
 
 
 def test_the_environment_wins(pip_file: dict[str, str]) -> None:
-    assert host.pip_config({**pip_file, "PIP_INDEX_URL": "http://env.example/"})["index-url"] == "http://env.example/"
+    assert sources.pip_config({**pip_file, "PIP_INDEX_URL": "http://env.example/"})["index-url"] == "http://env.example/"
 
 
 def test_the_same_in_the_words_of_uv() -> None:
     settings = {"index-url": "https://i/", "extra-index-url": "https://a/ https://b/", "trusted-host": "h"}
-    assert host.uv_toml(settings) == (
+    assert sources.uv_toml(settings) == (
         'index-url = "https://i/"\nextra-index-url = ["https://a/", "https://b/"]\nallow-insecure-host = ["h"]\n'
     )
-    assert host.uv_toml({}) == host.pip_conf({}) == ""
+    assert sources.uv_toml({}) == sources.pip_conf({}) == ""
 
 
 def test_pips_proxy_and_certificate(tmp_path: Path) -> None:
@@ -63,9 +63,9 @@ def test_pips_proxy_and_certificate(tmp_path: Path) -> None:
     file = tmp_path / "pip.conf"
     file.write_text(f"[global]\nproxy = http://u:p@proxy.example:3128\ncert = {bundle}\n")
     env = {"PIP_CONFIG_FILE": str(file), "PIP_TIMEOUT": "5"}
-    assert host.pip_config(env) == {"proxy": "http://u:p@proxy.example:3128", "timeout": "5"}
-    assert host.ca_bundle(env) == bundle
-    assert host.uv_toml(host.pip_config(env)) == (
+    assert sources.pip_config(env) == {"proxy": "http://u:p@proxy.example:3128", "timeout": "5"}
+    assert sources.ca_bundle(env) == bundle
+    assert sources.uv_toml(sources.pip_config(env)) == (
         'http-proxy = "http://u:p@proxy.example:3128"\nhttps-proxy = "http://u:p@proxy.example:3128"\n# timeout = 5\n'
     )
 
@@ -74,7 +74,7 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> str:
     """What of apt's settings on a machine reaches a build."""
     (tmp_path / "apt.conf").write_text(text)
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
-    return host.apt_conf()
+    return sources.apt_conf()
 
 
 def test_apts_own_settings_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,9 +93,9 @@ def test_a_proxy_that_apt_detects_is_asked_here(tmp_path: Path, monkeypatch: pyt
         tmp_path, monkeypatch, f'Acquire::http::Proxy-Auto-Detect "{program}";\n'
     )
     program.write_text("#!/bin/sh\necho DIRECT\n")
-    assert "Proxy" not in host.apt_conf()
+    assert "Proxy" not in sources.apt_conf()
     program.unlink()
-    assert "Proxy" not in host.apt_conf()
+    assert "Proxy" not in sources.apt_conf()
 
 
 def test_apts_own_authority_is_brought_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,30 +104,30 @@ def test_apts_own_authority_is_brought_along(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "one.pem"))
     said = apt(tmp_path, monkeypatch, f'Acquire::https::CAInfo "{tmp_path}/two.pem";\n')
     assert "two.pem" not in said
-    assert host.ca_text().split() == [b"one", b"two"]
+    assert sources.ca_text().split() == [b"one", b"two"]
 
 
 def test_pip_conf_is_what_pip_reads() -> None:
-    assert host.pip_conf({"index-url": "https://i/"}) == "[global]\nindex-url = https://i/\n"
+    assert sources.pip_conf({"index-url": "https://i/"}) == "[global]\nindex-url = https://i/\n"
 
 
 def test_proxies_in_either_case() -> None:
     env = {"HTTP_PROXY": "http://p:1", "no_proxy": "localhost", "https_proxy": ""}
-    assert host.proxy_args(env) == {"http_proxy": "http://p:1", "no_proxy": "localhost"}
+    assert sources.proxy_args(env) == {"http_proxy": "http://p:1", "no_proxy": "localhost"}
 
 
 def test_ca_bundle_is_what_the_environment_says(tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.touch()
-    assert host.ca_bundle({"SSL_CERT_FILE": str(bundle)}) == bundle
-    assert host.ca_bundle({"SSL_CERT_FILE": "/no/such/file", "REQUESTS_CA_BUNDLE": str(bundle)}) == bundle
+    assert sources.ca_bundle({"SSL_CERT_FILE": str(bundle)}) == bundle
+    assert sources.ca_bundle({"SSL_CERT_FILE": "/no/such/file", "REQUESTS_CA_BUNDLE": str(bundle)}) == bundle
 
 
 def test_build_secrets_are_private_and_follow_the_host(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "pip_config", lambda: {"index-url": "https://user:password@index.example/"})
-    first = host.build_secrets(paths)
+    monkeypatch.setattr(sources, "pip_config", lambda: {"index-url": "https://user:password@index.example/"})
+    first = sources.build_secrets(paths)
     assert "password" in first["pip"].read_text()
     assert all(file.stat().st_mode & 0o077 == 0 for name, file in first.items() if name != "ca")
-    monkeypatch.setattr(host, "pip_config", dict)
-    assert "pip" not in host.build_secrets(paths)
+    monkeypatch.setattr(sources, "pip_config", dict)
+    assert "pip" not in sources.build_secrets(paths)
     assert not first["pip"].exists()

@@ -18,7 +18,7 @@ from osbox.imagetests import Report
 from osbox.model import catalogue, dockerfile, oslo, runspec
 from osbox.model.catalogue import IMAGES
 from osbox.model.runspec import RunSpec
-from osbox.model.site import Paths, load_site
+from osbox.site.site import Paths, load_site
 from tests.conftest import PROJECT
 from tests.home import prepare
 

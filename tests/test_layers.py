@@ -12,13 +12,12 @@ SOURCE = PROJECT / "src" / "osbox"
 # A module imports from rows above its own only; those of one package (model, commands) may import each other.
 ROWS = [
     {"errors", "fault", "files", "tftp", "webfetch"},
-    {"document", "ledger", "log", "waiting"},
-    {"board", "model", "run"},
-    {"applied", "bridgeport", "clouds", "host", "imagefacts", "leftovers", "netlink", "nodes", "picture", "ports", "secrets", "servers",
-     "setup", "sitefile", "vulnerabilities"},
-    {"cloud", "dhcpclient", "locks", "privateroot", "stale", "wire"},
-    {"footprint"},
-    {"engine"},
+    {"document", "log", "waiting"},
+    {"board", "run"},
+    {"site"},
+    {"imagefacts", "leftovers", "model", "privateroot", "servers", "setup"},
+    {"applied", "bridgeport", "cloud", "footprint", "locks", "netlink", "nodes", "picture", "ports", "stale", "vulnerabilities"},
+    {"dhcpclient", "engine", "wire"},
     {"docker", "net", "rack"},
     {"artifacts", "bootcause", "builder", "compose", "debian", "labels", "layers", "network", "options", "registry", "sandbox", "sightings"},
     {"bootpath", "doctor", "explain", "inventory", "planning", "probes", "proof", "provenance", "schemas", "unbundle"},
@@ -28,7 +27,7 @@ ROWS = [
     {"cli"},
 ]
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
-PACKAGES = {"commands", "doctor", "model", "probes"}
+PACKAGES = {"commands", "doctor", "model", "probes", "site"}
 STARTS_PROCESSES = {"run.py", "within.py"}  # the latter runs inside the image that is tested, where there is no run.py
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 # Code that runs inside containers is measured like ours.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from osbox.errors import Error
-from osbox.ledger import Entry, Ledger, ledger
+from osbox.site.ledger import Entry, Ledger, ledger
 
 BRIDGE = Entry(kind="link", name="provisioning", made_by="osbox up")
 

@@ -13,7 +13,7 @@ from osbox.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model import lock, release
 from osbox.model.lock import Change
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 from tests.conftest import PROJECT
 
 RESOLVED = """\

@@ -16,10 +16,10 @@ import pytest
 
 from osbox import net, netlink, run
 from osbox.errors import Error, UserError
-from osbox.ledger import Entry, ledger
 from osbox.model.net import Change, Wish
 from osbox.model.netplan import plan
-from osbox.model.site import Site
+from osbox.site.ledger import Entry, ledger
+from osbox.site.site import Site
 
 SITE = Site.model_validate({"name": "nettest", "bridge": "nt-prov", "veth": ("nt0", "nt1"), "subnet": "10.29.78.0/24"})
 CLONE_NEWNET = 0x40000000

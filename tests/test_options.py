@@ -11,7 +11,7 @@ from osbox.engine import Engine
 from osbox.errors import UserError
 from osbox.model import envfile
 from osbox.model.options import PROJECT_OF, Address, Known, Option, Type, allowed, refused, text
-from osbox.model.site import Paths, Site, find_paths
+from osbox.site.site import Paths, Site, find_paths
 
 INTEGER, BOOLEAN, STRING = Type("integer value", min=1, max=9), Type("boolean value"), Type("string value")
 KNOWN = Known("nova", {(option.group, option.name): option for option in (

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from osbox import applied, compose, docker, engine, network, planning, secrets, stack
+from osbox import applied, compose, docker, engine, network, planning, stack
 from osbox.applied import Applied
 from osbox.cli import execute
 from osbox.engine import Engine
 from osbox.errors import UserError
 from osbox.model.catalogue import IMAGES
 from osbox.model.plan import Change, Live, Start, Wanted, containers, differences, observed
-from osbox.model.site import Paths, Site
+from osbox.site import secrets
+from osbox.site.site import Paths, Site
 
 CONFIG = {"image": "os-nova-api:latest", "environment": {"OSBOX_WORKERS": "1"}, "ports": [
     {"mode": "ingress", "host_ip": "127.0.0.1", "target": 8774, "published": "8774", "protocol": "tcp"}]}  # fmt: skip

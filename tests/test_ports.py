@@ -8,7 +8,7 @@ import pytest
 from osbox import ports
 from osbox.errors import UserError
 from osbox.model.services import APIS
-from osbox.model.site import Site
+from osbox.site.site import Site
 
 SITE = Site.model_validate({"loopback": "127.0.77.1", "subnet": "127.0.78.0/24"})
 HOLDER = "python"

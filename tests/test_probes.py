@@ -97,9 +97,9 @@ def test_leftovers_but_for_copyright_files() -> None:
     "http://localhost/": set(), "http://deb.de" + "bian.org/debian": set(), "https://[::1]:80/": {"[::1]:80"},
 }.items())  # fmt: skip
 def test_names_of_this_machine(url: str, names: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject.host, "apt_mirrors", lambda: [url])
-    monkeypatch.setattr(subject.host, "pip_config", dict)
-    monkeypatch.setattr(subject.host, "proxy_args", lambda: {"no_proxy": "://not.looked.at"})
+    monkeypatch.setattr(subject.sources, "apt_mirrors", lambda: [url])
+    monkeypatch.setattr(subject.sources, "pip_config", dict)
+    monkeypatch.setattr(subject.sources, "proxy_args", lambda: {"no_proxy": "://not.looked.at"})
     assert subject.host_names() == names
 
 

@@ -18,7 +18,7 @@ from osbox import rack, run
 from osbox.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model.nodes import BootMode, load
-from osbox.model.site import Site
+from osbox.site.site import Site
 
 IMAGE = Path(__file__).parents[1] / "images/rack"
 ENGINE = Engine("private", "26.1", ("nsenter", "-t", "7", "-m", "--"))

@@ -17,8 +17,8 @@ from osbox.imagetests import Report
 from osbox.model import catalogue, lock, release
 from osbox.model.catalogue import IMAGES, Image
 from osbox.model.lock import Package
-from osbox.model.site import Paths, Site, load_site
 from osbox.probes import within
+from osbox.site.site import Paths, Site, load_site
 from tests.conftest import PROJECT
 from tests.home import prepare
 

@@ -12,8 +12,8 @@ from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.model import catalogue
 from osbox.model.runspec import RunSpec
-from osbox.model.site import Paths, load_site
 from osbox.sandbox import Sandbox
+from osbox.site.site import Paths, load_site
 from tests.conftest import PROJECT
 from tests.home import prepare
 

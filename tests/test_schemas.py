@@ -12,8 +12,8 @@ from osbox.engine import Engine
 from osbox.model import catalogue, runspec
 from osbox.model.release import DEFAULT
 from osbox.model.services import APIS, REGION
-from osbox.model.site import Paths, load_site
 from osbox.sandbox import Sandbox
+from osbox.site.site import Paths, load_site
 from tests.conftest import PROJECT
 from tests.home import prepare
 

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from osbox import secrets
-from osbox.model.site import Paths
+from osbox.site import secrets
+from osbox.site.site import Paths
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="secrets are given to the containers' user, which needs root")

@@ -9,7 +9,7 @@ import pytest
 
 from osbox import setup
 from osbox.errors import Error, UserError
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 
 def test_a_file_with_its_checksum(tmp_path: Path, paths: Paths) -> None:

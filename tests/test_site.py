@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from osbox.errors import UserError
-from osbox.model.site import Site, load_site
+from osbox.site.site import Site, load_site
 
 
 def test_defaults_are_those_of_2015(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from osbox import run, sitefile
+from osbox import run
 from osbox.cli import execute
 from osbox.errors import UserError
-from osbox.model.site import load_site
+from osbox.site import sitefile
+from osbox.site.site import load_site
 
 WHERE = ("options", "nova", "DEFAULT", "debug")
 WRITTEN = """\

@@ -13,7 +13,7 @@ from osbox.errors import Error, UserError
 from osbox.inventory import Steps
 from osbox.model import catalogue, dockerfile
 from osbox.model.packages import DEBIAN, PYTHON, Package
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 from tests.conftest import PROJECT
 
 KEYSTONE = catalogue.BY_NAME["os-keystone"]

@@ -13,7 +13,7 @@ from osbox import budgets, docker, engine, imagefacts, images, inventory, proven
 from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.model import catalogue
-from osbox.model.site import Paths, load_site
+from osbox.site.site import Paths, load_site
 from tests.conftest import PROJECT
 from tests.home import prepare
 from tests.test_traceability import advisory, export

@@ -11,7 +11,7 @@ from typing import Any
 
 from osbox.files import write_private
 from osbox.model.plan import Config, Start
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 FILE = "applied.json"
 FORMAT = 1

@@ -15,7 +15,7 @@ from pathlib import Path
 from osbox import docker, run
 from osbox.engine import Engine
 from osbox.errors import Error
-from osbox.model.site import Paths, Site
+from osbox.site.site import Paths, Site
 
 BASE_FILES = ("apt-install", "dpkg-exclude", "packages-builder.txt", "uv-run", "uv.lock.txt")  # of images/base
 FACTS = "artifact.json"  # beside the files: what they are, written last

@@ -11,7 +11,7 @@ from osbox.errors import Error
 from osbox.model.net import Wish
 from osbox.model.netplan import plan
 from osbox.model.nodes import BootMode
-from osbox.model.site import Paths, Site
+from osbox.site.site import Paths, Site
 
 if TYPE_CHECKING:
     from openstack.connection import Connection

@@ -17,7 +17,7 @@ from osbox.errors import UserError
 from osbox.model import bootfile, dhcp, ipxe
 from osbox.model.dhcp import Kind
 from osbox.model.nodes import BootMode
-from osbox.model.site import Site
+from osbox.site.site import Site
 
 if TYPE_CHECKING:
     from openstack.connection import Connection

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from osbox.errors import Error, UserError
 from osbox.model import frames
-from osbox.model.site import Site
+from osbox.site.site import Site
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000  # linux/sched.h

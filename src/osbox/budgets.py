@@ -15,7 +15,7 @@ from osbox.errors import Error, UserError
 from osbox.inventory import RACK, Steps
 from osbox.model import catalogue
 from osbox.model.catalogue import Image
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 FILE = "budget.toml"
 MEGABYTE = 10**6

@@ -14,7 +14,7 @@ from osbox.board import Board
 from osbox.fault import Fault, explain
 from osbox.model import catalogue
 from osbox.model.catalogue import Image
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 RETRIES = 2
 TAIL_LINES = 15

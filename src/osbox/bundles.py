@@ -29,7 +29,7 @@ from osbox.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model import bundle
 from osbox.model.bundle import Manifest, Member
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 LEVEL = 3  # zstd: 255 MB and 3.3 s of processor time for the images, where gzip -1 took 10.4 s for 301 MB
 PYTHONS = ("3.11", "3.12", "3.13")  # Debian 12, Ubuntu 24.04, Debian 13; and the one that runs

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from osbox import secrets
 from osbox.model.services import APIS, REGION, Agent, Api
-from osbox.model.site import Paths, Site
+from osbox.site import secrets
+from osbox.site.site import Paths, Site
 
 # The client libraries take a second to import: only commands that talk to the cloud pay for them.
 if TYPE_CHECKING:

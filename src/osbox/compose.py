@@ -18,7 +18,7 @@ from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.model import envfile
 from osbox.model.plan import SHARED, Live
-from osbox.model.site import LABEL, Paths, Site
+from osbox.site.site import LABEL, Paths, Site
 
 RACK = "rack"
 SERVICE, HASH = "com.docker.compose.service", "com.docker.compose.config-hash"

@@ -7,13 +7,14 @@ import hashlib
 import os
 from typing import Any
 
-from osbox import docker, engine, host, log, privateroot
+from osbox import docker, engine, log, privateroot
 from osbox.errors import Error, UserError
 from osbox.model import bundle
-from osbox.model.site import Paths
+from osbox.site import sources
+from osbox.site.site import Paths
 
-TAG = f"osbox-debian:{host.SUITE}"
-PUBLISHED = f"debian:{host.SUITE}-slim"
+TAG = f"osbox-debian:{sources.SUITE}"
+PUBLISHED = f"debian:{sources.SUITE}-slim"
 SOURCE = "org.opencontainers.image.base.name"
 """The label that tells where it came from: a registry's name for it, or TAG where it was made here. os-base-image inherits it."""
 RECIPE = "io.osbox.recipe"  # the label that tells how it was made here

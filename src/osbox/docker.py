@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from osbox import host, run
+from osbox import run
 from osbox.engine import Engine
-from osbox.model.site import Paths
+from osbox.site import sources
+from osbox.site.site import Paths
 
 
 def docker(
@@ -77,13 +78,13 @@ def build_argv(
     words += ["-t", tag] if tag else []
     words += [f"--output=type=local,dest={output}"] if output else ["--load"]
     words += ["--no-cache"] if no_cache else []
-    for name in host.proxy_args():
+    for name in sources.proxy_args():
         words += ["--build-arg", name]  # by name: the value, which may hold a password, comes from `environment`
     for name, value in (args or {}).items():
         words += ["--build-arg", f"{name}={value}"]
     for name, value in (labels or {}).items():
         words += ["--label", f"{name}={value}"]
-    for name, file in host.build_secrets(paths).items():
+    for name, file in sources.build_secrets(paths).items():
         words += ["--secret", f"id={name},src={file}"]
     return engine.argv(*words, paths.project)
 
@@ -95,4 +96,4 @@ def build(engine: Engine, argv: Sequence[str], on_line: Callable[[str], None]) -
 
 def environment() -> dict[str, str]:
     """What a build line needs in its environment."""
-    return {"BUILDX_GIT_INFO": "false", **host.proxy_args()}  # or it complains where there is no git
+    return {"BUILDX_GIT_INFO": "false", **sources.proxy_args()}  # or it complains where there is no git

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from osbox import footprint, leftovers, log, privateroot, run, stale
 from osbox.errors import Error, UserError
-from osbox.model.site import Paths, Site
+from osbox.site.site import Paths, Site
 
 __all__ = ["Engine", "find", "purge", "refuse_beside_old_engine", "remove_files", "require_root", "start", "stop", "tools"]
 

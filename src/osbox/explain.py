@@ -11,8 +11,8 @@ from osbox.engine import Engine
 from osbox.errors import UserError
 from osbox.model import causes, timeline
 from osbox.model.causes import Cause, Story
-from osbox.model.site import Site
 from osbox.model.timeline import Event
+from osbox.site.site import Site
 
 if TYPE_CHECKING:
     from openstack.connection import Connection

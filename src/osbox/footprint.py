@@ -19,10 +19,10 @@ from typing import Any
 
 from osbox import leftovers, log, privateroot, run
 from osbox.errors import Error, UserError
-from osbox.ledger import Entry, Kind, Ledger, ledger
 from osbox.model import firewall
 from osbox.model.firewall import Own
-from osbox.model.site import Paths, Site
+from osbox.site.ledger import Entry, Kind, Ledger, ledger
+from osbox.site.site import Paths, Site
 
 PART, NAME = "engine", "engine"  # what marks our entries in the ledger
 FAMILIES = {"ip": "iptables", "ip6": "ip6tables"}

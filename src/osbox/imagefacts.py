@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 FORMAT = 1  # of the kept files; another number and they are read anew
 

@@ -15,8 +15,8 @@ from osbox.labels import INPUTS
 from osbox.model import catalogue, dockerfile
 from osbox.model.catalogue import Image
 from osbox.model.release import DEFAULT
-from osbox.model.site import Paths
 from osbox.provenance import Inputs
+from osbox.site.site import Paths
 
 MIN_FREE_BYTES = 2 << 30  # stop well before dockerd itself fails for want of space
 JOBS_PER_PROCESSOR = 2  # one waits for a package while the other unpacks: a cold build took 66 s with four at a time on two, 72 s with two

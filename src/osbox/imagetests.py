@@ -15,11 +15,11 @@ from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.model import runspec
 from osbox.model.catalogue import Image
-from osbox.model.site import Paths
 from osbox.probes import files, life, programs, reading, recipe
 from osbox.probes.reading import Files
 from osbox.probes.subject import Subject, needles
 from osbox.sandbox import Sandbox
+from osbox.site.site import Paths
 
 PROBES: tuple[Callable[[Subject], Iterator[str]], ...] = (
     recipe.recipe, recipe.frame, life.missing_secret, programs.programs,

@@ -18,7 +18,7 @@ from osbox.labels import RELEASE
 from osbox.model import catalogue, contents, packages
 from osbox.model.catalogue import Image
 from osbox.model.packages import DEBIAN, PYTHON, Package
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 RACK = "os-rack"
 SITES = ("opt/*/lib/python3*/site-packages", "usr/local/lib/python3*/dist-packages")

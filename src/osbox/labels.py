@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from osbox import docker, run
 from osbox.model import catalogue, packages
 from osbox.model.catalogue import Image
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 INPUTS = "io.osbox.inputs"
 RELEASE = "io.osbox.release"

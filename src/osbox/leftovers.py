@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from osbox.errors import Error
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 GRACE_SECONDS = 10  # what `docker stop` gives a container
 DAEMON_SECONDS = 60

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from osbox import fault, host, run
+from osbox import fault, run
 from osbox.errors import Error, UserError
 from osbox.model import lock, release
 from osbox.model.lock import Change
 from osbox.model.release import Release
-from osbox.model.site import Paths
+from osbox.site import sources
+from osbox.site.site import Paths
 
 PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
 UV_LOCK = Path("base") / "uv.lock.txt"
@@ -78,7 +79,7 @@ def _workplace(paths: Paths, folder: Path, wanted: Release) -> Iterator[Path]:
         upstream = (folder / release.CONSTRAINTS).read_text()
         (work / release.CONSTRAINTS).write_text(lock.constrain(upstream, wanted.constraints))
         (work / EXCLUDED).write_text("".join(f"{line}\n" for line in wanted.excluded))
-        (work / "uv.toml").write_text(host.uv_toml(host.pip_config()))
+        (work / "uv.toml").write_text(sources.uv_toml(sources.pip_config()))
         yield work
 
 
@@ -114,7 +115,7 @@ class Resolver:
 
 
 def _environment(paths: Paths, place: Path) -> dict[str, str]:
-    bundle = host.ca_bundle()
+    bundle = sources.ca_bundle()
     return {
         "UV_CONFIG_FILE": str(place / "uv.toml"), "UV_CACHE_DIR": str(paths.home / "tools" / "uv-cache"),
         "UV_HTTP_TIMEOUT": str(HTTP_SECONDS), "UV_HTTP_RETRIES": str(RETRIES), "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1",

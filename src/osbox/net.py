@@ -18,10 +18,10 @@ from pathlib import Path
 from osbox import log, netlink, run
 from osbox.engine import Engine
 from osbox.errors import Error
-from osbox.ledger import Entry, Kind, Ledger, ledger
 from osbox.model.net import Before, Change, NetState, Wish, mark
 from osbox.model.netplan import plan
-from osbox.model.site import Paths, Site
+from osbox.site.ledger import Entry, Kind, Ledger, ledger
+from osbox.site.site import Paths, Site
 
 PROGRAMS = ("ovs-vswitchd", "neutron-openvswitch-agent", "neutron-dhcp-agent", "dnsmasq")
 PART = "net"  # what marks our entries in the ledger

@@ -2,10 +2,10 @@
 
 from osbox import log, net
 from osbox.engine import Engine, require_root
-from osbox.ledger import ledger
 from osbox.model.net import Change, NetState, Wish
 from osbox.model.netplan import plan
-from osbox.model.site import Paths, Site
+from osbox.site.ledger import ledger
+from osbox.site.site import Paths, Site
 
 
 def connect(paths: Paths, site: Site, engine: Engine, interface: str = "", *, force: bool = False) -> list[Change]:

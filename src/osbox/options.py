@@ -17,7 +17,7 @@ from osbox.errors import Error, UserError
 from osbox.model import oslo, runspec
 from osbox.model.catalogue import IMAGES
 from osbox.model.options import PROJECT_OF, Address, Known, Option, Type, require_word, text, variable
-from osbox.model.site import Paths, Site, Value
+from osbox.site.site import Paths, Site, Value
 
 SCRIPT = Path(__file__).parent / "probes" / "options.py"
 SECONDS = 180  # two loaded cores took 8 for Nova

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osbox import applied, compose, docker, labels, options, secrets
+from osbox import applied, compose, docker, labels, options
 from osbox.engine import Engine
 from osbox.errors import UserError
 from osbox.model import catalogue
 from osbox.model import release as releases
 from osbox.model.catalogue import BY_NAME, IMAGES
 from osbox.model.plan import SHARED, Change, Live, Wanted, containers
-from osbox.model.site import Paths, Site
+from osbox.site import secrets
+from osbox.site.site import Paths, Site
 
 RACK = "os-rack"  # started with the first virtual node
 CONDUCTOR = BY_NAME["os-ironic-conductor"]  # its label says which release all images of a version are of

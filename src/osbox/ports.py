@@ -9,7 +9,7 @@ from pathlib import Path
 
 from osbox.errors import UserError
 from osbox.model.services import APIS, PORTS, UDP_PORTS
-from osbox.model.site import Site
+from osbox.site.site import Site
 
 HINT = "stop that program, or set another loopback address in site.toml"
 BOOT_ONLY = {"ipxe-httpd"}  # published on the provisioning network only

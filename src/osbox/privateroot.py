@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from osbox import host, log, run
+from osbox import log, run
 from osbox.errors import Error
-from osbox.model.site import Paths
+from osbox.site import sources
+from osbox.site.site import Paths
 
 PACKAGES = (
     "ca-certificates", "docker-buildx", "docker-cli", "docker-compose", "docker.io", "iptables", "mount", "nftables",
@@ -114,7 +115,7 @@ def is_current(root: Path) -> bool:
 
 def recipe() -> str:
     """What a root that is made now is made of."""
-    return " ".join((host.SUITE, *PACKAGES))
+    return " ".join((sources.SUITE, *PACKAGES))
 
 
 def debootstrap(paths: Paths, target: Path, packages: tuple[str, ...], *, variant: str) -> None:
@@ -126,15 +127,15 @@ def debootstrap(paths: Paths, target: Path, packages: tuple[str, ...], *, varian
     scratch.mkdir(parents=True, exist_ok=True)
     settings = scratch / "apt.conf"  # a file: a proxy's password must not stand on a command line
     settings.touch(mode=0o600)
-    settings.write_text(host.apt_conf(str(host.apt_ca() or host.ca_bundle() or host.SYSTEM_CA)))
+    settings.write_text(sources.apt_conf(str(sources.apt_ca() or sources.ca_bundle() or sources.SYSTEM_CA)))
     # With a date of its own mmdebstrap writes the same bytes for the same packages.
     work = scratch / "root"
     work.mkdir(exist_ok=True)
     env = {"PATH": f"{tools_at}/usr/bin:{os.environ['PATH']}", "TMPDIR": str(work), "SOURCE_DATE_EPOCH": EPOCH}
     argv = [
-        *CONTAINED, *(IN_MEMORY if target.suffix == ".tar" and host.memory()["MemAvailable"] > MEMORY_BYTES else ()),
+        *CONTAINED, *(IN_MEMORY if target.suffix == ".tar" and sources.memory()["MemAvailable"] > MEMORY_BYTES else ()),
         "perl", f"{tools_at}/usr/bin/mmdebstrap", f"--variant={variant}", "--mode=root", f"--include={','.join(packages)}",
-        *OPTIONS, f"--aptopt={settings}", *_keyring(tools_at), host.SUITE, str(target), *host.apt_mirrors(),
+        *OPTIONS, f"--aptopt={settings}", *_keyring(tools_at), sources.SUITE, str(target), *sources.apt_mirrors(),
     ]  # fmt: skip
     result = run.run(argv, env=env, check=False)
     if result.code != 0:

@@ -12,7 +12,7 @@ from osbox.compose import ServiceState, observe
 from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.model.services import AGENTS, APIS, INFRASTRUCTURE, Agent
-from osbox.model.site import Paths, Site
+from osbox.site.site import Paths, Site
 
 READY_SECONDS = 300  # two cores bring everything up in about a minute; a laptop under load deserves patience
 POLL_SECONDS = 1

@@ -20,7 +20,7 @@ from osbox.errors import Error
 from osbox.model import catalogue, dockerfile
 from osbox.model.accounts import digest_of_link
 from osbox.model.catalogue import Image
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"

@@ -19,7 +19,7 @@ from osbox import run
 from osbox.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model.nodes import BootMode
-from osbox.model.site import Site
+from osbox.site.site import Site
 
 USER = "admin"  # of the Redfish service; its password is the secret bmc-password
 TIMEOUT = 120  # the first definition asks QEMU what it can do: 2 s on an idle machine

@@ -16,7 +16,7 @@ from osbox.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model import catalogue
 from osbox.model.catalogue import Image
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 # host[:port][/path]: the host has a dot or a port or is localhost, or Docker takes it for a user of its own registry.
 PLACE = re.compile(r"(localhost|[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+|[a-zA-Z0-9.-]+(?=:\d))(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")

@@ -28,7 +28,7 @@ from osbox.engine import Engine
 from osbox.model import contents, packages
 from osbox.model.catalogue import Image
 from osbox.model.packages import PYTHON, Locked, Package
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 SCHEMA = "1.6"
 SUFFIX = "sbom.json"  # kept beside the inventory, by image id

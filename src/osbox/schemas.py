@@ -9,8 +9,8 @@ from osbox.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model import runspec
 from osbox.model.catalogue import BY_NAME
-from osbox.model.site import Paths
 from osbox.sandbox import Sandbox
+from osbox.site.site import Paths
 
 # The image of each project that migrates its databases.
 MIGRATES = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from osbox import run
 from osbox.errors import Error
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 if TYPE_CHECKING:
     from openstack.connection import Connection

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from osbox import files, log
 from osbox.errors import Error, UserError
-from osbox.model.site import Paths, Site
+from osbox.site.site import Paths, Site
 
 if TYPE_CHECKING:
     from openstack.connection import Connection

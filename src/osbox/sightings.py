@@ -7,8 +7,8 @@ from typing import Any
 from osbox import docker, rack, run
 from osbox.engine import Engine
 from osbox.model import timeline
-from osbox.model.site import Site
 from osbox.model.timeline import Event
+from osbox.site.site import Site
 
 DHCP_LINES = 20_000  # of the DHCP log's end: some hours of many nodes
 LOG_LINES = 20_000

@@ -4,14 +4,15 @@ import time
 from collections.abc import Iterable
 from threading import Thread
 
-from osbox import applied, cloud, compose, docker, log, planning, ports, proof, run, secrets
+from osbox import applied, cloud, compose, docker, log, planning, ports, proof, run
 from osbox.applied import Applied
 from osbox.compose import RACK, observe
 from osbox.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model.plan import Change, Start, observed
-from osbox.model.site import Paths, Site
 from osbox.planning import release
+from osbox.site import secrets
+from osbox.site.site import Paths, Site
 
 __all__ = ["RACK", "down", "logs_argv", "observe", "plan", "release", "require_up", "start_rack", "up"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from osbox import leftovers, log, run
-from osbox.model.site import LABEL, Paths
+from osbox.site.site import LABEL, Paths
 
 SURE_SECONDS = 2  # for so long a container that is being started may have its proxies, but not its state yet
 

@@ -17,7 +17,7 @@ from osbox.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model import bundle
 from osbox.model.bundle import Manifest, Member
-from osbox.model.site import Paths, Site
+from osbox.site.site import Paths, Site
 
 SPARE_BYTES = 1 << 30
 IMAGES_TWICE = 2  # dockerd unpacks the archive before it makes layers of it

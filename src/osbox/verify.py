@@ -13,7 +13,7 @@ from osbox.model import accounts, contents, packages
 from osbox.model.catalogue import Image
 from osbox.model.contents import Layer
 from osbox.model.packages import DEBIAN, PYTHON
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import time
 from osbox import cloud, network, nodes, run
 from osbox.engine import find as find_engine
 from osbox.errors import Error
-from osbox.model.site import load_site
+from osbox.site.site import load_site
 from tests.e2e import crash
 from tests.e2e.conftest import ENVIRONMENT, Tool
 from tests.home import HOME, NAME

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from osbox.model.site import Site, load_site
+from osbox.site.site import Site, load_site
 from tests.home import HOME, NAME
 
 Engine = Callable[..., str]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from osbox import compose, docker, engine, proof, run
 from osbox.model.services import SERVICES
-from osbox.model.site import load_site
+from osbox.site.site import load_site
 from tests.e2e import crash
 from tests.e2e.asking import engine as shell
 from tests.home import HOME, NAME

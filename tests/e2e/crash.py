@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from osbox import engine, footprint, leftovers, network, run
-from osbox.model.site import Paths, load_site
+from osbox.site.site import Paths, load_site
 from tests.e2e.conftest import ENVIRONMENT, Tool
 from tests.home import HOME, NAME, PROJECT
 

@@ -22,7 +22,7 @@ import pytest
 from osbox import leftovers, run, unbundle
 from osbox.errors import Error, UserError
 from osbox.model import bundle
-from osbox.model.site import Paths, Site
+from osbox.site.site import Paths, Site
 from tests.e2e.conftest import Tool, remove
 from tests.home import HOME, prepare
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from osbox import cloud
 from osbox.model.services import AGENTS, APIS
-from osbox.model.site import Paths, load_site
+from osbox.site.site import Paths, load_site
 from tests.home import HOME, PROJECT
 
 RECOVERY_SECONDS = 30

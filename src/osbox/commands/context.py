@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from osbox import clouds, engine, log, net
+from osbox import engine, log, net
 from osbox.engine import Engine
-from osbox.ledger import ledger
-from osbox.model.site import Paths, Site, find_paths, load_site
+from osbox.site import deployments
+from osbox.site.ledger import ledger
+from osbox.site.site import Paths, Site, find_paths, load_site
 
 IMAGES, CLOUD, NETWORK, METAL, ENGINE = "Images", "Cloud", "Network", "Bare metal", "Engine"
 
@@ -35,7 +36,7 @@ class Context:
     def engine(self) -> Engine:
         """The running engine; it is started if need be, after the bridge that its containers publish ports on."""
         if self.named:
-            clouds.settle(self.base, self.base_site, self.site.name)
+            deployments.settle(self.base, self.base_site, self.site.name)
         lost = not (Path("/sys/class/net") / self.site.bridge).exists()
         if lost and ledger(self.paths.home).find("link", self.site.bridge) and os.geteuid() == 0:
             net.ensure_bridge(self.paths, self.site)  # the machine was restarted: dockerd starts the containers as soon as it runs
@@ -54,7 +55,7 @@ def load(wanted: str | None, name: str | None = None) -> Context:
         base_site = base_site.model_copy(update={"engine": wanted})
     if not name or name == base_site.name:
         return Context(base, base_site, base, base_site)
-    return Context(clouds.paths(base, name), clouds.site(base, base_site, name), base, base_site)
+    return Context(deployments.paths(base, name), deployments.site(base, base_site, name), base, base_site)
 
 
 def print_json(value: Any) -> None:

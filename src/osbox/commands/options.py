@@ -6,12 +6,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from osbox import compose, log, options, sitefile
+from osbox import compose, log, options
 from osbox.commands.context import Context, Json, print_json
 from osbox.errors import UserError
 from osbox.model.options import Address, Known, require_word
-from osbox.model.site import Value, load_site
 from osbox.options import Project, Setting
+from osbox.site import sitefile
+from osbox.site.site import Value, load_site
 
 NEXT = "osbox plan shows what it changes, osbox up does it"
 

@@ -8,11 +8,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from osbox import cloud, clouds, engine, images, log, net, network, run, sitefile, stack
+from osbox import cloud, engine, images, log, net, network, run, stack
 from osbox.commands.context import Context, Json, print_json
 from osbox.errors import UserError
 from osbox.model.plan import Change
-from osbox.model.site import Site
+from osbox.site import deployments, sitefile
+from osbox.site.site import Site
 
 Version = Annotated[str, typer.Option("--version", metavar="TAG", help="Tag of the images to run.")]
 Listen = Annotated[str, typer.Option(metavar="ADDRESS", help="Publish the APIs on this address of the host, too.")]
@@ -173,7 +174,7 @@ def down(
     engine.require_root()
     if keep_images and not purge:
         raise UserError("--keep-images goes with --purge")
-    others = [] if here.named else clouds.names(here.base)
+    others = [] if here.named else deployments.names(here.base)
     if purge and others:
         hint = "\n".join(f"osbox --name {name} down --purge" for name in others)
         raise UserError(f"other clouds use this engine: {', '.join(others)}", hint=hint)

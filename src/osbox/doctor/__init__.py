@@ -9,7 +9,7 @@ from osbox.doctor import accelerator, books, clock, finding, journals, machine, 
 from osbox.doctor.finding import Check, Facts, Finding
 from osbox.engine import Engine
 from osbox.errors import Error
-from osbox.model.site import Paths, Site
+from osbox.site.site import Paths, Site
 
 __all__ = ["CHECKS", "Facts", "Finding", "examine", "look"]
 

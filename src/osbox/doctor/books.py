@@ -5,7 +5,7 @@ from pathlib import Path
 
 from osbox import compose, docker, net
 from osbox.doctor.finding import Facts, Finding, ok, warning
-from osbox.ledger import ledger
+from osbox.site.ledger import ledger
 
 
 def check_ledger(facts: Facts) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from osbox import compose, docker
 from osbox.engine import Engine
-from osbox.model.site import Paths, Site
+from osbox.site.site import Paths, Site
 
 Level = Literal["ok", "warning", "error"]
 

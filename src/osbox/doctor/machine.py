@@ -11,9 +11,10 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from osbox import bridgeport, engine, host, ports
+from osbox import bridgeport, engine, ports
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
 from osbox.errors import Error
+from osbox.site import sources
 
 GIB = 1 << 30
 CLOUD_BYTES = int(3.6 * GIB)  # docs/figures.md: the cloud with one node deployed
@@ -73,7 +74,7 @@ def check_ports(facts: Facts) -> Iterator[Finding]:
 
 def check_memory(facts: Facts) -> Iterator[Finding]:
     """Against what the cloud and a virtual node were measured to take (docs/figures.md)."""
-    seen = host.memory()
+    seen = sources.memory()
     free, total = seen["MemAvailable"], seen["MemTotal"]
     need = NODE_BYTES if facts.running else CLOUD_BYTES + NODE_BYTES
     told = f"{free / GIB:.1f} GiB available of {total / GIB:.1f}"

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from urllib.parse import urlsplit
 
-from osbox import docker, host
+from osbox import docker
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
 from osbox.model.services import APIS
+from osbox.site import sources
 
 SECONDS = 4.0
 ASKING = ("keystone", "nova-api", "ironic-conductor")
@@ -20,9 +21,9 @@ INSIDE = ("mysql", "rabbitmq", *(api.service for api in APIS))
 
 def check_host(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - all checks are called alike
     """Can this machine resolve the names that a build needs? Behind a proxy, the proxy does."""
-    places = [*host.apt_mirrors(), *filter(None, (host.pip_settings().get(key) for key in ("index-url",)))]
+    places = [*sources.apt_mirrors(), *filter(None, (sources.pip_settings().get(key) for key in ("index-url",)))]
     names = sorted({name for place in places if (name := urlsplit(place).hostname)})
-    if host.proxy_args().get("http_proxy") or host.proxy_args().get("https_proxy"):
+    if sources.proxy_args().get("http_proxy") or sources.proxy_args().get("https_proxy"):
         yield ok("DNS: packages come by way of a proxy, which resolves names itself")
         return
     if not names:

@@ -7,12 +7,12 @@ from osbox import bridgeport, dhcpclient, net, wire
 from osbox.bridgeport import Port
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
 from osbox.errors import Error
-from osbox.ledger import ledger
 from osbox.model import dhcp
 from osbox.model.dhcp import Kind
 from osbox.model.net import Wish
 from osbox.model.netplan import plan
 from osbox.model.nodes import BootMode
+from osbox.site.ledger import ledger
 
 DHCP_SECONDS = 4.5  # dnsmasq and others first ping an address for up to 3 s before they offer it
 

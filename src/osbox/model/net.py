@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from osbox.model.site import Site
+from osbox.site.site import Site
 
 
 class _Value(BaseModel):

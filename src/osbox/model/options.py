@@ -16,7 +16,7 @@ from osbox.errors import UserError
 from osbox.model import oslo
 from osbox.model.catalogue import IMAGES
 from osbox.model.services import SERVICES
-from osbox.model.site import Value
+from osbox.site.site import Value
 
 TRUE, FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no")  # oslo.config's own, in any case
 REFERENCE = re.compile(r"\$(?:\$|\{?([_a-z][._a-z0-9]*)\}?)")  # oslo.config's own pattern

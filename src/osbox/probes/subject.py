@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from osbox import host
 from osbox.model import catalogue
 from osbox.model.catalogue import Image
 from osbox.model.runspec import RunSpec
-from osbox.model.site import Paths
 from osbox.probes.reading import Files
 from osbox.sandbox import Sandbox
+from osbox.site import sources
+from osbox.site.site import Paths
 
 ABSTRACT = (catalogue.GROUND, catalogue.OPENSTACK)  # what others stand on: no service of their own
 BOOTSTRAP = "/etc/osbox/bootstrap.toml"
@@ -104,9 +104,9 @@ def host_names() -> set[str]:
 
     What every machine has, a public source or the loopback address without a port, is left out.
     """
-    proxies = [url for name, url in host.proxy_args().items() if name != "no_proxy"]
+    proxies = [url for name, url in sources.proxy_args().items() if name != "no_proxy"]
     found = set()
-    for url in [*host.apt_mirrors(), *host.pip_config().values(), *proxies]:
+    for url in [*sources.apt_mirrors(), *sources.pip_config().values(), *proxies]:
         for name, port in re.findall(r"://(?:[^/@\s]*@)?(\[[^\]]*\]|[^/:\s]+)(:\d+)?", url):
             local = bool(LOCAL.fullmatch(name))
             if not PUBLIC.search(name) and (port or not local):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from osbox import host, run
+from osbox import run
+from osbox.site import sources as host
 from tests.conftest import PROJECT
 from tests.e2e.outside import world
 from tests.e2e.outside.conftest import Outpost

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pip._internal.models.index import PyPI  # the addresses that pip has built in, which are written nowhere here
 
-from osbox import host, run
+from osbox import run
+from osbox.site import sources as host
 
 NAMESPACE = "osbox-way"
 LINKS = ("osbox-way0", "osbox-way1")  # the host's end, the namespace's

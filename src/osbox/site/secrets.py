@@ -4,7 +4,7 @@ import secrets
 from pathlib import Path
 
 from osbox.files import write_private
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 UID = 42400  # the user `stack` of the images (images/base/Dockerfile); Compose mounts secret files with their owner
 LENGTH = 24  # bytes of randomness: 192 bits

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from osbox.errors import Error, UserError
-from osbox.model.site import Paths, Site, load_site
+from osbox.site.site import Paths, Site, load_site
 
 DIRECTORY = "clouds"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")

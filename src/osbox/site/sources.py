@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from osbox import run
-from osbox.model.site import Paths
+from osbox.site.site import Paths
 
 SUITE = "trixie"  # the Debian release that images are made of
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"

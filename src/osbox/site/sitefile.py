@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from osbox.errors import Error
-from osbox.model.site import Value, load_site
+from osbox.site.site import Value, load_site
 
 NAME = "site.toml"
 Where = tuple[str, ...]
