@@ -7,7 +7,9 @@ import time
 from common import Figure, out
 from place import Place, step_seconds, unique
 
-from osbox import debian, docker, engine, privateroot
+from osbox import debian
+from osbox.engine import docker, engine
+from osbox.engine import root as engine_root
 from osbox.model import catalogue, dockerfile
 from osbox.site.site import Paths, load_site
 
@@ -39,7 +41,7 @@ def bootstrap(place: Place) -> float:
     """Seconds that mmdebstrap takes for the base."""
     tar = place.home / "tmp/floor.tar"
     begin = time.monotonic()
-    privateroot.debootstrap(Paths(place.checkout, place.home), tar, ("debian-archive-keyring",), variant="apt")
+    engine_root.debootstrap(Paths(place.checkout, place.home), tar, ("debian-archive-keyring",), variant="apt")
     tar.unlink()
     return round(time.monotonic() - begin, 1)
 

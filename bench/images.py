@@ -18,7 +18,7 @@ import kolla
 from common import Figure, beside, median, out, report
 from place import Place, made, received, unique
 
-from osbox import engine
+from osbox.engine import engine
 from osbox.model import catalogue, release
 from osbox.site.site import HOME, Paths, load_site
 

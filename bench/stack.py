@@ -18,7 +18,8 @@ from pathlib import Path
 
 from common import OSBOX, PROJECT, Figure, median, out, report, seconds
 
-from osbox import leftovers, run
+from osbox import run
+from osbox.engine import processes
 from osbox.site.site import find_paths, load_site
 
 UNITS = {"B": 1 / (1 << 20), "KiB": 1 / 1024, "MiB": 1.0, "GiB": 1024.0}
@@ -84,7 +85,7 @@ def changed() -> float:
 def revived() -> float:
     """Kill every process of the engine and its containers at once; bring the cloud back from what is on the disk."""
     paths = find_paths()
-    while found := leftovers.find(paths):
+    while found := processes.find(paths):
         for pid in found:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -6,7 +6,7 @@ What is dear and can be made again (the engine's root, images, ramdisk, guest im
 import os
 from pathlib import Path
 
-from osbox import engine
+from osbox.engine import engine
 from osbox.errors import UserError
 from osbox.site.site import Paths, load_site
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from osbox import artifacts, docker
-from osbox.engine import Engine
+from osbox import artifacts
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.site.site import Paths, Site
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from osbox import engine, inventory, run
+from osbox import inventory, run
 from osbox.cli import execute
-from osbox.engine import Engine
+from osbox.engine import engine
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.inventory import Listed, Listing
 from tests.conftest import PROJECT

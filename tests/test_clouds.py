@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from osbox import compose
-from osbox.engine import Engine
+from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.site import deployments
 from osbox.site.site import Paths, Site, load_site

@@ -5,8 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from osbox import engine, net, nodes
+from osbox import net, nodes
 from osbox.commands.context import Context
+from osbox.engine import engine
 from osbox.site import ledger
 from osbox.site.site import Paths, Site
 

@@ -112,7 +112,7 @@ def test_memory_and_disk_against_what_is_needed(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(machine, "CLOUD_BYTES", 1 << 60)
     assert [one.level for one in machine.check_memory(facts(tmp_path))] == ["error"]
     assert [one.level for one in machine.check_memory(facts(tmp_path, {"mysql": container()}))] in (["ok"], ["warning"])
-    monkeypatch.setattr("osbox.engine.MIN_FREE_BYTES", 1 << 60)
+    monkeypatch.setattr("osbox.engine.engine.MIN_FREE_BYTES", 1 << 60)
     assert [one.level for one in machine.check_disk(facts(tmp_path))] == ["error"]
     (tmp_path / "engine" / "data").mkdir(parents=True)
     monkeypatch.setattr(machine, "LOW_DISK_BYTES", 1 << 60)

@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
-from osbox import engine, footprint, leftovers, privateroot, run
-from osbox.engine import Engine
+from osbox import run
+from osbox.engine import engine, footprint, processes
+from osbox.engine import root as engine_root
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.site.site import HOME, Paths, Site, find_paths
 from tests.e2e.conftest import HOME as CHECK_HOME
@@ -45,12 +47,12 @@ add table ip mine
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An engine's root file system, copied where this machine has one already."""
     mine = Paths(find_paths().project, tmp_path_factory.mktemp("root"))
-    made = [home / "engine/root" for home in HOMES if privateroot.is_current(home / "engine/root")]
+    made = [home / "engine/root" for home in HOMES if engine_root.is_current(home / "engine/root")]
     if made:
         mine.engine.mkdir()
         run.run(["cp", "-a", str(made[0]), str(mine.engine)])
-    yield privateroot.ensure(mine)
-    privateroot.remove_tree(mine.home)
+    yield engine_root.ensure(mine)
+    engine_root.remove_tree(mine.home)
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ def make(namespace: None, root: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
     yield state
     for paths in made:
-        leftovers.end(paths)
+        processes.end(paths)
         footprint.undo(paths, SITE)
         shutil.rmtree(paths.home, ignore_errors=True)
 
@@ -137,13 +139,13 @@ def test_purge_leaves_the_host_as_it_was(make: Callable[[str], Paths], root: Pat
     during = snapshot(root)
     assert {key for key in before if before[key] != during[key]} >= {"links", "routes", "nft", "iptables", "settings", "groups"}
     assert (during["mounts"], during["netns"]) == (before["mounts"], before["netns"]), "the engine's mounts are its own"
-    assert leftovers.find(paths)
+    assert processes.find(paths)
     engine.stop(paths)
     again = engine.start(paths, SITE)  # a second start must not take the first one's doing for the host's
     assert run.run(again.argv("docker", "ps", "--quiet")).out.strip(), "restart: unless-stopped"
     gone = engine.purge(paths, SITE)
     assert snapshot(root) == before
-    assert leftovers.find(paths) == []
+    assert processes.find(paths) == []
     assert not paths.home.exists()
     assert "private engine" in gone
     assert engine.purge(paths, SITE) == []
@@ -185,25 +187,25 @@ def test_an_engine_that_was_killed(make: Callable[[str], Paths], root: Path, *, 
     container(engine.start(paths, SITE), paths, root, subnet=str(SITE.control_subnet))
     kill(paths, everything=everything)
     assert engine.find(paths, SITE) is None
-    assert leftovers.find(paths), "containers live on"
+    assert processes.find(paths), "containers live on"
     at = engine.start(paths, SITE)
     assert run.run(at.argv("docker", "ps", "--format", "{{.Ports}}")).out.startswith("0.0.0.0:8081->81/tcp")
-    assert sum(leftovers.name(pid) == "dockerd" for pid in leftovers.find(paths)) == 1
+    assert sum(processes.name(pid) == "dockerd" for pid in processes.find(paths)) == 1
     kill(paths, everything=everything)
     engine.purge(paths, SITE)
     assert snapshot(root) == before
-    assert leftovers.find(paths) == []
+    assert processes.find(paths) == []
     assert not paths.home.exists()
 
 
 def kill(paths: Paths, *, everything: bool) -> None:
-    names = {pid: leftovers.name(pid) for pid in leftovers.find(paths)}
+    names = {pid: processes.name(pid) for pid in processes.find(paths)}
     victims = [pid for pid, name in names.items() if name == "dockerd" or (everything and name not in ("sh", "sleep"))]
     for pid in victims:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while any(leftovers.alive(pid) for pid in victims) and time.monotonic() < deadline:
+    while any(processes.alive(pid) for pid in victims) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
@@ -212,7 +214,7 @@ def test_purge_can_be_killed_at_any_command(make: Callable[[str], Paths], root: 
     paths, before = make("home"), snapshot(root)
     container(engine.start(paths, SITE), paths, root, subnet=str(SITE.control_subnet))
     kill(paths, everything=False)
-    leftovers.end(paths)
+    processes.end(paths)
     real, count, ends = run.run, 0, 0
 
     def mortal(argv: list[str], **options: Any) -> run.Result:
@@ -274,6 +276,6 @@ def test_no_half_root_is_left_without_a_mirror(paths: Paths, monkeypatch: pytest
         shutil.copytree(tools, paths.home / "tools")
     monkeypatch.setenv("OSBOX_MIRROR", "http://127.0.0.1:9/debian")
     with pytest.raises(Error, match="packages could not be had") as caught:
-        privateroot.ensure(paths)
+        engine_root.ensure(paths)
     assert "127.0.0.1:9" in caught.value.evidence
     assert list(paths.engine.iterdir()) == []

@@ -8,7 +8,7 @@ import pytest
 
 from osbox import explain, rack, sightings
 from osbox.commands.explain import moment
-from osbox.engine import Engine
+from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.explain import NEEDED, Doors
 from osbox.model.timeline import STRANGER, Event

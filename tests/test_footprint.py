@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from osbox import engine, footprint, leftovers, privateroot, run
+from osbox import run
+from osbox.engine import engine, firewall, footprint, processes
+from osbox.engine import root as engine_root
+from osbox.engine.firewall import Own
 from osbox.errors import Error
-from osbox.model import firewall
-from osbox.model.firewall import Own
 from osbox.site.ledger import Entry, ledger
 from osbox.site.site import Paths
 from tests.conftest import PROJECT
@@ -226,7 +227,7 @@ FAILURES = {
 
 @pytest.mark.parametrize(("said", "message"), FAILURES.values(), ids=FAILURES)
 def test_a_root_that_cannot_be_made_says_why(said: str, message: str, paths: Paths) -> None:
-    error = privateroot._why(paths, ["perl"], run.Result(25, "", said))
+    error = engine_root._why(paths, ["perl"], run.Result(25, "", said))
     assert re.search(message, error.message)
     assert error.evidence
 
@@ -240,11 +241,11 @@ def test_removing_files_never_crosses_into_a_mount(tmp_path: Path) -> None:
     run.run(["mount", "--bind", str(precious), str(inner)])
     try:
         with pytest.raises(Error, match="mounted") as caught:
-            privateroot.remove_tree(tmp_path / "top")
+            engine_root.remove_tree(tmp_path / "top")
         assert caught.value.evidence == str(inner)
     finally:
         run.run(["umount", str(inner)])
-    privateroot.remove_tree(tmp_path / "top")
+    engine_root.remove_tree(tmp_path / "top")
     assert (precious / "file").exists()
     assert not (tmp_path / "top").exists()
 
@@ -254,10 +255,10 @@ def test_a_process_is_ours_by_what_it_stands_in_not_by_its_name(paths: Paths) ->
     with run.spawn(["bash", "-c", "exec -a dockerd sleep 60"]) as stranger, run.spawn(
         ["bash", "-c", f"exec -a --data-root={paths.engine / 'data'} sleep 60"]
     ) as own:
-        while leftovers.name(own.pid) != "sleep" or leftovers.name(stranger.pid) != "sleep":
+        while processes.name(own.pid) != "sleep" or processes.name(stranger.pid) != "sleep":
             pass
-        assert leftovers.find(paths) == [own.pid]
-        assert leftovers.end(paths) == 1
+        assert processes.find(paths) == [own.pid]
+        assert processes.end(paths) == 1
         assert own.wait(10) == -signal.SIGKILL
         assert stranger.poll() is None
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from osbox import builder, docker, engine, images, imagetests, run
+from osbox import builder, images, imagetests, run
 from osbox.board import Board
 from osbox.builder import Outcome, Task
-from osbox.engine import Engine
+from osbox.engine import docker, engine
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.fault import explain
 from osbox.imagetests import Report

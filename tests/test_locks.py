@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from osbox import engine, locks
+from osbox import locks
 from osbox.cli import execute
-from osbox.engine import Engine
+from osbox.engine import engine
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model import lock, release
 from osbox.model.lock import Change

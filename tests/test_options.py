@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from osbox import imagefacts, options
-from osbox.engine import Engine
+from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.model import envfile
 from osbox.model.options import PROJECT_OF, Address, Known, Option, Type, allowed, refused, text

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from osbox import applied, compose, docker, engine, network, planning, stack
+from osbox import applied, compose, network, planning, stack
 from osbox.applied import Applied
 from osbox.cli import execute
-from osbox.engine import Engine
+from osbox.engine import docker, engine
+from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.model.catalogue import IMAGES
 from osbox.model.plan import Change, Live, Start, Wanted, containers, differences, observed

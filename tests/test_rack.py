@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from osbox import rack, run
-from osbox.engine import Engine
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model.nodes import BootMode, load
 from osbox.site.site import Site

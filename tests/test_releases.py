@@ -11,8 +11,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from osbox import docker, engine, images, imagetests, locks, planning, stack
-from osbox.engine import Engine
+from osbox import images, imagetests, locks, planning, stack
+from osbox.engine import docker, engine
+from osbox.engine.engine import Engine
 from osbox.imagetests import Report
 from osbox.model import catalogue, lock, release
 from osbox.model.catalogue import IMAGES, Image

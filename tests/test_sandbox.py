@@ -7,8 +7,9 @@ from typing import NoReturn
 
 import pytest
 
-from osbox import docker, engine, images, run, sandbox
-from osbox.engine import Engine
+from osbox import images, run, sandbox
+from osbox.engine import docker, engine
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.model import catalogue
 from osbox.model.runspec import RunSpec

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from osbox import docker, engine, images, sandbox, schemas
-from osbox.engine import Engine
+from osbox import images, sandbox, schemas
+from osbox.engine import docker, engine
+from osbox.engine.engine import Engine
 from osbox.model import catalogue, runspec
 from osbox.model.release import DEFAULT
 from osbox.model.services import APIS, REGION

@@ -9,8 +9,9 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from osbox import budgets, docker, engine, imagefacts, images, inventory, provenance, run, sbom, verify, vulnerabilities
-from osbox.engine import Engine
+from osbox import budgets, imagefacts, images, inventory, provenance, run, sbom, verify, vulnerabilities
+from osbox.engine import docker, engine
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.model import catalogue
 from osbox.site.site import Paths, load_site

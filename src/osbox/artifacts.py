@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from osbox import docker, run
-from osbox.engine import Engine
+from osbox import run
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.site.site import Paths, Site
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from osbox import docker, net, wire
-from osbox.engine import Engine
+from osbox import net, wire
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.model.net import Wish
 from osbox.model.netplan import plan

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osbox import docker, inventory
-from osbox.engine import Engine
+from osbox import inventory
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.inventory import RACK, Steps
 from osbox.model import catalogue

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from osbox import docker, log, run
+from osbox import log, run
 from osbox.board import Board
+from osbox.engine import docker
 from osbox.fault import Fault, explain
 from osbox.model import catalogue
 from osbox.model.catalogue import Image

@@ -24,8 +24,10 @@ from pathlib import Path
 
 import zstandard
 
-from osbox import docker, log, privateroot, provenance, run
-from osbox.engine import Engine
+from osbox import log, provenance, run
+from osbox.engine import docker
+from osbox.engine import root as engine_root
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model import bundle
 from osbox.model.bundle import Manifest, Member
@@ -67,7 +69,7 @@ def create(
             members.append(_pack(engine.argv("docker", "save", *tags), parts, bundle.IMAGES))
         manifest = Manifest(
             revision=revision, changed=tuple(changed), created=datetime.now(UTC).isoformat(timespec="seconds"), machine=platform.machine(),
-            version=version, release=release, python=_pythons(), engine=privateroot.recipe(), images=_contents(engine, tags),
+            version=version, release=release, python=_pythons(), engine=engine_root.recipe(), images=_contents(engine, tags),
             files={name: bundle.sha256(paths.project / name) for name in names}, members=tuple(members),
         )  # fmt: skip
         with log.step(f"Write {file}"):
@@ -183,9 +185,9 @@ def _pack(argv: Sequence[str], parts: Path, name: str) -> Member:
 
 def _pack_engine(paths: Paths, engine: Engine, parts: Path) -> Member:
     root = paths.engine / "root"
-    if engine.kind == "private" and not privateroot.is_current(root):
+    if engine.kind == "private" and not engine_root.is_current(root):
         raise UserError("the engine that runs was made by another osbox", hint="osbox engine stop, then the same command again")
-    privateroot.ensure(paths)
+    engine_root.ensure(paths)
     there = [name for name in ROOT if (root / name).exists() or (root / name).is_symlink()]
     empty = [name for name in ROOT_EMPTY if (root / name).is_dir() or (root / name).is_symlink()]
     return _pack([

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osbox import docker, run
-from osbox.engine import Engine
+from osbox import run
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.model import envfile
 from osbox.model.plan import SHARED, Live

@@ -7,7 +7,9 @@ import hashlib
 import os
 from typing import Any
 
-from osbox import docker, engine, log, privateroot
+from osbox import log
+from osbox.engine import docker, engine
+from osbox.engine import root as engine_root
 from osbox.errors import Error, UserError
 from osbox.model import bundle
 from osbox.site import sources
@@ -47,7 +49,7 @@ def _is_stale(entry: dict[str, Any]) -> bool:
 
 
 def _recipe() -> str:
-    return hashlib.sha256("\n".join((*PACKAGES, *privateroot.OPTIONS)).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join((*PACKAGES, *engine_root.OPTIONS)).encode()).hexdigest()[:16]
 
 
 def _pull(paths: Paths, at: engine.Engine) -> bool:
@@ -80,7 +82,7 @@ def _bootstrap(paths: Paths, at: engine.Engine) -> None:
     tar = paths.home / "debian.tar"
     with log.step("Make the Debian base image from Debian packages"):
         try:
-            privateroot.debootstrap(paths, tar, PACKAGES, variant="apt")
+            engine_root.debootstrap(paths, tar, PACKAGES, variant="apt")
             docker.docker(at, "import", "--change", f"LABEL {SOURCE}={TAG} {RECIPE}={_recipe()}", tar, TAG)
         finally:
             tar.unlink(missing_ok=True)

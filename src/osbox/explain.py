@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from osbox import rack, sightings
-from osbox.engine import Engine
+from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.model import causes, timeline
 from osbox.model.causes import Cause, Story

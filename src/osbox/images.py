@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from osbox import budgets, builder, debian, docker, labels, locks, log, provenance, run
+from osbox import budgets, builder, debian, labels, locks, log, provenance, run
 from osbox.board import Board
 from osbox.builder import Outcome, Task
-from osbox.engine import Engine
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.labels import INPUTS
 from osbox.model import catalogue, dockerfile

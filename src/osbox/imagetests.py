@@ -9,9 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from osbox import docker, layers
+from osbox import layers
 from osbox.board import Board
-from osbox.engine import Engine
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.model import runspec
 from osbox.model.catalogue import Image

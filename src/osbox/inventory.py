@@ -11,8 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from osbox import docker, imagefacts, layers, log
-from osbox.engine import Engine
+from osbox import imagefacts, layers, log
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.labels import RELEASE
 from osbox.model import catalogue, contents, packages

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from osbox import docker, run
+from osbox import run
+from osbox.engine import docker
 from osbox.model import catalogue, packages
 from osbox.model.catalogue import Image
 from osbox.site.site import Paths

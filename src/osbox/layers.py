@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Any, cast
 
-from osbox import docker, run
-from osbox.engine import Engine
+from osbox import run
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.model.contents import DIRECTORY, FILE, LINK, Entry, Layer
 
 BLOCK = 1 << 20

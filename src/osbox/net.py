@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from osbox import log, netlink, run
-from osbox.engine import Engine
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.model.net import Before, Change, NetState, Wish, mark
 from osbox.model.netplan import plan

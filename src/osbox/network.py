@@ -1,7 +1,7 @@
 """The provisioning network's verbs: `osbox net connect`, `show`, `disconnect`, and its removal for `down --purge`."""
 
 from osbox import log, net
-from osbox.engine import Engine, require_root
+from osbox.engine.engine import Engine, require_root
 from osbox.model.net import Change, NetState, Wish
 from osbox.model.netplan import plan
 from osbox.site.ledger import ledger

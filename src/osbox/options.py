@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osbox import docker, imagefacts, log, run
-from osbox.engine import Engine
+from osbox import imagefacts, log, run
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model import oslo, runspec
 from osbox.model.catalogue import IMAGES

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osbox import applied, compose, docker, labels, options
-from osbox.engine import Engine
+from osbox import applied, compose, labels, options
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.model import catalogue
 from osbox.model import release as releases

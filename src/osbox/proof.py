@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Lock
 
-from osbox import cloud, docker, leftovers, log, run
+from osbox import cloud, log, run
 from osbox.board import Board
 from osbox.compose import ServiceState, observe
-from osbox.engine import Engine
+from osbox.engine import docker, processes
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.model.services import AGENTS, APIS, INFRASTRUCTURE, Agent
 from osbox.site.site import Paths, Site
@@ -102,7 +103,7 @@ class _Waiting:
                 return
             if time.monotonic() - self.begin > READY_SECONDS:
                 return
-            if self.engine.pid and not leftovers.alive(self.engine.pid):
+            if self.engine.pid and not processes.alive(self.engine.pid):
                 raise Error("the engine ended while its containers started", hint="osbox up again; osbox engine status")
             time.sleep(POLL_SECONDS)
 

@@ -14,8 +14,9 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from osbox import debian, docker, labels, layers
-from osbox.engine import Engine
+from osbox import debian, labels, layers
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.model import catalogue, dockerfile
 from osbox.model.accounts import digest_of_link

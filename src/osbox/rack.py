@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from osbox import run
-from osbox.engine import Engine
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model.nodes import BootMode
 from osbox.site.site import Site

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from osbox import docker, run
+from osbox import run
 from osbox.board import Board
-from osbox.engine import Engine
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model import catalogue
 from osbox.model.catalogue import Image

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from osbox import docker, run
-from osbox.engine import Engine
+from osbox import run
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.model.runspec import RunSpec
 

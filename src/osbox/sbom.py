@@ -23,8 +23,9 @@ from packageurl import PackageURL
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from osbox import docker, inventory, layers, run
-from osbox.engine import Engine
+from osbox import inventory, layers, run
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.model import contents, packages
 from osbox.model.catalogue import Image
 from osbox.model.packages import PYTHON, Locked, Package

@@ -4,8 +4,9 @@ import re
 import shutil
 from pathlib import Path
 
-from osbox import docker, labels, run, sandbox
-from osbox.engine import Engine
+from osbox import labels, run, sandbox
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model import runspec
 from osbox.model.catalogue import BY_NAME

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from osbox import docker, rack, run
-from osbox.engine import Engine
+from osbox import rack, run
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.model import timeline
 from osbox.model.timeline import Event
 from osbox.site.site import Site

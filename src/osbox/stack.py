@@ -4,10 +4,11 @@ import time
 from collections.abc import Iterable
 from threading import Thread
 
-from osbox import applied, cloud, compose, docker, log, planning, ports, proof, run
+from osbox import applied, cloud, compose, log, planning, ports, proof, run
 from osbox.applied import Applied
 from osbox.compose import RACK, observe
-from osbox.engine import Engine
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model.plan import Change, Start, observed
 from osbox.planning import release

@@ -12,8 +12,10 @@ from typing import IO
 
 import zstandard
 
-from osbox import builder, debian, docker, engine, log, privateroot, run
-from osbox.engine import Engine
+from osbox import builder, debian, log, run
+from osbox.engine import docker, engine
+from osbox.engine import root as engine_root
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model import bundle
 from osbox.model.bundle import Manifest, Member
@@ -48,8 +50,8 @@ def load(paths: Paths, site: Site, file: Path, *, replace: bool = False) -> list
         lacking = _lacking(running, manifest)
         if not replace:
             _refuse_to_replace(running, lacking, manifest)
-        wanted = not running and site.engine != "host" and manifest.engine == privateroot.recipe()
-        root = wanted and not privateroot.is_current(paths.engine / "root")
+        wanted = not running and site.engine != "host" and manifest.engine == engine_root.recipe()
+        root = wanted and not engine_root.is_current(paths.engine / "root")
         artifacts = [member for member in manifest.artifacts() if not (paths.artifacts / _made(member)).is_dir()]
         _require_space(paths, running, manifest, [*artifacts, *([manifest.member(bundle.ENGINE)] if root else [])], lacking)
         _warn_of_another_checkout(paths, file, manifest)
@@ -60,7 +62,7 @@ def load(paths: Paths, site: Site, file: Path, *, replace: bool = False) -> list
 def _load(paths: Paths, site: Site, opened: Bundle, *, root: bool, artifacts: Sequence[Member]) -> list[str]:
     loaded = []
     if root:
-        with log.step("Unpack the private engine"), privateroot.replacing(paths) as new:
+        with log.step("Unpack the private engine"), engine_root.replacing(paths) as new:
             _feed(["tar", "--extract", "--directory", str(new), "--preserve-permissions", "--numeric-owner"], opened, bundle.ENGINE)
         loaded.append("the private engine")
     for member in artifacts:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from osbox import docker, inventory, labels, layers, provenance, run
-from osbox.engine import Engine
+from osbox import inventory, labels, layers, provenance, run
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.model import accounts, contents, packages
 from osbox.model.catalogue import Image

@@ -4,7 +4,7 @@ import json
 import time
 
 from osbox import cloud, network, nodes, run
-from osbox.engine import find as find_engine
+from osbox.engine.engine import find as find_engine
 from osbox.errors import Error
 from osbox.site.site import load_site
 from tests.e2e import crash

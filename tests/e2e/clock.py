@@ -8,7 +8,8 @@ import json
 import time
 from pathlib import Path
 
-from osbox import compose, docker, engine, proof, run
+from osbox import compose, proof, run
+from osbox.engine import docker, engine
 from osbox.model.services import SERVICES
 from osbox.site.site import load_site
 from tests.e2e import crash

@@ -1,4 +1,4 @@
-"""Crashes of the test's own engine: of its processes, found by its control group and its files (osbox.leftovers), and of nobody else's."""
+"""Crashes of the test's own engine: of its processes, found by its control group and its files (engine.processes), and of nobody else's."""
 
 import json
 import os
@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from osbox import engine, footprint, leftovers, network, run
+from osbox import network, run
+from osbox.engine import engine, footprint
+from osbox.engine import processes as leftovers
 from osbox.site.site import Paths, load_site
 from tests.e2e.conftest import ENVIRONMENT, Tool
 from tests.home import HOME, NAME, PROJECT

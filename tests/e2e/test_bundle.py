@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from osbox import leftovers, run, unbundle
+from osbox import run, unbundle
+from osbox.engine import processes as leftovers
 from osbox.errors import Error, UserError
 from osbox.model import bundle
 from osbox.site.site import Paths, Site

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from osbox import run
-from osbox.engine import KEPT
+from osbox.engine.engine import KEPT
 from osbox.errors import Error
 from osbox.model import envfile
 from osbox.model.services import AGENTS, SERVICES

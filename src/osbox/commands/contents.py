@@ -7,7 +7,7 @@ import typer
 
 from osbox import artifacts, cloud, debian, locks, log, setup, stack
 from osbox.commands.context import Context
-from osbox.engine import Engine
+from osbox.engine.engine import Engine
 from osbox.model.release import DEFAULT
 
 Kernel = Annotated[str, typer.Option(metavar="cloud|generic", help="generic has the drivers of real hardware.")]

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from osbox import engine, log, net
-from osbox.engine import Engine
+from osbox import log, net
+from osbox.engine import engine
+from osbox.engine.engine import Engine
 from osbox.site import deployments
 from osbox.site.ledger import ledger
 from osbox.site.site import Paths, Site, find_paths, load_site

@@ -7,9 +7,10 @@ import typer
 from rich.markup import escape
 
 from osbox import doctor as checks
-from osbox import engine, log
+from osbox import log
 from osbox.commands.context import Context, Json, print_json
 from osbox.doctor import Finding
+from osbox.engine import engine
 
 MARKS = {"ok": "[green]✔[/]", "warning": "[yellow]⚠[/]", "error": "[red]✗[/]"}
 

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from osbox import engine, log, run
+from osbox import log, run
 from osbox.commands.context import Context, Json, print_json
+from osbox.engine import engine
 from osbox.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, help="The container engine: the machine's Docker, or a private one.")

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from osbox import bootpath, cloud, engine, log
+from osbox import bootpath, cloud, log
 from osbox.bootcause import Scene, Subject
 from osbox.bootpath import Hop
 from osbox.commands.context import Context, Json, print_json
+from osbox.engine import engine
 from osbox.errors import UserError
 from osbox.model.nodes import BootMode
 

@@ -8,8 +8,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from osbox import cloud, engine, images, log, net, network, run, stack
+from osbox import cloud, images, log, net, network, run, stack
 from osbox.commands.context import Context, Json, print_json
+from osbox.engine import engine
 from osbox.errors import UserError
 from osbox.model.plan import Change
 from osbox.site import deployments, sitefile

@@ -7,7 +7,7 @@ from dataclasses import replace
 from osbox import cloud
 from osbox.doctor import accelerator, books, clock, finding, journals, machine, names, services, wires
 from osbox.doctor.finding import Check, Facts, Finding
-from osbox.engine import Engine
+from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.site.site import Paths, Site
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from osbox import docker
 from osbox.doctor.finding import Facts, Finding, error, ok
+from osbox.engine import docker
 from osbox.errors import Error
 from osbox.model.catalogue import BY_NAME
 

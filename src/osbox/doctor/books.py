@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from osbox import compose, docker, net
+from osbox import compose, net
 from osbox.doctor.finding import Facts, Finding, ok, warning
+from osbox.engine import docker
 from osbox.site.ledger import ledger
 
 

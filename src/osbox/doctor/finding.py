@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from osbox import compose, docker
-from osbox.engine import Engine
+from osbox import compose
+from osbox.engine import docker
+from osbox.engine.engine import Engine
 from osbox.site.site import Paths, Site
 
 Level = Literal["ok", "warning", "error"]

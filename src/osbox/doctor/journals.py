@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from osbox import docker
 from osbox.doctor.finding import Facts, Finding, ok, warning
+from osbox.engine import docker
 from osbox.model import logscan
 from osbox.model.logscan import Group, Harmless
 

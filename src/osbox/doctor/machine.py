@@ -11,8 +11,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from osbox import bridgeport, engine, ports
+from osbox import bridgeport, ports
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
+from osbox.engine import engine
 from osbox.errors import Error
 from osbox.site import sources
 

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from urllib.parse import urlsplit
 
-from osbox import docker
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
+from osbox.engine import docker
 from osbox.model.services import APIS
 from osbox.site import sources
 

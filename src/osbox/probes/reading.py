@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from osbox import layers
-from osbox.engine import Engine
+from osbox.engine.engine import Engine
 from osbox.model import contents, packages
 from osbox.model.contents import Layer, Tree
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from osbox import run
-from osbox.engine import Engine
+from osbox.engine.engine import Engine
 from osbox.site import sources
 from osbox.site.site import Paths
 

@@ -2,7 +2,7 @@
 
 The private engine is a small Debian root file system (docker.io, Buildx, Compose) under `$OSBOX_HOME/engine`, with dockerd in a
 mount namespace of its own. It needs nothing installed on the host. What dockerd changes there is written down before it first
-starts and put back by `purge` (osbox.footprint).
+starts and put back by `purge` (osbox.engine.footprint).
 """
 
 import fcntl
@@ -16,7 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from osbox import footprint, leftovers, log, privateroot, run, stale
+from osbox import log, run
+from osbox.engine import footprint, lostports, processes
+from osbox.engine import root as engine_root
 from osbox.errors import Error, UserError
 from osbox.site.site import Paths, Site
 
@@ -61,7 +63,7 @@ def start(paths: Paths, site: Site) -> Engine:
 
 def _settled(paths: Paths, site: Site) -> Engine | None:
     """The running engine, unless a start of it was not brought to its end."""
-    return None if site.engine != "host" and stale.pending(paths) else find(paths, site)
+    return None if site.engine != "host" and lostports.pending(paths) else find(paths, site)
 
 
 def _require_sight(engine: Engine, paths: Paths) -> None:
@@ -92,7 +94,7 @@ def find(paths: Paths, site: Site) -> Engine | None:
 
 def tools(paths: Paths) -> Engine | None:
     """The private engine's programs without a running engine: enough for its firewall, and all there is when dockerd has died."""
-    prefix = privateroot.tools(paths)
+    prefix = engine_root.tools(paths)
     return Engine("private", "", prefix) if prefix else None
 
 
@@ -110,7 +112,7 @@ def stop(paths: Paths) -> bool:
             time.sleep(0.1)
         if _private_pid(paths):
             log.warn(f"dockerd (pid {pid}) did not end within {STOP_SECONDS} s: it is killed")
-    ended = leftovers.end(paths)
+    ended = processes.end(paths)
     (paths.engine / "dockerd.pid").unlink(missing_ok=True)
     return bool(pid or ended)
 
@@ -160,10 +162,10 @@ def remove_files(paths: Paths, kept: tuple[str, ...]) -> list[str]:
         if entry == paths.engine:
             # Renamed first: half an engine must not pass for a whole one when this is killed.
             place = entry.with_name("engine.gone")
-            privateroot.remove_tree(place)
-            privateroot.require_unmounted(entry)
+            engine_root.remove_tree(place)
+            engine_root.require_unmounted(entry)
             entry.rename(place)
-        privateroot.remove_tree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
+        engine_root.remove_tree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
         gone.append(str(entry))
     rest = [entry.name for entry in paths.home.iterdir()] if not kept and paths.home.is_dir() else []
     if rest:
@@ -179,25 +181,25 @@ def require_root() -> None:
 
 
 def _start_private(paths: Paths, site: Site) -> Engine:
-    if stale.pending(paths):
+    if lostports.pending(paths):
         stop(paths)
-        stale.settle(paths)
+        lostports.settle(paths)
     pid = _private_pid(paths)
     if pid:
         return _wait(paths, site, pid)  # it is starting: who started it was killed
     _require_space(paths)
-    root = privateroot.ensure(paths)
+    root = engine_root.ensure(paths)
     with log.step("Start the private engine"):
-        if leftovers.end(paths):
+        if processes.end(paths):
             log.say("Processes of an engine that died were ended")
         footprint.record(paths, site)
         with footprint.sparing_others(paths):
             engine = _wait(paths, site, _launch(paths, site, root))
-            freed = stale.remove(paths, engine.prefix)
+            freed = lostports.remove(paths, engine.prefix)
             if freed:
                 stop(paths)
                 engine = _wait(paths, site, _launch(paths, site, root))
-                stale.settle(paths)
+                lostports.settle(paths)
                 log.say(f"The engine had died while it published ports: containers of {', '.join(freed)} were removed; osbox up makes them anew")
         return engine
 
@@ -210,7 +212,7 @@ def _launch(paths: Paths, site: Site, root: Path) -> int:
     return run.daemon(
         ["unshare", "--mount", "--propagation", "private", "--", "sh", str(init), str(root), str(paths.home), str(paths.project),
          "dockerd", f"--data-root={data}", "--exec-root=/run/docker", "--pidfile=/run/docker.pid", f"--bridge={site.engine_bridge}",
-         f"--cgroup-parent=/{leftovers.cgroup(paths)}", "--log-level=warn"],
+         f"--cgroup-parent=/{processes.cgroup(paths)}", "--log-level=warn"],
         paths.engine / "dockerd.log",
     )  # fmt: skip
 
@@ -221,7 +223,7 @@ def _wait(paths: Paths, site: Site, pid: int) -> Engine:
         engine = find(paths, site)
         if engine:
             return engine
-        if not leftovers.alive(pid):
+        if not processes.alive(pid):
             break
         time.sleep(0.1)
     raise Error("the private engine did not start", evidence=_log_tail(paths), hint=f"read {paths.engine}/dockerd.log")
@@ -235,7 +237,7 @@ def _private_pid(paths: Paths) -> int:
     except (FileNotFoundError, ProcessLookupError, ValueError):
         return 0
     ours = words[0].endswith(b"dockerd") and f"--data-root={paths.engine / 'data'}".encode() in words
-    return pid if ours and leftovers.alive(pid) else 0
+    return pid if ours and processes.alive(pid) else 0
 
 
 def _server_version(prefix: tuple[str, ...]) -> str:

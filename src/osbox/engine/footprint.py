@@ -17,10 +17,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from osbox import leftovers, log, privateroot, run
+from osbox import log, run
+from osbox.engine import firewall, processes
+from osbox.engine import root as engine_root
+from osbox.engine.firewall import Own
 from osbox.errors import Error, UserError
-from osbox.model import firewall
-from osbox.model.firewall import Own
 from osbox.site.ledger import Entry, Kind, Ledger, ledger
 from osbox.site.site import Paths, Site
 
@@ -57,7 +58,7 @@ def undo(paths: Paths, site: Site) -> list[str]:
     book, gone = ledger(paths.home), []
     filtered, set_to = book.find("firewall", NAME), book.find("sysctl", NAME)
     bridges = _bridges(paths, book) if _valid(filtered) else {}
-    others = leftovers.others(paths)
+    others = processes.others(paths)
     if others and _valid(filtered):
         pids = ", ".join(map(str, others))
         log.say(f"Docker's shared firewall chains and kernel settings stay: another engine runs here (dockerd, pid {pids})")
@@ -68,7 +69,7 @@ def undo(paths: Paths, site: Site) -> list[str]:
         gone += _remove_half_made(filtered.details)
     if set_to and _valid(set_to) and not others:
         gone += _undo_settings(set_to.details["values"])
-    gone += _remove_cgroups(leftovers.cgroup(paths))
+    gone += _remove_cgroups(processes.cgroup(paths))
     for entry in [entry for entry in book.entries() if entry.details.get("part") == PART]:
         book.remove(entry.kind, entry.name)
     return gone
@@ -77,7 +78,7 @@ def undo(paths: Paths, site: Site) -> list[str]:
 @contextmanager
 def sparing_others(paths: Paths) -> Iterator[None]:
     """Around the start of dockerd: it empties Docker's chains, those of an engine that runs here already included."""
-    if not leftovers.others(paths):
+    if not processes.others(paths):
         yield
         return
     before = {family: _tables(paths, family) for family in FAMILIES}
@@ -94,7 +95,7 @@ def sparing_others(paths: Paths) -> Iterator[None]:
 
 def _where() -> dict[str, str]:
     """What a record is about: this boot of this machine, and this network namespace."""
-    return {"boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(), "netns": leftovers.namespace("thread-self")}
+    return {"boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(), "netns": processes.namespace("thread-self")}
 
 
 def _valid(entry: Entry | None) -> bool:
@@ -109,7 +110,7 @@ def _note(book: Ledger, kind: Kind, name: str, details: Mapping[str, Any]) -> No
 # --- the packet filter -----------------------------------------------------------------------------------------------------
 
 def _run(paths: Paths, *words: str, text: str | None = None) -> str:
-    prefix = privateroot.tools(paths)
+    prefix = engine_root.tools(paths)
     if not prefix:
         raise Error("the private engine's root file system is gone, so the firewall cannot be put back", hint="osbox engine start")
     return run.run([*prefix, *words], input=text).out

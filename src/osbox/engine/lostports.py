@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osbox import leftovers, log, run
+from osbox import log, run
+from osbox.engine import processes
 from osbox.site.site import LABEL, Paths
 
 SURE_SECONDS = 2  # for so long a container that is being started may have its proxies, but not its state yet
@@ -89,8 +90,8 @@ def _unowned(paths: Paths, prefix: Sequence[str]) -> list[Proxy]:
 
 def _proxies(paths: Paths) -> list[Proxy]:
     found = []
-    for pid in leftovers.find(paths):
-        if leftovers.name(pid) == "docker-proxy":
+    for pid in processes.find(paths):
+        if processes.name(pid) == "docker-proxy":
             with suppress(OSError, KeyError):
                 words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1:]
                 told = dict(zip(words[::2], words[1::2], strict=False))
