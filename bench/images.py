@@ -19,7 +19,8 @@ from common import Figure, beside, median, out, report
 from place import Place, made, received, unique
 
 from osbox.engine import engine
-from osbox.model import catalogue, release
+from osbox.images import catalogue
+from osbox.model import release
 from osbox.site.site import HOME, Paths, load_site
 
 MEGABYTE = 10**6

@@ -3,8 +3,9 @@
 import pytest
 
 from osbox.errors import UserError
-from osbox.model import catalogue, dockerfile
-from osbox.model.catalogue import IMAGES, Image
+from osbox.images import catalogue
+from osbox.images.catalogue import IMAGES, Image
+from osbox.model import dockerfile
 from osbox.probes.programs import VERSION
 from tests.conftest import PROJECT
 

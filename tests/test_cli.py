@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from osbox import inventory, run
+from osbox import run
 from osbox.cli import execute
 from osbox.engine import engine
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.inventory import Listed, Listing
+from osbox.images import inventory
+from osbox.images.inventory import Listed, Listing
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.usefixtures("home")

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from osbox import inventory, layers
-from osbox.model import contents, packages
-from osbox.model.contents import DIRECTORY, FILE, LINK, Entry, Layer
+from osbox.images import contents, inventory, layers, packages
+from osbox.images.contents import DIRECTORY, FILE, LINK, Entry, Layer
 
 
 def layer(*entries: Entry, **texts: bytes) -> Layer:

@@ -14,8 +14,9 @@ import typer.main
 import yaml
 
 from osbox.cli import app
-from osbox.model import catalogue, dockerfile, services
-from osbox.model.catalogue import Image
+from osbox.images import catalogue
+from osbox.images.catalogue import Image
+from osbox.model import dockerfile, services
 from osbox.site.site import Site
 from tests.conftest import PROJECT, tracked
 from tests.test_layers import ROWS

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from osbox import builder, images, imagetests, run
+from osbox import builder, imagetests, run
 from osbox.board import Board
+from osbox.build import images
 from osbox.builder import Outcome, Task
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.fault import explain
+from osbox.images import catalogue, oslo, runspec
+from osbox.images.catalogue import IMAGES
+from osbox.images.runspec import RunSpec
 from osbox.imagetests import Report
-from osbox.model import catalogue, dockerfile, oslo, runspec
-from osbox.model.catalogue import IMAGES
-from osbox.model.runspec import RunSpec
+from osbox.model import dockerfile
 from osbox.site.site import Paths, load_site
 from tests.conftest import PROJECT
 from tests.home import prepare

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from osbox import imagefacts, options
+from osbox import options
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
+from osbox.images import facts
 from osbox.model import envfile
 from osbox.model.options import PROJECT_OF, Address, Known, Option, Type, allowed, refused, text
 from osbox.site.site import Paths, Site, find_paths
@@ -159,7 +160,7 @@ ENGINE = Engine("host", "26")
 @pytest.fixture
 def read(home: Path) -> Paths:
     paths = find_paths()
-    imagefacts.keep(paths, "sha256:1", options.WHAT, ROWS)
+    facts.keep(paths, "sha256:1", options.WHAT, ROWS)
     return paths
 
 

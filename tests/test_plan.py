@@ -12,7 +12,7 @@ from osbox.cli import execute
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
-from osbox.model.catalogue import IMAGES
+from osbox.images.catalogue import IMAGES
 from osbox.model.plan import Change, Live, Start, Wanted, containers, differences, observed
 from osbox.site import secrets
 from osbox.site.site import Paths, Site

@@ -6,9 +6,9 @@ from typing import cast
 
 import pytest
 
-from osbox.model import oslo
-from osbox.model.contents import DIRECTORY, FILE, LINK, Entry, Layer
-from osbox.model.runspec import load
+from osbox.images import oslo
+from osbox.images.contents import DIRECTORY, FILE, LINK, Entry, Layer
+from osbox.images.runspec import load
 from osbox.probes import files, reading, subject
 from osbox.probes.subject import Subject
 from tests.conftest import PROJECT

@@ -11,14 +11,16 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from osbox import images, imagetests, locks, planning, stack
+from osbox import imagetests, locks, planning, stack
+from osbox.build import images
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
+from osbox.images import catalogue
+from osbox.images.catalogue import IMAGES, Image
+from osbox.images.inside import programs as within
 from osbox.imagetests import Report
-from osbox.model import catalogue, lock, release
-from osbox.model.catalogue import IMAGES, Image
+from osbox.model import lock, release
 from osbox.model.lock import Package
-from osbox.probes import within
 from osbox.site.site import Paths, Site, load_site
 from tests.conftest import PROJECT
 from tests.home import prepare

@@ -7,13 +7,14 @@ from typing import NoReturn
 
 import pytest
 
-from osbox import images, run, sandbox
+from osbox import run
+from osbox.build import images
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
 from osbox.errors import Error
-from osbox.model import catalogue
-from osbox.model.runspec import RunSpec
-from osbox.sandbox import Sandbox
+from osbox.images import catalogue, sandbox
+from osbox.images.runspec import RunSpec
+from osbox.images.sandbox import Sandbox
 from osbox.site.site import Paths, load_site
 from tests.conftest import PROJECT
 from tests.home import prepare

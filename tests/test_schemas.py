@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from osbox import images, sandbox, schemas
+from osbox import schemas
+from osbox.build import images
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
-from osbox.model import catalogue, runspec
+from osbox.images import catalogue, runspec, sandbox
+from osbox.images.sandbox import Sandbox
 from osbox.model.release import DEFAULT
 from osbox.model.services import APIS, REGION
-from osbox.sandbox import Sandbox
 from osbox.site.site import Paths, load_site
 from tests.conftest import PROJECT
 from tests.home import prepare

@@ -9,11 +9,13 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from osbox import budgets, imagefacts, images, inventory, provenance, run, sbom, verify, vulnerabilities
+from osbox import budgets, provenance, run, sbom, verify, vulnerabilities
+from osbox.build import images
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
 from osbox.errors import Error
-from osbox.model import catalogue
+from osbox.images import catalogue, inventory
+from osbox.images import facts as imagefacts
 from osbox.site.site import Paths, load_site
 from tests.conftest import PROJECT
 from tests.home import prepare

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osbox import inventory
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.inventory import RACK, Steps
-from osbox.model import catalogue
-from osbox.model.catalogue import Image
+from osbox.images import catalogue, inventory
+from osbox.images.catalogue import Image
+from osbox.images.inventory import RACK, Steps
 from osbox.site.site import Paths
 
 FILE = "budget.toml"

@@ -13,8 +13,8 @@ from osbox import log, run
 from osbox.board import Board
 from osbox.engine import docker
 from osbox.fault import Fault, explain
-from osbox.model import catalogue
-from osbox.model.catalogue import Image
+from osbox.images import catalogue
+from osbox.images.catalogue import Image
 from osbox.site.site import Paths
 
 RETRIES = 2

@@ -29,6 +29,7 @@ from osbox.engine import docker
 from osbox.engine import root as engine_root
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
+from osbox.images import contents
 from osbox.model import bundle
 from osbox.model.bundle import Manifest, Member
 from osbox.site.site import Paths
@@ -92,7 +93,7 @@ def _require_space(file: Path) -> None:
 
 def _contents(engine: Engine, tags: Sequence[str]) -> Mapping[str, str]:
     found = docker.inspect(engine, "image", *tags)
-    return {tag: bundle.content(entry["RootFS"]["Layers"]) for tag, entry in zip(tags, found, strict=True)}
+    return {tag: contents.content(entry["RootFS"]["Layers"]) for tag, entry in zip(tags, found, strict=True)}
 
 
 # --- the checkout ------------------------------------------------------------------------------------------------------------

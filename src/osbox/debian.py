@@ -11,7 +11,7 @@ from osbox import log
 from osbox.engine import docker, engine
 from osbox.engine import root as engine_root
 from osbox.errors import Error, UserError
-from osbox.model import bundle
+from osbox.images import contents
 from osbox.site import sources
 from osbox.site.site import Paths
 
@@ -39,7 +39,7 @@ def ensure(paths: Paths, at: engine.Engine) -> str:
             _bootstrap(paths, at)
         found = docker.inspect(at, "image", TAG)
     # Not its id: that differs between engines, and between two images of the same files.
-    return bundle.content(found[0]["RootFS"]["Layers"])
+    return contents.content(found[0]["RootFS"]["Layers"])
 
 
 def _is_stale(entry: dict[str, Any]) -> bool:

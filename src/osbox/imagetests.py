@@ -9,17 +9,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from osbox import layers
 from osbox.board import Board
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error
-from osbox.model import runspec
-from osbox.model.catalogue import Image
+from osbox.images import layers, runspec
+from osbox.images.catalogue import Image
+from osbox.images.sandbox import Sandbox
 from osbox.probes import files, life, programs, reading, recipe
 from osbox.probes.reading import Files
 from osbox.probes.subject import Subject, needles
-from osbox.sandbox import Sandbox
 from osbox.site.site import Paths
 
 PROBES: tuple[Callable[[Subject], Iterator[str]], ...] = (

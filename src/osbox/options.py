@@ -1,6 +1,6 @@
 """The site's own options of OpenStack services: checked against what the images have, and what they are now and why.
 
-An image is asked once for its options (osbox/probes/options.py runs inside it); the answer is kept by the image's id.
+An image is asked once for its options (osbox/images/inside/options.py runs inside it); the answer is kept by the image's id.
 """
 
 import configparser
@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osbox import imagefacts, log, run
+from osbox import log, run
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.model import oslo, runspec
-from osbox.model.catalogue import IMAGES
+from osbox.images import facts, oslo, runspec
+from osbox.images.catalogue import IMAGES
+from osbox.images.inside import SCRIPTS
 from osbox.model.options import PROJECT_OF, Address, Known, Option, Type, require_word, text, variable
 from osbox.site.site import Paths, Site, Value
 
-SCRIPT = Path(__file__).parent / "probes" / "options.py"
+SCRIPT = SCRIPTS / "options.py"
 SECONDS = 180  # two loaded cores took 8 for Nova
 WHAT = "options"
 DEFAULT = "default"
@@ -120,10 +121,10 @@ def _known(paths: Paths, engine: Engine, name: str, images: Images) -> Known:
     if not found:
         raise UserError(f"the image {names[0]} is not built, so its options are not known", hint="make all")
     tag, entry = found
-    rows = imagefacts.kept(paths, entry["Id"], WHAT)
+    rows = facts.kept(paths, entry["Id"], WHAT)
     if rows is None:
         rows = _ask(engine, name, tag)
-        imagefacts.keep(paths, entry["Id"], WHAT, rows)
+        facts.keep(paths, entry["Id"], WHAT, rows)
     described, files = rows
     options = [Option(**{**row, "type": Type.of(row["type"]), "old": tuple((group, old) for group, old in row["old"])}) for row in described]
     auth = {group for content in files.values() for group, inside in _sections(content).items() if "auth_type" in inside}

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osbox import applied, compose, labels, options
+from osbox import applied, compose, options
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
-from osbox.model import catalogue
+from osbox.images import catalogue, labels
+from osbox.images.catalogue import BY_NAME, IMAGES
 from osbox.model import release as releases
-from osbox.model.catalogue import BY_NAME, IMAGES
 from osbox.model.plan import SHARED, Change, Live, Wanted, containers
 from osbox.site import secrets
 from osbox.site.site import Paths, Site

@@ -15,8 +15,8 @@ from osbox.board import Board
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.model import catalogue
-from osbox.model.catalogue import Image
+from osbox.images import catalogue
+from osbox.images.catalogue import Image
 from osbox.site.site import Paths
 
 # host[:port][/path]: the host has a dot or a port or is localhost, or Docker takes it for a user of its own registry.

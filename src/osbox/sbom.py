@@ -23,12 +23,12 @@ from packageurl import PackageURL
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from osbox import inventory, layers, run
+from osbox import run
 from osbox.engine import docker
 from osbox.engine.engine import Engine
-from osbox.model import contents, packages
-from osbox.model.catalogue import Image
-from osbox.model.packages import PYTHON, Locked, Package
+from osbox.images import contents, inventory, layers, packages
+from osbox.images.catalogue import Image
+from osbox.images.packages import PYTHON, Locked, Package
 from osbox.site.site import Paths
 
 SCHEMA = "1.6"

@@ -4,13 +4,13 @@ import re
 import shutil
 from pathlib import Path
 
-from osbox import labels, run, sandbox
+from osbox import run
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.model import runspec
-from osbox.model.catalogue import BY_NAME
-from osbox.sandbox import Sandbox
+from osbox.images import labels, runspec, sandbox
+from osbox.images.catalogue import BY_NAME
+from osbox.images.sandbox import Sandbox
 from osbox.site.site import Paths
 
 # The image of each project that migrates its databases.

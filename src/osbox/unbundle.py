@@ -17,6 +17,7 @@ from osbox.engine import docker, engine
 from osbox.engine import root as engine_root
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
+from osbox.images import contents
 from osbox.model import bundle
 from osbox.model.bundle import Manifest, Member
 from osbox.site.site import Paths, Site
@@ -149,7 +150,7 @@ def _lacking(at: Engine | None, manifest: Manifest) -> list[str]:
 
 def _contents(at: Engine, tags: Mapping[str, str]) -> dict[str, str]:
     return {
-        tag: bundle.content(entry["RootFS"]["Layers"])
+        tag: contents.content(entry["RootFS"]["Layers"])
         for entry in docker.inspect(at, "image", *tags) for tag in entry["RepoTags"] if tag in tags
     }  # fmt: skip
 

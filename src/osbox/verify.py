@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from osbox import inventory, labels, layers, provenance, run
+from osbox import provenance, run
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.model import accounts, contents, packages
-from osbox.model.catalogue import Image
-from osbox.model.contents import Layer
-from osbox.model.packages import DEBIAN, PYTHON
+from osbox.images import contents, inventory, labels, layers, packages
+from osbox.images.catalogue import Image
+from osbox.images.contents import Layer
+from osbox.images.packages import DEBIAN, PYTHON
+from osbox.model import accounts
 from osbox.site.site import Paths
 
 

@@ -20,7 +20,7 @@ from packaging.version import Version as PythonVersion
 
 from osbox import log
 from osbox.errors import UserError
-from osbox.model.packages import DEBIAN, PYTHON, Package
+from osbox.images.packages import DEBIAN, PYTHON, Package
 from osbox.site.site import Paths
 
 ECOSYSTEMS = {"PyPI": PYTHON, "Debian:13": DEBIAN}  # OSV's name for the Debian that images are made of

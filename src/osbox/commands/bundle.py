@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
-from osbox import bundles, debian, images, log, unbundle
+from osbox import bundles, debian, log, unbundle
+from osbox.build import images
 from osbox.commands import contents
 from osbox.commands.context import Context
 from osbox.commands.images import Release, Version
-from osbox.model import bundle, catalogue
+from osbox.images import catalogue
+from osbox.model import bundle
 from osbox.model.release import DEFAULT
 
 app = typer.Typer(no_args_is_help=True, help="All that a machine without a network needs, in one file.")

@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from osbox import images, imagetests
+from osbox import imagetests
+from osbox.build import images
 from osbox.commands.context import Context, Json, print_json
-from osbox.model import catalogue
+from osbox.images import catalogue
 from osbox.model.release import DEFAULT
 
 

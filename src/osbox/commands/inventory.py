@@ -8,13 +8,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from osbox import inventory, log, provenance, vulnerabilities
+from osbox import log, provenance, vulnerabilities
 from osbox import verify as verification
 from osbox.commands.context import Context, Json, print_json
 from osbox.commands.images import Names, Version, _complete
 from osbox.errors import UserError
-from osbox.inventory import Listing
-from osbox.model import catalogue
+from osbox.images import catalogue, inventory
+from osbox.images.inventory import Listing
 
 app = typer.Typer(help="List the images that are there; and what is in them.", no_args_is_help=False)
 MEGABYTE = 10**6

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from osbox import images, registry
+from osbox import registry
+from osbox.build import images
 from osbox.commands.context import Context
 from osbox.commands.images import Jobs, Names, Version
 

@@ -8,7 +8,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from osbox import cloud, images, log, net, network, run, stack
+from osbox import cloud, log, net, network, run, stack
+from osbox.build import images
 from osbox.commands.context import Context, Json, print_json
 from osbox.engine import engine
 from osbox.errors import UserError

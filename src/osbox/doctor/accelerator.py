@@ -8,7 +8,7 @@ from pathlib import Path
 from osbox.doctor.finding import Facts, Finding, error, ok
 from osbox.engine import docker
 from osbox.errors import Error
-from osbox.model.catalogue import BY_NAME
+from osbox.images.catalogue import BY_NAME
 
 DEVICE = Path("/dev/kvm")
 SECONDS = 5  # SeaBIOS under KVM says its name within a quarter of a second

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from osbox import labels, run, webfetch
+from osbox import run, webfetch
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
 from osbox.engine import docker
+from osbox.images import labels
 from osbox.model.services import APIS
 
 TOLERANCE_SECONDS = 2.0  # an HTTP date has whole seconds, and a loaded machine answers late

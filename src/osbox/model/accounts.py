@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from osbox.model import packages
-from osbox.model.contents import DIRECTORY, FILE, LINK, Entry, Tree
-from osbox.model.packages import PYTHON, Package
+from osbox.images import packages
+from osbox.images.contents import DIRECTORY, FILE, LINK, Entry, Tree
+from osbox.images.packages import PYTHON, Package
 
 LEFT_OUT = ("tests", "test", "locale")  # directories that images/base/install-locked takes out of packages
 MOST_LINKS = 16

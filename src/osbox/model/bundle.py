@@ -88,11 +88,6 @@ def read_sums(text: str) -> dict[str, str]:
     return {name: digest for digest, name in pairs}
 
 
-def content(layers: list[str]) -> str:
-    """A digest of an image's content: the same in every engine, whichever way that numbers its images."""
-    return hashlib.sha256("\n".join(layers).encode()).hexdigest()
-
-
 def sha256(file: Path) -> str:
     """Of a file's content; of a symbolic link, which may lead nowhere here: of where it leads."""
     if file.is_symlink():

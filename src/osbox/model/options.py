@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from osbox.errors import UserError
-from osbox.model import oslo
-from osbox.model.catalogue import IMAGES
+from osbox.images import oslo
+from osbox.images.catalogue import IMAGES
 from osbox.model.services import SERVICES
 from osbox.site.site import Value
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from osbox.errors import UserError
-from osbox.model import catalogue
+from osbox.images import catalogue
 
 DEFAULT = "2026.1"
 COMMON, RAMDISK = "common", "ramdisk"

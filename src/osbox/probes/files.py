@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from osbox.model import packages
-from osbox.model.contents import DIRECTORY, FILE, LINK, Tree
+from osbox.images import packages
+from osbox.images.contents import DIRECTORY, FILE, LINK, Tree
 from osbox.probes.subject import Subject
 
 SET_ID, WORLD_WRITABLE, STICKY = 0o6000, 0o002, 0o1000

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from osbox.errors import Error
+from osbox.images.sandbox import secrets
 from osbox.probes.subject import Subject
-from osbox.sandbox import secrets
 
 ENDED_WELL = (0, 143)  # by itself, or by the signal
 

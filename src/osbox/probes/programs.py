@@ -3,20 +3,20 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from osbox import run
-from osbox.model import oslo, packages, release
+from osbox.images import oslo, packages
+from osbox.images.inside import SCRIPTS
+from osbox.images.sandbox import Sandbox, require, secrets
+from osbox.model import release
 from osbox.probes.subject import Subject
-from osbox.sandbox import Sandbox, require, secrets
 
 Said = Mapping[str, Any]
-"""What within.py found in an image."""
-HERE = Path(__file__).parent
+"""What images/inside/programs.py found in an image."""
 PYTHON = {"os-rack": "/opt/sushy/bin/python"}
 SWIFT = ["python", "-c", "import swift; print(swift.__version__)"]
 # What says the version of the program in an image. OpenStack's must be the locked one; of Debian's any will do.
@@ -55,7 +55,7 @@ OWN = {"placement": ["openstack-placement"], "neutron": ["neutron", "osbox-ml2"]
 
 def look(sandbox: Sandbox, tag: str, spec: Any) -> dict[str, Any]:
     """Who runs an image, whether its root is read-only, and its configuration."""
-    result = sandbox.run(tag, spec, ["-"], "--entrypoint=python3", text=(HERE / "look.py").read_text())
+    result = sandbox.run(tag, spec, ["-"], "--entrypoint=python3", text=(SCRIPTS / "look.py").read_text())
     return dict(json.loads(require(result, "a look inside")))
 
 
@@ -67,11 +67,11 @@ def programs(subject: Subject) -> Iterator[str]:
 
 
 def answers(subject: Subject) -> dict[str, Any]:
-    """What within.py finds in the image."""
+    """What images/inside/programs.py finds in the image."""
     sandbox, task = subject.sandbox, _task(subject)
     python = PYTHON.get(subject.image.name, "python3")
     options = [f"--entrypoint={python}", *secrets(sandbox.scratch, subject.secrets)]
-    text = f"TASK = {task!r}\n" + (HERE / "within.py").read_text()
+    text = f"TASK = {task!r}\n" + (SCRIPTS / "programs.py").read_text()
     said = require(sandbox.run(subject.tag, subject.spec, ["-"], *options, text=text), "a test of its programs")
     return dict(json.loads(run.tail(said, 1)))
 

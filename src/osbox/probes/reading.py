@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from osbox import layers
 from osbox.engine.engine import Engine
-from osbox.model import contents, packages
-from osbox.model.contents import Layer, Tree
+from osbox.images import contents, layers, packages
+from osbox.images.contents import Layer, Tree
 
 TEXT_BYTES = 4096  # a zero byte among the first ones tells a binary file from a text
 

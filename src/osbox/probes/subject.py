@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from osbox.model import catalogue
-from osbox.model.catalogue import Image
-from osbox.model.runspec import RunSpec
+from osbox.images import catalogue
+from osbox.images.catalogue import Image
+from osbox.images.runspec import RunSpec
+from osbox.images.sandbox import Sandbox
 from osbox.probes.reading import Files
-from osbox.sandbox import Sandbox
 from osbox.site import sources
 from osbox.site.site import Paths
 

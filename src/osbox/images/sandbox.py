@@ -12,7 +12,7 @@ from osbox import run
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error
-from osbox.model.runspec import RunSpec
+from osbox.images.runspec import RunSpec
 
 LABEL = "io.osbox.test"
 RUN_SECONDS = 180  # on a busy machine; loading all programs of a project takes seconds

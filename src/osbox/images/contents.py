@@ -78,6 +78,11 @@ def line(entry: Entry) -> str:
     return "\0".join(words)
 
 
+def content(layers: list[str]) -> str:
+    """A digest of an image's content: the same in every engine, whichever way that numbers its images."""
+    return hashlib.sha256("\n".join(layers).encode()).hexdigest()
+
+
 def _removed(layer: Layer, below: Mapping[str, Entry]) -> tuple[set[str], set[str]]:
     """Paths that a layer takes away, and directories that it empties."""
     gone, emptied = set(), set()

@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 from osbox import run
 from osbox.engine import docker
 from osbox.engine.engine import Engine
-from osbox.model.contents import DIRECTORY, FILE, LINK, Entry, Layer
+from osbox.images.contents import DIRECTORY, FILE, LINK, Entry, Layer
 
 BLOCK = 1 << 20
 Examine = Callable[[str, bytes], object]

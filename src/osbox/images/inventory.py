@@ -11,14 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from osbox import imagefacts, layers, log
+from osbox import log
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error
-from osbox.labels import RELEASE
-from osbox.model import catalogue, contents, packages
-from osbox.model.catalogue import Image
-from osbox.model.packages import DEBIAN, PYTHON, Package
+from osbox.images import catalogue, contents, facts, layers, packages
+from osbox.images.catalogue import Image
+from osbox.images.labels import RELEASE
+from osbox.images.packages import DEBIAN, PYTHON, Package
 from osbox.site.site import Paths
 
 RACK = "os-rack"
@@ -66,7 +66,7 @@ def listing(paths: Paths, engine: Engine) -> tuple[Listing, dict[str, list[Packa
     found = tuple(_listed(tag, entry, made[entry["Id"]], inside[entry["Id"]], holders) for tag, entry in rows)
     total, rack = unique({item.name + item.version: made[item.id] for item in found if item.name != RACK},
                          {item.name + item.version: made[item.id] for item in found if item.name == RACK})  # fmt: skip
-    imagefacts.forget(paths, entries)
+    facts.forget(paths, entries)
     return Listing(found, total + rack, rack), inside
 
 
@@ -90,18 +90,18 @@ def _listed(tag: str, entry: Mapping[str, Any], made: Steps, inside: list[Packag
 
 def steps(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]) -> dict[str, Steps]:
     """The layers of images, by id. entries: as `docker image inspect` gives them."""
-    found = {entry["Id"]: imagefacts.kept(paths, entry["Id"], "layers") for entry in entries}
+    found = {entry["Id"]: facts.kept(paths, entry["Id"], "layers") for entry in entries}
     new = [entry for entry in entries if found[entry["Id"]] is None]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for entry, made in zip(new, pool.map(lambda entry: layers.steps(engine, entry), new), strict=True):
             found[entry["Id"]] = made
-            imagefacts.keep(paths, entry["Id"], "layers", made)
+            facts.keep(paths, entry["Id"], "layers", made)
     return {one: [(str(a), int(b), str(c)) for a, b, c in rows or []] for one, rows in found.items()}
 
 
 def contained(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Package]]:
     """The packages of images, by id: straight from the engine's directories where it has such, else by reading the layers."""
-    kept = {entry["Id"]: imagefacts.kept(paths, entry["Id"], "packages") for entry in entries}
+    kept = {entry["Id"]: facts.kept(paths, entry["Id"], "packages") for entry in entries}
     found = {one: [Package(*row) for row in rows] for one, rows in kept.items() if rows is not None}
     slow = []
     for entry in entries:
@@ -115,7 +115,7 @@ def contained(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]
         found |= {entry["Id"]: of(contents.merge(read[one] for one in layers.of(entry) if one in read)) for entry in slow}
     for one, inside in found.items():
         if kept[one] is None:
-            imagefacts.keep(paths, one, "packages", [astuple(package) for package in inside])
+            facts.keep(paths, one, "packages", [astuple(package) for package in inside])
     return found
 
 

@@ -6,15 +6,16 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from osbox import budgets, builder, debian, labels, locks, log, provenance, run
+from osbox import budgets, builder, debian, locks, log, provenance, run
 from osbox.board import Board
 from osbox.builder import Outcome, Task
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.labels import INPUTS
-from osbox.model import catalogue, dockerfile
-from osbox.model.catalogue import Image
+from osbox.images import catalogue, labels
+from osbox.images.catalogue import Image
+from osbox.images.labels import INPUTS
+from osbox.model import dockerfile
 from osbox.model.release import DEFAULT
 from osbox.provenance import Inputs
 from osbox.site.site import Paths

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from osbox import run
 from osbox.engine import docker
-from osbox.model import catalogue, packages
-from osbox.model.catalogue import Image
+from osbox.images import catalogue, packages
+from osbox.images.catalogue import Image
 from osbox.site.site import Paths
 
 INPUTS = "io.osbox.inputs"
