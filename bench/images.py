@@ -20,7 +20,7 @@ from place import Place, made, received, unique
 
 from osbox.engine import engine
 from osbox.images import catalogue
-from osbox.model import release
+from osbox.releases import release
 from osbox.site.site import HOME, Paths, load_site
 
 MEGABYTE = 10**6

@@ -17,9 +17,8 @@ ROWS = [
     {"site"},
     {"engine", "servers", "setup"},
     {"artifacts", "images"},
-    {"budgets", "builder", "debian", "model", "registry", "sbom", "schemas", "vulnerabilities"},
-    {"applied", "bridgeport", "cloud", "compose", "locks", "netlink", "nodes", "options", "picture", "ports", "probes", "provenance", "rack",
-     "unbundle"},
+    {"budgets", "builder", "debian", "model", "registry", "releases", "sbom", "schemas", "vulnerabilities"},
+    {"applied", "bridgeport", "cloud", "compose", "netlink", "nodes", "options", "picture", "ports", "probes", "provenance", "rack", "unbundle"},
     {"build", "bundles", "dhcpclient", "imagetests", "net", "planning", "proof", "sightings", "verify", "wire"},
     {"bootcause", "doctor", "explain", "network", "stack"},
     {"bootpath"},
@@ -27,7 +26,7 @@ ROWS = [
     {"cli"},
 ]
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
-PACKAGES = {"build", "commands", "doctor", "engine", "images", "model", "probes", "site"}
+PACKAGES = {"build", "commands", "doctor", "engine", "images", "model", "probes", "releases", "site"}
 STARTS_PROCESSES = {"run.py", "images/inside/programs.py"}  # the latter runs inside the image that is tested, where there is no run.py
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 # Code that runs inside containers is measured like ours.

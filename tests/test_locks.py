@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from osbox import locks
 from osbox.cli import execute
 from osbox.engine import engine
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.model import lock, release
-from osbox.model.lock import Change
+from osbox.releases import lock, release, resolve
+from osbox.releases.lock import Change
 from osbox.site.site import Paths
 from tests.conftest import PROJECT
 
@@ -140,14 +139,14 @@ OUTDATED = {
 @pytest.mark.parametrize(("file", "text", "message"), OUTDATED.values(), ids=OUTDATED.keys())
 def test_a_lock_that_is_not_of_its_inputs(paths: Paths, tmp_path: Path, file: str, text: str | None, message: str) -> None:
     here = _copy(paths, tmp_path)
-    locks.check(here, "2026.1")
+    resolve.check(here, "2026.1")
     place = here.releases / "2026.1" / file
     if text is None:
         place.unlink()
     else:
         place.write_text(text)
     with pytest.raises(UserError) as caught:
-        locks.check(here, "2026.1")
+        resolve.check(here, "2026.1")
     assert caught.value.message == message
     assert caught.value.hint == "osbox lock --release 2026.1"
 
@@ -156,7 +155,7 @@ def test_a_missing_input_is_no_matter_of_locking(paths: Paths, tmp_path: Path) -
     here = _copy(paths, tmp_path)
     (here.releases / "2026.1" / "constraints.txt").unlink()
     with pytest.raises(UserError, match=r"releases/2026.1/constraints.txt is missing") as caught:
-        locks.check(here, "2026.1")
+        resolve.check(here, "2026.1")
     assert caught.value.hint == "git checkout -- releases/2026.1/constraints.txt"
 
 
@@ -186,7 +185,7 @@ def checkout(monkeypatch: pytest.MonkeyPatch, paths: Paths, tmp_path: Path) -> P
     """A checkout whose uv is a script."""
     here = _copy(paths, tmp_path)
     monkeypatch.setattr("osbox.commands.context.find_paths", lambda: here)
-    monkeypatch.setattr(locks, "_uv", lambda _: tmp_path / "uv")
+    monkeypatch.setattr(resolve, "_uv", lambda _: tmp_path / "uv")
     _script(tmp_path, ": nothing")
     return here
 
@@ -210,12 +209,12 @@ def test_lock_writes_all_and_shows_what_changed(checkout: Paths, tmp_path: Path,
         ["amqp", "5.3.1", "5.3.1", "(other", "files)", "common"], ["amqp", "-", "5.3.1", "ramdisk"],
         ["chicken", "-", "1", "glance"], ["chicken", "-", "1", "ramdisk"],
     ]  # fmt: skip
-    locks.check(checkout, "2026.1")
+    resolve.check(checkout, "2026.1")
     assert [package.name for package in lock.parse((folder / "glance.lock").read_text())] == SPLIT["glance"]
     assert "six==1.16.0" in (folder / "ramdisk.lock").read_text()
     asked = (tmp_path / "asked").read_text().splitlines()
     assert all("--generate-hashes" in line and "--excludes" in line and "--python-version 3.13" in line for line in asked)
-    assert sorted({word for line in asked for word in line.split() if "linux" in word}) == sorted(locks.PLATFORMS)
+    assert sorted({word for line in asked for word in line.split() if "linux" in word}) == sorted(resolve.PLATFORMS)
     assert execute(["lock"]) == 0
     assert capsys.readouterr().out == "Release 2026.1: nothing changed\n"
 
@@ -242,10 +241,10 @@ def test_half_a_set_is_seen(checkout: Paths, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(Path, "rename", tired)
     with pytest.raises(KeyboardInterrupt):
-        locks.refresh(checkout, "2026.1")
+        resolve.refresh(checkout, "2026.1")
     assert not list((checkout.releases / "2026.1").glob("*.new"))
     with pytest.raises(UserError, match="out of date"):
-        locks.check(checkout, "2026.1")
+        resolve.check(checkout, "2026.1")
 
 
 FAILURES = {
@@ -276,7 +275,7 @@ def test_a_failing_resolution(checkout: Paths, tmp_path: Path, case: tuple[str, 
     _script(tmp_path, f"cat {tmp_path}/said >&2; exit 2")
     before = (checkout.releases / "2026.1" / "common.lock").read_bytes()
     with pytest.raises(Error) as caught:
-        locks.refresh(checkout, "2026.1")
+        resolve.refresh(checkout, "2026.1")
     assert type(caught.value) is kind
     assert caught.value.message.startswith(message)
     assert caught.value.message.endswith(" (tried 4 times)") == (hint == "network")
@@ -288,14 +287,14 @@ def test_a_failing_resolution(checkout: Paths, tmp_path: Path, case: tuple[str, 
 def test_a_long_explanation_is_cut(checkout: Paths, tmp_path: Path) -> None:
     _script(tmp_path, "{ echo No solution found; seq 100; } >&2; exit 1")
     with pytest.raises(UserError) as caught:
-        locks.refresh(checkout, "2026.1")
-    assert caught.value.evidence.splitlines()[-2:] == [str(locks.CONFLICT_LINES - 1), "…"]
+        resolve.refresh(checkout, "2026.1")
+    assert caught.value.evidence.splitlines()[-2:] == [str(resolve.CONFLICT_LINES - 1), "…"]
 
 
 def test_a_release_that_differs_by_machine_is_refused(checkout: Paths, tmp_path: Path) -> None:
     _script(tmp_path, f'case "$*" in *aarch64*) sed s/six==1.17.0/six==1.15.0/ {tmp_path}/services; exit ;; esac')
     with pytest.raises(UserError, match="not the same on x86-64 and arm64") as caught:
-        locks.refresh(checkout, "2026.1")
+        resolve.refresh(checkout, "2026.1")
     assert caught.value.evidence == "six 1.15.0, six 1.17.0"
 
 

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from osbox import imagetests, locks, planning, stack
+from osbox import imagetests, planning, stack
 from osbox.build import images
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
@@ -19,8 +19,9 @@ from osbox.images import catalogue
 from osbox.images.catalogue import IMAGES, Image
 from osbox.images.inside import programs as within
 from osbox.imagetests import Report
-from osbox.model import lock, release
-from osbox.model.lock import Package
+from osbox.releases import lock, release
+from osbox.releases import resolve as locks
+from osbox.releases.lock import Package
 from osbox.site.site import Paths, Site, load_site
 from tests.conftest import PROJECT
 from tests.home import prepare

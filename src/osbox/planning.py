@@ -12,8 +12,8 @@ from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.images import catalogue, labels
 from osbox.images.catalogue import BY_NAME, IMAGES
-from osbox.model import release as releases
 from osbox.model.plan import SHARED, Change, Live, Wanted, containers
+from osbox.releases import release as releases
 from osbox.site import secrets
 from osbox.site.site import Paths, Site
 

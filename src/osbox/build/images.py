@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from osbox import budgets, builder, debian, locks, log, provenance, run
+from osbox import budgets, builder, debian, log, provenance, run
 from osbox.board import Board
 from osbox.builder import Outcome, Task
 from osbox.engine import docker
@@ -16,8 +16,9 @@ from osbox.images import catalogue, labels
 from osbox.images.catalogue import Image
 from osbox.images.labels import INPUTS
 from osbox.model import dockerfile
-from osbox.model.release import DEFAULT
 from osbox.provenance import Inputs
+from osbox.releases import resolve
+from osbox.releases.release import DEFAULT
 from osbox.site.site import Paths
 
 MIN_FREE_BYTES = 2 << 30  # stop well before dockerd itself fails for want of space
@@ -36,7 +37,7 @@ def build(
     A version but `latest` is a promise: what has it and was made of other inputs is replaced only when asked (UserError).
     """
     check_version(version)
-    locks.check(paths, release)
+    resolve.check(paths, release)
     with builder.alone(paths):
         tasks = plan(paths, engine, catalogue.with_bases(wanted), version=version, release=release, no_cache=no_cache)
         if version != MOVING and not replace:

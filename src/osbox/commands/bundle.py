@@ -12,7 +12,7 @@ from osbox.commands.context import Context
 from osbox.commands.images import Release, Version
 from osbox.images import catalogue
 from osbox.model import bundle
-from osbox.model.release import DEFAULT
+from osbox.releases.release import DEFAULT
 
 app = typer.Typer(no_args_is_help=True, help="All that a machine without a network needs, in one file.")
 

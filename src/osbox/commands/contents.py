@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from osbox import artifacts, cloud, debian, locks, log, setup, stack
+from osbox import artifacts, cloud, debian, log, setup, stack
 from osbox.commands.context import Context
 from osbox.engine.engine import Engine
-from osbox.model.release import DEFAULT
+from osbox.releases import resolve
+from osbox.releases.release import DEFAULT
 
 Kernel = Annotated[str, typer.Option(metavar="cloud|generic", help="generic has the drivers of real hardware.")]
 Firmware = Annotated[bool, typer.Option("--firmware", help="Add non-free firmware, for real network cards and controllers.")]
@@ -69,7 +70,7 @@ def _release(here: Context, at: Engine) -> str:
 
 
 def _ramdisk(here: Context, at: Engine, kernel: str, firmware: bool, release: str) -> artifacts.Ramdisk:
-    locks.check(here.base, release)
+    resolve.check(here.base, release)
     debian.ensure(here.base, at)
     with log.step("Deploy ramdisk"):
         return artifacts.build_ramdisk(

@@ -8,7 +8,7 @@ from osbox import imagetests
 from osbox.build import images
 from osbox.commands.context import Context, Json, print_json
 from osbox.images import catalogue
-from osbox.model.release import DEFAULT
+from osbox.releases.release import DEFAULT
 
 
 def _complete(text: str) -> list[str]:

@@ -5,12 +5,13 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from osbox import locks, log, schemas
+from osbox import log, schemas
 from osbox.commands.context import Context, Json, print_json
 from osbox.commands.images import Release, Version
 from osbox.errors import Error
-from osbox.model.lock import Change
-from osbox.model.release import DEFAULT, require
+from osbox.releases import resolve
+from osbox.releases.lock import Change
+from osbox.releases.release import DEFAULT, require
 
 
 def refresh(
@@ -23,7 +24,7 @@ def refresh(
     """Resolve a release anew, within its series and upstream's constraints, and write its locks."""
     here: Context = context.obj
     with log.step(f"Resolve release {release}"):
-        changes = locks.refresh(here.base, release, write=not check)
+        changes = resolve.refresh(here.base, release, write=not check)
     if json:
         print_json(changes)
     else:

@@ -12,8 +12,8 @@ from osbox import run
 from osbox.images import oslo, packages
 from osbox.images.inside import SCRIPTS
 from osbox.images.sandbox import Sandbox, require, secrets
-from osbox.model import release
 from osbox.probes.subject import Subject
+from osbox.releases import release
 
 Said = Mapping[str, Any]
 """What images/inside/programs.py found in an image."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from osbox import fault, run
 from osbox.errors import Error, UserError
-from osbox.model import lock, release
-from osbox.model.lock import Change
-from osbox.model.release import Release
+from osbox.releases import lock, release
+from osbox.releases.lock import Change
+from osbox.releases.release import Release
 from osbox.site import sources
 from osbox.site.site import Paths
 

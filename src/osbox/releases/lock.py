@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from osbox.model.release import COMMON, RAMDISK, Release
+from osbox.releases.release import COMMON, RAMDISK, Release
 
 PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
 PARENT = re.compile(r"^    # (?:via ?|  )(.*)$")

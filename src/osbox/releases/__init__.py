@@ -1,0 +1,1 @@
+"""A release of OpenStack as its folder says it, and its locks: read, compared, resolved anew."""
