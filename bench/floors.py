@@ -7,11 +7,10 @@ import time
 from common import Figure, out
 from place import Place, step_seconds, unique
 
-from osbox import debian
+from osbox.build import debian, dockerfile
 from osbox.engine import docker, engine
 from osbox.engine import root as engine_root
 from osbox.images import catalogue
-from osbox.model import dockerfile
 from osbox.site.site import Paths, load_site
 
 MEGABYTE = 10**6

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from osbox import artifacts
+from osbox.build import artifacts
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error

@@ -2,10 +2,10 @@
 
 import pytest
 
+from osbox.build import dockerfile
 from osbox.errors import UserError
 from osbox.images import catalogue
 from osbox.images.catalogue import IMAGES, Image
-from osbox.model import dockerfile
 from osbox.probes.programs import VERSION
 from tests.conftest import PROJECT
 

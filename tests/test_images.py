@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from osbox import builder, imagetests, run
+from osbox import imagetests, run
 from osbox.board import Board
-from osbox.build import images
-from osbox.builder import Outcome, Task
+from osbox.build import dockerfile, images
+from osbox.build import pool as builder
+from osbox.build.pool import Outcome, Task
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
 from osbox.errors import Error
@@ -20,7 +21,6 @@ from osbox.images import catalogue, oslo, runspec
 from osbox.images.catalogue import IMAGES
 from osbox.images.runspec import RunSpec
 from osbox.imagetests import Report
-from osbox.model import dockerfile
 from osbox.site.site import Paths, load_site
 from tests.conftest import PROJECT
 from tests.home import prepare

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from osbox import schemas
-from osbox.build import images
+from osbox.build import images, schemas
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
 from osbox.images import catalogue, runspec, sandbox

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from osbox import budgets, provenance, run, vulnerabilities
+from osbox import run, vulnerabilities
+from osbox.build import budgets, dockerfile, provenance
 from osbox.commands.inventory import age
 from osbox.errors import Error, UserError
 from osbox.images import catalogue, inventory, labels
 from osbox.images.inventory import Steps
 from osbox.images.packages import DEBIAN, PYTHON, Package
-from osbox.model import dockerfile
 from osbox.site.site import Paths
 from tests.conftest import PROJECT
 

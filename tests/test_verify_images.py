@@ -9,8 +9,8 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from osbox import budgets, provenance, run, sbom, verify, vulnerabilities
-from osbox.build import images
+from osbox import run, sbom, verify, vulnerabilities
+from osbox.build import budgets, images, provenance
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
 from osbox.errors import Error

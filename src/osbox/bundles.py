@@ -24,7 +24,8 @@ from pathlib import Path
 
 import zstandard
 
-from osbox import log, provenance, run
+from osbox import log, run
+from osbox.build import provenance
 from osbox.engine import docker
 from osbox.engine import root as engine_root
 from osbox.engine.engine import Engine

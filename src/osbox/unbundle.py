@@ -12,7 +12,8 @@ from typing import IO
 
 import zstandard
 
-from osbox import builder, debian, log, run
+from osbox import log, run
+from osbox.build import debian, pool
 from osbox.engine import docker, engine
 from osbox.engine import root as engine_root
 from osbox.engine.engine import Engine
@@ -56,7 +57,7 @@ def load(paths: Paths, site: Site, file: Path, *, replace: bool = False) -> list
         artifacts = [member for member in manifest.artifacts() if not (paths.artifacts / _made(member)).is_dir()]
         _require_space(paths, running, manifest, [*artifacts, *([manifest.member(bundle.ENGINE)] if root else [])], lacking)
         _warn_of_another_checkout(paths, file, manifest)
-        with builder.alone(paths):
+        with pool.alone(paths):
             return _load(paths, site, opened, root=root, artifacts=artifacts)
 
 

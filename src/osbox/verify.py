@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from osbox import provenance, run
+from osbox import run
+from osbox.build import accounts, provenance
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
@@ -14,7 +15,6 @@ from osbox.images import contents, inventory, labels, layers, packages
 from osbox.images.catalogue import Image
 from osbox.images.contents import Layer
 from osbox.images.packages import DEBIAN, PYTHON
-from osbox.model import accounts
 from osbox.site.site import Paths
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from osbox import debian, run
+from osbox import run
+from osbox.build import debian
 from tests.e2e.conftest import ENVIRONMENT, Tool
 from tests.home import HOME
 

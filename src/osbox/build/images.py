@@ -6,17 +6,17 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from osbox import budgets, builder, debian, log, provenance, run
+from osbox import log, run
 from osbox.board import Board
-from osbox.builder import Outcome, Task
+from osbox.build import budgets, debian, dockerfile, pool, provenance
+from osbox.build.pool import Outcome, Task
+from osbox.build.provenance import Inputs
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.images import catalogue, labels
 from osbox.images.catalogue import Image
 from osbox.images.labels import INPUTS
-from osbox.model import dockerfile
-from osbox.provenance import Inputs
 from osbox.releases import resolve
 from osbox.releases.release import DEFAULT
 from osbox.site.site import Paths
@@ -38,7 +38,7 @@ def build(
     """
     check_version(version)
     resolve.check(paths, release)
-    with builder.alone(paths):
+    with pool.alone(paths):
         tasks = plan(paths, engine, catalogue.with_bases(wanted), version=version, release=release, no_cache=no_cache)
         if version != MOVING and not replace:
             _refuse_to_replace(engine, tasks, version)
@@ -54,8 +54,8 @@ def _build_all(paths: Paths, engine: Engine, tasks: Sequence[Task], jobs: int | 
     if any(task.argv for task in tasks):
         _require_space(paths)
     logs = {task.tag: task.log for task in tasks}
-    with Board(lambda tag: current_step(builder.tail(logs[tag])) if logs[tag].exists() else "") as board:
-        outcomes = builder.Builder(board, jobs or JOBS_PER_PROCESSOR * (os.cpu_count() or 1)).run(tasks)
+    with Board(lambda tag: current_step(pool.tail(logs[tag])) if logs[tag].exists() else "") as board:
+        outcomes = pool.Builder(board, jobs or JOBS_PER_PROCESSOR * (os.cpu_count() or 1)).run(tasks)
     if any(task.argv for task in tasks):
         _remove_replaced(engine)
     raise_for(outcomes)

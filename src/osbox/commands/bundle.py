@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from osbox import bundles, debian, log, unbundle
-from osbox.build import images
+from osbox import bundles, log, unbundle
+from osbox.build import debian, images
 from osbox.commands import contents
 from osbox.commands.context import Context
 from osbox.commands.images import Release, Version

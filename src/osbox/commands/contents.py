@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from osbox import artifacts, cloud, debian, log, setup, stack
+from osbox import cloud, log, setup, stack
+from osbox.build import artifacts
 from osbox.commands.context import Context
 from osbox.engine.engine import Engine
-from osbox.releases import resolve
 from osbox.releases.release import DEFAULT
 
 Kernel = Annotated[str, typer.Option(metavar="cloud|generic", help="generic has the drivers of real hardware.")]
@@ -70,18 +70,11 @@ def _release(here: Context, at: Engine) -> str:
 
 
 def _ramdisk(here: Context, at: Engine, kernel: str, firmware: bool, release: str) -> artifacts.Ramdisk:
-    resolve.check(here.base, release)
-    debian.ensure(here.base, at)
-    with log.step("Deploy ramdisk"):
-        return artifacts.build_ramdisk(
-            at, here.base, here.base_site, debian=debian.TAG, on_line=_quiet, release=release, kernel=kernel, firmware=firmware
-        )  # fmt: skip
+    return artifacts.ramdisk(at, here.base, here.base_site, on_line=_quiet, release=release, kernel=kernel, firmware=firmware)
 
 
 def _guest(here: Context, at: Engine, kernel: str) -> artifacts.Guest:
-    debian.ensure(here.base, at)
-    with log.step("Guest image"):
-        return artifacts.build_guest(at, here.base, here.base_site, debian=debian.TAG, on_line=_quiet, kernel=kernel)
+    return artifacts.guest(at, here.base, here.base_site, on_line=_quiet, kernel=kernel)
 
 
 def _quiet(line: str) -> None:

@@ -8,8 +8,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from osbox import log, provenance, vulnerabilities
+from osbox import log, vulnerabilities
 from osbox import verify as verification
+from osbox.build import provenance
 from osbox.commands.context import Context, Json, print_json
 from osbox.commands.images import Names, Version, _complete
 from osbox.errors import UserError

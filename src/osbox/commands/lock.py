@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from osbox import log, schemas
+from osbox import log
+from osbox.build import schemas
 from osbox.commands.context import Context, Json, print_json
 from osbox.commands.images import Release, Version
 from osbox.errors import Error

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from osbox import run
+from osbox import log, run
+from osbox.build import debian
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error
+from osbox.releases import resolve
 from osbox.site.site import Paths, Site
 
 BASE_FILES = ("apt-install", "dpkg-exclude", "packages-builder.txt", "uv-run", "uv.lock.txt")  # of images/base
@@ -51,6 +53,23 @@ class Guest:
     """SHA-256 in hexadecimal."""
     size: int
     min_disk_gib: int
+
+
+def ramdisk(
+    engine: Engine, paths: Paths, site: Site, *, on_line: Callable[[str], None], release: str, kernel: str = "cloud", firmware: bool = False,
+) -> Ramdisk:  # fmt: skip
+    """The deploy ramdisk, as build_ramdisk has it, of a release whose locks fit and with the Debian that it stands on."""
+    resolve.check(paths, release)
+    debian.ensure(paths, engine)
+    with log.step("Deploy ramdisk"):
+        return build_ramdisk(engine, paths, site, debian=debian.TAG, on_line=on_line, release=release, kernel=kernel, firmware=firmware)
+
+
+def guest(engine: Engine, paths: Paths, site: Site, *, on_line: Callable[[str], None], kernel: str = "cloud") -> Guest:
+    """The Debian guest image, as build_guest has it, with the Debian that it stands on."""
+    debian.ensure(paths, engine)
+    with log.step("Guest image"):
+        return build_guest(engine, paths, site, debian=debian.TAG, on_line=on_line, kernel=kernel)
 
 
 def build_ramdisk(
@@ -108,9 +127,9 @@ def _build(engine: Engine, paths: Paths, recipe: Recipe, directory: Path, on_lin
     new.mkdir(parents=True)
     dockerfile = Path("images") / recipe.kind / "Dockerfile"
     argv = docker.build_argv(engine, paths, dockerfile, target=recipe.kind, output=new, args=recipe.args)
-    log = paths.logs / f"build-{recipe.kind}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as file:
+    record = paths.logs / f"build-{recipe.kind}.log"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with record.open("w") as file:
 
         def keep(line: str) -> None:
             file.write(line + "\n")
@@ -119,7 +138,7 @@ def _build(engine: Engine, paths: Paths, recipe: Recipe, directory: Path, on_lin
         code = docker.build(engine, argv, keep)
     if code != 0:
         shutil.rmtree(new, ignore_errors=True)
-        raise Error(f"the {recipe.kind} could not be built", evidence=run.tail(log.read_text()), hint=f"read {log}")
+        raise Error(f"the {recipe.kind} could not be built", evidence=run.tail(record.read_text()), hint=f"read {record}")
     facts = {"kind": recipe.kind, "args": recipe.args, "files": _describe(new)}
     (new / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
     shutil.rmtree(directory, ignore_errors=True)

@@ -14,14 +14,13 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from osbox import debian
+from osbox.build import debian, dockerfile
+from osbox.build.accounts import digest_of_link
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.images import catalogue, labels, layers
 from osbox.images.catalogue import Image
-from osbox.model import dockerfile
-from osbox.model.accounts import digest_of_link
 from osbox.site.site import Paths
 
 STATEMENT = "https://in-toto.io/Statement/v1"
