@@ -6,7 +6,7 @@ from osbox.build import dockerfile
 from osbox.errors import UserError
 from osbox.images import catalogue
 from osbox.images.catalogue import IMAGES, Image
-from osbox.probes.programs import VERSION
+from osbox.imagetests.programs import VERSION
 from tests.conftest import PROJECT
 
 NAMES_OF_2015 = [

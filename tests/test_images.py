@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from osbox import imagetests, run
+from osbox import run
 from osbox.board import Board
 from osbox.build import dockerfile, images
 from osbox.build import pool as builder
@@ -20,7 +20,8 @@ from osbox.fault import explain
 from osbox.images import catalogue, oslo, runspec
 from osbox.images.catalogue import IMAGES
 from osbox.images.runspec import RunSpec
-from osbox.imagetests import Report
+from osbox.imagetests import check as imagetests
+from osbox.imagetests.check import Report
 from osbox.site.site import Paths, load_site
 from tests.conftest import PROJECT
 from tests.home import prepare

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from osbox import run
-from osbox.probes.recipe import SHELLS, tool
+from osbox.imagetests.recipe import SHELLS, tool
 from osbox.site import sources as host
 from tests.conftest import PROJECT, tracked
 

@@ -9,8 +9,8 @@ import pytest
 from osbox.images import oslo
 from osbox.images.contents import DIRECTORY, FILE, LINK, Entry, Layer
 from osbox.images.runspec import load
-from osbox.probes import files, reading, subject
-from osbox.probes.subject import Subject
+from osbox.imagetests import files, reading, subject
+from osbox.imagetests.subject import Subject
 from tests.conftest import PROJECT
 
 SITE = "opt/x/lib/python3.13/site-packages"

@@ -11,14 +11,15 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from osbox import imagetests, planning, stack
+from osbox import planning, stack
 from osbox.build import images
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
 from osbox.images import catalogue
 from osbox.images.catalogue import IMAGES, Image
 from osbox.images.inside import programs as within
-from osbox.imagetests import Report
+from osbox.imagetests import check as imagetests
+from osbox.imagetests.check import Report
 from osbox.releases import lock, release
 from osbox.releases import resolve as locks
 from osbox.releases.lock import Package

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from osbox import imagetests
 from osbox.build import images
 from osbox.commands.context import Context, Json, print_json
 from osbox.images import catalogue
+from osbox.imagetests import check as imagetests
 from osbox.releases.release import DEFAULT
 
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from osbox.images import packages
 from osbox.images.contents import DIRECTORY, FILE, LINK, Tree
-from osbox.probes.subject import Subject
+from osbox.imagetests.subject import Subject
 
 SET_ID, WORLD_WRITABLE, STICKY = 0o6000, 0o002, 0o1000
 EVIDENCE = 3  # paths that a line names

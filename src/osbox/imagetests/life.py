@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from osbox.errors import Error
 from osbox.images.sandbox import secrets
-from osbox.probes.subject import Subject
+from osbox.imagetests.subject import Subject
 
 ENDED_WELL = (0, 143)  # by itself, or by the signal
 

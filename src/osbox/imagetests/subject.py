@@ -11,7 +11,7 @@ from osbox.images import catalogue
 from osbox.images.catalogue import Image
 from osbox.images.runspec import RunSpec
 from osbox.images.sandbox import Sandbox
-from osbox.probes.reading import Files
+from osbox.imagetests.reading import Files
 from osbox.site import sources
 from osbox.site.site import Paths
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from osbox import run
 from osbox.errors import Error
-from osbox.probes.subject import Subject
+from osbox.imagetests.subject import Subject
 
 ROOT_REASON = "io.osbox.root"
 UID = 42400

@@ -16,9 +16,9 @@ from osbox.errors import Error
 from osbox.images import layers, runspec
 from osbox.images.catalogue import Image
 from osbox.images.sandbox import Sandbox
-from osbox.probes import files, life, programs, reading, recipe
-from osbox.probes.reading import Files
-from osbox.probes.subject import Subject, needles
+from osbox.imagetests import files, life, programs, reading, recipe
+from osbox.imagetests.reading import Files
+from osbox.imagetests.subject import Subject, needles
 from osbox.site.site import Paths
 
 PROBES: tuple[Callable[[Subject], Iterator[str]], ...] = (

@@ -12,7 +12,7 @@ from osbox import run
 from osbox.images import oslo, packages
 from osbox.images.inside import SCRIPTS
 from osbox.images.sandbox import Sandbox, require, secrets
-from osbox.probes.subject import Subject
+from osbox.imagetests.subject import Subject
 from osbox.releases import release
 
 Said = Mapping[str, Any]
