@@ -17,16 +17,16 @@ ROWS = [
     {"site"},
     {"engine", "servers", "setup"},
     {"images"},
-    {"model", "registry", "releases", "sbom", "vulnerabilities"},
+    {"model", "releases"},
     {"applied", "bridgeport", "build", "cloud", "compose", "imagetests", "netlink", "nodes", "options", "picture", "ports", "rack"},
-    {"bundles", "dhcpclient", "net", "planning", "proof", "sightings", "unbundle", "verify", "wire"},
+    {"dhcpclient", "net", "planning", "proof", "sightings", "supply", "wire"},
     {"bootcause", "doctor", "explain", "network", "stack"},
     {"bootpath"},
     {"commands"},
     {"cli"},
 ]
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
-PACKAGES = {"build", "commands", "doctor", "engine", "images", "imagetests", "model", "releases", "site"}
+PACKAGES = {"build", "commands", "doctor", "engine", "images", "imagetests", "model", "releases", "site", "supply"}
 STARTS_PROCESSES = {"run.py", "images/inside/programs.py"}  # the latter runs inside the image that is tested, where there is no run.py
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 # Code that runs inside containers is measured like ours.

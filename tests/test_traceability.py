@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from osbox import run, vulnerabilities
+from osbox import run
 from osbox.build import budgets, dockerfile, provenance
 from osbox.commands.inventory import age
 from osbox.errors import Error, UserError
@@ -15,6 +15,7 @@ from osbox.images import catalogue, inventory, labels
 from osbox.images.inventory import Steps
 from osbox.images.packages import DEBIAN, PYTHON, Package
 from osbox.site.site import Paths
+from osbox.supply import vulnerabilities
 from tests.conftest import PROJECT
 
 KEYSTONE = catalogue.BY_NAME["os-keystone"]

@@ -10,11 +10,11 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from osbox import sbom, verify
 from osbox.build import accounts, provenance
 from osbox.images import catalogue, contents, inventory, labels, packages
 from osbox.images.contents import DIRECTORY, FILE, LINK, Entry, Tree
 from osbox.images.packages import Package
+from osbox.supply import sbom, verify
 
 SITE = "opt/openstack/lib/python3.13/site-packages"
 CLICK = "print('click')\n"

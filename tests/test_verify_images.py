@@ -9,7 +9,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from osbox import run, sbom, verify, vulnerabilities
+from osbox import run
 from osbox.build import budgets, images, provenance
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
@@ -17,6 +17,7 @@ from osbox.errors import Error
 from osbox.images import catalogue, inventory
 from osbox.images import facts as imagefacts
 from osbox.site.site import Paths, load_site
+from osbox.supply import sbom, verify, vulnerabilities
 from tests.conftest import PROJECT
 from tests.home import prepare
 from tests.test_traceability import advisory, export

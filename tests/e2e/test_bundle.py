@@ -19,11 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from osbox import run, unbundle
+from osbox import run
 from osbox.engine import processes as leftovers
 from osbox.errors import Error, UserError
-from osbox.model import bundle
 from osbox.site.site import Paths, Site
+from osbox.supply import manifest as bundle
+from osbox.supply import unbundle
 from tests.e2e.conftest import Tool, remove
 from tests.home import HOME, prepare
 

@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
-from osbox import bundles, log, unbundle
+from osbox import log
 from osbox.build import debian, images
 from osbox.commands import contents
 from osbox.commands.context import Context
 from osbox.commands.images import Release, Version
 from osbox.images import catalogue
-from osbox.model import bundle
 from osbox.releases.release import DEFAULT
+from osbox.supply import bundle, unbundle
+from osbox.supply import manifest as manifests
 
 app = typer.Typer(no_args_is_help=True, help="All that a machine without a network needs, in one file.")
 
@@ -28,8 +29,8 @@ def create(context: typer.Context, file: File, *, version: Version = "latest", r
     images.build(here.base, at, catalogue.IMAGES, version=version, release=release)
     artifacts = contents.made(here, at, release)
     tags = [debian.TAG, *(image.tag(version) for image in wanted)]
-    bundles.create(here.base, at, target, tags=tags, artifacts=artifacts, version=version, release=release)
-    log.out.print(f"{target}: {target.stat().st_size / 1e6:.0f} MB\nSHA-256 {bundle.sha256(target)}")
+    bundle.create(here.base, at, target, tags=tags, artifacts=artifacts, version=version, release=release)
+    log.out.print(f"{target}: {target.stat().st_size / 1e6:.0f} MB\nSHA-256 {manifests.sha256(target)}")
     log.out.print(f"\nOn the other machine, as root:\n  tar -xf {file.name} osbox-bundle/load\n  osbox-bundle/load {file.name}")
 
 

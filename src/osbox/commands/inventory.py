@@ -8,14 +8,15 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from osbox import log, vulnerabilities
-from osbox import verify as verification
+from osbox import log
 from osbox.build import provenance
 from osbox.commands.context import Context, Json, print_json
 from osbox.commands.images import Names, Version, _complete
 from osbox.errors import UserError
 from osbox.images import catalogue, inventory
 from osbox.images.inventory import Listing
+from osbox.supply import verify as verification
+from osbox.supply import vulnerabilities
 
 app = typer.Typer(help="List the images that are there; and what is in them.", no_args_is_help=False)
 MEGABYTE = 10**6
@@ -145,7 +146,7 @@ def sbom(
 ) -> None:
     """Print the bill of materials of an image: every package with version, licence and hashes, as CycloneDX 1.6 (JSON)."""
     here: Context = context.obj
-    from osbox import sbom as bill  # noqa: PLC0415 - its libraries take a quarter of a second to load
+    from osbox.supply import sbom as bill  # noqa: PLC0415 - its libraries take a quarter of a second to load
 
     text = bill.make(here.base, here.engine(), catalogue.find(name), version)
     if output:

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from osbox import registry
 from osbox.build import images
 from osbox.commands.context import Context
 from osbox.commands.images import Jobs, Names, Version
+from osbox.supply import push as pushing
 
 
 def push(
@@ -22,7 +22,7 @@ def push(
     """Push images to a registry, with the logins of `docker login`."""
     here: Context = context.obj
     images.check_version(version)
-    registry.checked(place)
+    pushing.checked(place)
     wanted = images.chosen(names or [], version)
     if wanted:
-        registry.push(here.base, here.engine(), place, wanted, version=version, replace=replace, jobs=jobs)
+        pushing.push(here.base, here.engine(), place, wanted, version=version, replace=replace, jobs=jobs)

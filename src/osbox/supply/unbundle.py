@@ -19,9 +19,9 @@ from osbox.engine import root as engine_root
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.images import contents
-from osbox.model import bundle
-from osbox.model.bundle import Manifest, Member
 from osbox.site.site import Paths, Site
+from osbox.supply import manifest as manifests
+from osbox.supply.manifest import Manifest, Member
 
 SPARE_BYTES = 1 << 30
 IMAGES_TWICE = 2  # dockerd unpacks the archive before it makes layers of it
@@ -55,7 +55,7 @@ def load(paths: Paths, site: Site, file: Path, *, replace: bool = False) -> list
         wanted = not running and site.engine != "host" and manifest.engine == engine_root.recipe()
         root = wanted and not engine_root.is_current(paths.engine / "root")
         artifacts = [member for member in manifest.artifacts() if not (paths.artifacts / _made(member)).is_dir()]
-        _require_space(paths, running, manifest, [*artifacts, *([manifest.member(bundle.ENGINE)] if root else [])], lacking)
+        _require_space(paths, running, manifest, [*artifacts, *([manifest.member(manifests.ENGINE)] if root else [])], lacking)
         _warn_of_another_checkout(paths, file, manifest)
         with pool.alone(paths):
             return _load(paths, site, opened, root=root, artifacts=artifacts)
@@ -65,7 +65,7 @@ def _load(paths: Paths, site: Site, opened: Bundle, *, root: bool, artifacts: Se
     loaded = []
     if root:
         with log.step("Unpack the private engine"), engine_root.replacing(paths) as new:
-            _feed(["tar", "--extract", "--directory", str(new), "--preserve-permissions", "--numeric-owner"], opened, bundle.ENGINE)
+            _feed(["tar", "--extract", "--directory", str(new), "--preserve-permissions", "--numeric-owner"], opened, manifests.ENGINE)
         loaded.append("the private engine")
     for member in artifacts:
         with log.step(f"Unpack {_made(member)}"):
@@ -76,7 +76,7 @@ def _load(paths: Paths, site: Site, opened: Bundle, *, root: bool, artifacts: Se
     lacking = _lacking(at, opened.manifest)
     if lacking:
         with log.step(f"Load {len(lacking)} images"):
-            _feed(at.argv("docker", "load", "--quiet"), opened, bundle.IMAGES)
+            _feed(at.argv("docker", "load", "--quiet"), opened, manifests.IMAGES)
         _require_loaded(at, opened)
         _copy(opened, opened.manifest.provenance(), paths.provenance)
         loaded += lacking
@@ -94,7 +94,7 @@ def checked(file: Path) -> Iterator[Bundle]:
     try:
         with tarfile.open(file, "r:") as tar:
             first = tar.next()
-            if first is None or first.name != f"{bundle.TOP}/{bundle.LOAD}":
+            if first is None or first.name != f"{manifests.TOP}/{manifests.LOAD}":
                 raise foreign
             with log.step(f"Check {file}"):
                 manifest = _check(file, tar)
@@ -106,16 +106,16 @@ def checked(file: Path) -> Iterator[Bundle]:
 
 
 def _check(file: Path, tar: tarfile.TarFile) -> Manifest:
-    prefix = f"{bundle.TOP}/"
+    prefix = f"{manifests.TOP}/"
     names = {info.name.removeprefix(prefix) for info in tar.getmembers()}
     try:
-        sums = bundle.read_sums(_open(tar, bundle.SUMS).read().decode())
+        sums = manifests.read_sums(_open(tar, manifests.SUMS).read().decode())
         for name, wanted in sums.items():
             if name not in names:
                 raise _damaged(file, f"{name} is missing")
             if _digest(_open(tar, name)) != wanted:
                 raise _damaged(file, f"{name} is not what it was")
-        manifest = bundle.parse(_open(tar, bundle.MANIFEST).read())
+        manifest = manifests.parse(_open(tar, manifests.MANIFEST).read())
     except (KeyError, ValueError) as error:
         raise _damaged(file, str(error)) from error
     if manifest.machine != platform.machine():
@@ -128,7 +128,7 @@ def _damaged(file: Path, what: str) -> Error:
 
 
 def _open(tar: tarfile.TarFile, name: str) -> IO[bytes]:
-    found = tar.extractfile(f"{bundle.TOP}/{name}")
+    found = tar.extractfile(f"{manifests.TOP}/{name}")
     if found is None:
         raise KeyError(name)
     return found
@@ -165,7 +165,7 @@ def _refuse_to_replace(at: Engine | None, lacking: Sequence[str], manifest: Mani
 
 
 def _require_space(paths: Paths, at: Engine | None, manifest: Manifest, todo: Sequence[Member], lacking: Sequence[str]) -> None:
-    images = manifest.member(bundle.IMAGES).unpacked * IMAGES_TWICE if lacking else 0
+    images = manifest.member(manifests.IMAGES).unpacked * IMAGES_TWICE if lacking else 0
     need = sum(member.unpacked for member in todo) + images
     need = need + SPARE_BYTES if at else max(need + SPARE_BYTES, engine.MIN_FREE_BYTES)
     place = next(place for place in (paths.home, *paths.home.parents) if place.exists())
@@ -179,10 +179,11 @@ def _require_space(paths: Paths, at: Engine | None, manifest: Manifest, todo: Se
 
 def _warn_of_another_checkout(paths: Paths, file: Path, manifest: Manifest) -> None:
     files = {name: paths.project / name for name in manifest.files}
-    other = [name for name, path in files.items() if not (path.is_file() or path.is_symlink()) or bundle.sha256(path) != manifest.files[name]]
+    other = [name for name, path in files.items() if not (path.is_file() or path.is_symlink()) or manifests.sha256(path) != manifest.files[name]]
     if other:
         log.warn(f"{len(other)} files of this checkout are not the bundle's ({', '.join(other[:3])} …): what is made of them is built anew, "
-                 f"which needs a network. The bundle's own checkout: tar -xf {file} {bundle.TOP}/{bundle.LOAD}; {bundle.TOP}/{bundle.LOAD} {file}")
+                 f"which needs a network. The bundle's own checkout: "
+                 f"tar -xf {file} {manifests.TOP}/{manifests.LOAD}; {manifests.TOP}/{manifests.LOAD} {file}")
 
 
 # --- the changes -------------------------------------------------------------------------------------------------------------
@@ -195,7 +196,7 @@ def _feed(argv: Sequence[str], opened: Bundle, name: str) -> None:
 
 def _made(member: Member) -> str:
     """The directory that an artefact is unpacked to."""
-    return member.name.removeprefix(bundle.ARTIFACTS).removesuffix(".tar.zst")
+    return member.name.removeprefix(manifests.ARTIFACTS).removesuffix(".tar.zst")
 
 
 def _unpack_artifact(paths: Paths, opened: Bundle, member: Member) -> None:
@@ -214,7 +215,7 @@ def _copy(opened: Bundle, members: Sequence[Member], target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for member in members:
         file = target / Path(member.name).name
-        if not file.exists() or bundle.sha256(file) != member.sha256:
+        if not file.exists() or manifests.sha256(file) != member.sha256:
             with opened.read(member) as source, file.open("wb") as sink:
                 shutil.copyfileobj(source, sink)
 

@@ -2,7 +2,7 @@
 
     osbox-bundle/load             the way in, a shell script
                  SHA256SUMS       of all that follows; `sha256sum -c` reads it
-                 manifest.json    osbox.model.bundle.Manifest
+                 manifest.json    osbox.supply.manifest.Manifest
                  checkout.tar     the files of the checkout that git knows
                  provenance/…     the statements about the images, which `osbox images verify` compares them with
                  wheels/…         the tool's libraries, as requirements.lock has them
@@ -31,9 +31,9 @@ from osbox.engine import root as engine_root
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.images import contents
-from osbox.model import bundle
-from osbox.model.bundle import Manifest, Member
 from osbox.site.site import Paths
+from osbox.supply import manifest as manifests
+from osbox.supply.manifest import Manifest, Member
 
 LEVEL = 3  # zstd: 255 MB and 3.3 s of processor time for the images, where gzip -1 took 10.4 s for 301 MB
 PYTHONS = ("3.11", "3.12", "3.13")  # Debian 12, Ubuntu 24.04, Debian 13; and the one that runs
@@ -62,17 +62,17 @@ def create(
         log.warn(f"{len(changed)} files differ from the commit {revision[:12]} and go into the bundle as they are: {', '.join(changed[:3])} …")
     parts = file.with_name(file.name + ".parts")
     shutil.rmtree(parts, ignore_errors=True)
-    (parts / bundle.ARTIFACTS).mkdir(parents=True)
+    (parts / manifests.ARTIFACTS).mkdir(parents=True)
     try:
         members = [_pack_checkout(paths, names, parts), *_copy_provenance(paths, tags, parts), *_fetch_wheels(paths, parts)]
         with log.step("Pack engine, ramdisk and guest image"):
             members += [_pack_engine(paths, engine, parts), *(_pack_artifact(made, parts) for made in sorted(artifacts))]
         with log.step(f"Pack {len(tags)} images"):
-            members.append(_pack(engine.argv("docker", "save", *tags), parts, bundle.IMAGES))
+            members.append(_pack(engine.argv("docker", "save", *tags), parts, manifests.IMAGES))
         manifest = Manifest(
             revision=revision, changed=tuple(changed), created=datetime.now(UTC).isoformat(timespec="seconds"), machine=platform.machine(),
             version=version, release=release, python=_pythons(), engine=engine_root.recipe(), images=_contents(engine, tags),
-            files={name: bundle.sha256(paths.project / name) for name in names}, members=tuple(members),
+            files={name: manifests.sha256(paths.project / name) for name in names}, members=tuple(members),
         )  # fmt: skip
         with log.step(f"Write {file}"):
             _assemble(file, parts, manifest)
@@ -103,7 +103,7 @@ def _checkout(paths: Paths) -> tuple[str, list[str]]:
     """The commit, and the files that git tracks; others may be anybody's, and stay. A checkout from a bundle knows its own."""
     stamp = paths.project / STAMP
     if stamp.is_file():
-        origin = bundle.parse(stamp.read_bytes())
+        origin = manifests.parse(stamp.read_bytes())
         return origin.revision, sorted(name for name in origin.files if _is_there(paths, name))
     if not (paths.project / ".git").exists():
         raise UserError(f"{paths.project} is neither a clone nor from a bundle, so nothing tells which files belong to it", hint="git clone")
@@ -119,8 +119,8 @@ def _is_there(paths: Paths, name: str) -> bool:
 def _changed(paths: Paths, names: Sequence[str]) -> list[str]:
     stamp = paths.project / STAMP
     if stamp.is_file():
-        files = bundle.parse(stamp.read_bytes()).files
-        return [name for name in names if files[name] != bundle.sha256(paths.project / name)]
+        files = manifests.parse(stamp.read_bytes()).files
+        return [name for name in names if files[name] != manifests.sha256(paths.project / name)]
     return list(filter(None, _git(paths, "diff", "HEAD", "--name-only", "-z").split("\0")))
 
 
@@ -133,12 +133,12 @@ def _pack_checkout(paths: Paths, names: Sequence[str], parts: Path) -> Member:
     listed = parts / "names"
     listed.write_text("".join(f"{name}\0" for name in names))
     # Modes as they are: images are made of them, too.
-    target = parts / bundle.CHECKOUT
+    target = parts / manifests.CHECKOUT
     run.run([
         "tar", "--create", "--file", str(target), "--directory", str(paths.project), "--owner=0", "--group=0", "--numeric-owner",
         "--mtime=@0", "--format=gnu", "--no-recursion", "--null", f"--files-from={listed}",
     ])  # fmt: skip
-    return Member(bundle.CHECKOUT, bundle.sha256(target), target.stat().st_size, target.stat().st_size)
+    return Member(manifests.CHECKOUT, manifests.sha256(target), target.stat().st_size, target.stat().st_size)
 
 
 # --- wheels ------------------------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def _pythons() -> tuple[str, ...]:
 
 def _fetch_wheels(paths: Paths, parts: Path) -> list[Member]:
     """The wheels of requirements.lock, by their hashes; those of an earlier bundle are not fetched again."""
-    kept, target = paths.home / "downloads" / "wheels", parts / bundle.WHEELS
+    kept, target = paths.home / "downloads" / "wheels", parts / manifests.WHEELS
     kept.mkdir(parents=True, exist_ok=True)
     for version in _pythons():
         with log.step(f"Wheels for Python {version}"):
@@ -162,16 +162,16 @@ def _fetch_wheels(paths: Paths, parts: Path) -> list[Member]:
     for wheel in target.iterdir():
         shutil.copy2(wheel, kept)
     sizes = {wheel: wheel.stat().st_size for wheel in sorted(target.iterdir())}
-    return [Member(f"{bundle.WHEELS}{wheel.name}", bundle.sha256(wheel), size, size) for wheel, size in sizes.items()]
+    return [Member(f"{manifests.WHEELS}{wheel.name}", manifests.sha256(wheel), size, size) for wheel, size in sizes.items()]
 
 
 def _copy_provenance(paths: Paths, tags: Sequence[str], parts: Path) -> list[Member]:
-    (parts / bundle.PROVENANCE).mkdir()
+    (parts / manifests.PROVENANCE).mkdir()
     members = []
     for file in filter(Path.is_file, sorted(provenance.file(paths, tag) for tag in tags)):
-        shutil.copyfile(file, parts / bundle.PROVENANCE / file.name)
+        shutil.copyfile(file, parts / manifests.PROVENANCE / file.name)
         size = file.stat().st_size
-        members.append(Member(f"{bundle.PROVENANCE}{file.name}", bundle.sha256(file), size, size))
+        members.append(Member(f"{manifests.PROVENANCE}{file.name}", manifests.sha256(file), size, size))
     return members
 
 
@@ -182,7 +182,7 @@ def _pack(argv: Sequence[str], parts: Path, name: str) -> Member:
     target = parts / name
     with target.open("wb") as sink, run.reading(argv) as source:
         unpacked, size = zstandard.ZstdCompressor(level=LEVEL, threads=os.cpu_count() or 1).copy_stream(source, sink)
-    return Member(name, bundle.sha256(target), size, unpacked)
+    return Member(name, manifests.sha256(target), size, unpacked)
 
 
 def _pack_engine(paths: Paths, engine: Engine, parts: Path) -> Member:
@@ -196,24 +196,24 @@ def _pack_engine(paths: Paths, engine: Engine, parts: Path) -> Member:
         "tar", "--create", "--directory", str(root), "--numeric-owner", "--sort=name", "--format=gnu",
         *(f"--exclude=./{name}" for name in ROOT_LEFT_OUT), "--no-recursion", *(f"./{name}" for name in empty),
         "--recursion", *(f"./{name}" for name in there),
-    ], parts, bundle.ENGINE)  # fmt: skip
+    ], parts, manifests.ENGINE)  # fmt: skip
 
 
 def _pack_artifact(directory: Path, parts: Path) -> Member:
     return _pack([
         "tar", "--create", "--directory", str(directory.parent), "--owner=0", "--group=0", "--numeric-owner", "--sort=name",
         "--format=gnu", directory.name,
-    ], parts, f"{bundle.ARTIFACTS}{directory.name}.tar.zst")  # fmt: skip
+    ], parts, f"{manifests.ARTIFACTS}{directory.name}.tar.zst")  # fmt: skip
 
 
 def _assemble(file: Path, parts: Path, manifest: Manifest) -> None:
-    text = bundle.render(manifest).encode()
-    digests = {bundle.LOAD: bundle.sha256(SCRIPT), bundle.MANIFEST: hashlib.sha256(text).hexdigest()}
-    sums = bundle.sums(digests | {member.name: member.sha256 for member in manifest.members}).encode()
+    text = manifests.render(manifest).encode()
+    digests = {manifests.LOAD: manifests.sha256(SCRIPT), manifests.MANIFEST: hashlib.sha256(text).hexdigest()}
+    sums = manifests.sums(digests | {member.name: member.sha256 for member in manifest.members}).encode()
     new = file.with_name(file.name + ".new")
     with tarfile.open(new, "w", format=tarfile.GNU_FORMAT) as tar:
-        for name, content in ((bundle.LOAD, SCRIPT.read_bytes()), (bundle.SUMS, sums), (bundle.MANIFEST, text)):
-            _add(tar, name, len(content), io.BytesIO(content), mode=0o755 if name == bundle.LOAD else 0o644)
+        for name, content in ((manifests.LOAD, SCRIPT.read_bytes()), (manifests.SUMS, sums), (manifests.MANIFEST, text)):
+            _add(tar, name, len(content), io.BytesIO(content), mode=0o755 if name == manifests.LOAD else 0o644)
         for member in manifest.members:
             with (parts / member.name).open("rb") as source:
                 _add(tar, member.name, member.size, source)
@@ -221,6 +221,6 @@ def _assemble(file: Path, parts: Path, manifest: Manifest) -> None:
 
 
 def _add(tar: tarfile.TarFile, name: str, size: int, source: io.BufferedIOBase, *, mode: int = 0o644) -> None:
-    info = tarfile.TarInfo(f"{bundle.TOP}/{name}")
+    info = tarfile.TarInfo(f"{manifests.TOP}/{name}")
     info.size, info.mode = size, mode
     tar.addfile(info, source)

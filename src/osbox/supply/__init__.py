@@ -1,0 +1,1 @@
+"""Prove and ship: verify, bills of materials, vulnerabilities, push to a registry, bundles."""
