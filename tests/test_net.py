@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from osbox.errors import Error, UserError
-from osbox.model.net import NetState, Wish
-from osbox.model.netplan import plan, rules
-from osbox.picture import WIDTH, draw
+from osbox.network.picture import WIDTH, draw
+from osbox.network.plan import plan, rules
+from osbox.network.values import NetState, Wish
 
 CASES = Path(__file__).parent / "cases" / "net"
 

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from osbox import net, netlink, run
+from osbox import run
 from osbox.errors import Error, UserError
-from osbox.model.net import Change, Wish
-from osbox.model.netplan import plan
+from osbox.network import converge as net
+from osbox.network import netlink
+from osbox.network.plan import plan
+from osbox.network.values import Change, Wish
 from osbox.site.ledger import Entry, ledger
 from osbox.site.site import Site
 

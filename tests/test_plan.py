@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from osbox import applied, compose, network, planning, stack
+from osbox import applied, compose, planning, stack
 from osbox.applied import Applied
 from osbox.cli import execute
 from osbox.engine import docker, engine
@@ -14,6 +14,7 @@ from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.images.catalogue import IMAGES
 from osbox.model.plan import Change, Live, Start, Wanted, containers, differences, observed
+from osbox.network import connect as network
 from osbox.site import secrets
 from osbox.site.site import Paths, Site
 

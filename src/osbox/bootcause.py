@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from osbox import net, wire
+from osbox import wire
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error
-from osbox.model.net import Wish
-from osbox.model.netplan import plan
 from osbox.model.nodes import BootMode
+from osbox.network import converge as net
+from osbox.network.plan import plan
+from osbox.network.values import Wish
 from osbox.site.site import Paths, Site
 
 if TYPE_CHECKING:

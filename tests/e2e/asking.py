@@ -3,9 +3,10 @@
 import json
 import time
 
-from osbox import cloud, network, nodes, run
+from osbox import cloud, nodes, run
 from osbox.engine.engine import find as find_engine
 from osbox.errors import Error
+from osbox.network import connect as network
 from osbox.site.site import load_site
 from tests.e2e import crash
 from tests.e2e.conftest import ENVIRONMENT, Tool

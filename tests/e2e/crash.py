@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from osbox import network, run
+from osbox import run
 from osbox.engine import engine, footprint
 from osbox.engine import processes as leftovers
+from osbox.network import connect as network
 from osbox.site.site import Paths, load_site
 from tests.e2e.conftest import ENVIRONMENT, Tool
 from tests.home import HOME, NAME, PROJECT

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from osbox import log, net
+from osbox import log
 from osbox.engine import engine
 from osbox.engine.engine import Engine
+from osbox.network import converge as net
 from osbox.site import deployments
 from osbox.site.ledger import ledger
 from osbox.site.site import Paths, Site, find_paths, load_site

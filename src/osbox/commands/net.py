@@ -4,8 +4,10 @@ from typing import Annotated
 
 import typer
 
-from osbox import log, network, picture
+from osbox import log
 from osbox.commands.context import Context, Json, print_json
+from osbox.network import connect as network
+from osbox.network import picture
 
 app = typer.Typer(no_args_is_help=True, help="The provisioning network that bare metal boots from.")
 

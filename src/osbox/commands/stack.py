@@ -8,12 +8,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from osbox import cloud, log, net, network, run, stack
+from osbox import cloud, log, run, stack
 from osbox.build import images
 from osbox.commands.context import Context, Json, print_json
 from osbox.engine import engine
 from osbox.errors import UserError
 from osbox.model.plan import Change
+from osbox.network import connect as network
+from osbox.network import converge as net
 from osbox.site import deployments, sitefile
 from osbox.site.site import Site
 

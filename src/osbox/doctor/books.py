@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from osbox import compose, net
+from osbox import compose
 from osbox.doctor.finding import Facts, Finding, ok, warning
 from osbox.engine import docker
+from osbox.network import converge as net
 from osbox.site.ledger import ledger
 
 

@@ -3,15 +3,16 @@
 import socket
 from collections.abc import Iterator
 
-from osbox import bridgeport, dhcpclient, net, wire
+from osbox import bridgeport, dhcpclient, wire
 from osbox.bridgeport import Port
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
 from osbox.errors import Error
 from osbox.model import dhcp
 from osbox.model.dhcp import Kind
-from osbox.model.net import Wish
-from osbox.model.netplan import plan
 from osbox.model.nodes import BootMode
+from osbox.network import converge as net
+from osbox.network.plan import plan
+from osbox.network.values import Wish
 from osbox.site.ledger import ledger
 
 DHCP_SECONDS = 4.5  # dnsmasq and others first ping an address for up to 3 s before they offer it

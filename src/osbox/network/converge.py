@@ -1,7 +1,7 @@
 """The provisioning network on this machine: read it as data, change it one small act at a time.
 
     observe(doors) -> NetState      what is there: links, the neutron namespace, the engine's firewall, the ledger
-    plan(state, wish)               the changes (osbox.model.netplan, pure)
+    plan(state, wish)               the changes (osbox.network.plan, pure)
     apply(change, state, doors)     one act; the ledger knows of it before it happens
     converge(doors, wish)           the three of them, and proof from the live system that nothing is left to do
 """
@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from osbox import log, netlink, run
+from osbox import log, run
 from osbox.engine.engine import Engine
 from osbox.errors import Error
-from osbox.model.net import Before, Change, NetState, Wish, mark
-from osbox.model.netplan import plan
+from osbox.network import netlink
+from osbox.network.plan import plan
+from osbox.network.values import Before, Change, NetState, Wish, mark
 from osbox.site.ledger import Entry, Kind, Ledger, ledger
 from osbox.site.site import Paths, Site
 

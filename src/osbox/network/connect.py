@@ -1,9 +1,10 @@
 """The provisioning network's verbs: `osbox net connect`, `show`, `disconnect`, and its removal for `down --purge`."""
 
-from osbox import log, net
+from osbox import log
 from osbox.engine.engine import Engine, require_root
-from osbox.model.net import Change, NetState, Wish
-from osbox.model.netplan import plan
+from osbox.network import converge as net
+from osbox.network.plan import plan
+from osbox.network.values import Change, NetState, Wish
 from osbox.site.ledger import ledger
 from osbox.site.site import Paths, Site
 

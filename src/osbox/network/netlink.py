@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from osbox.errors import Error
-from osbox.model.net import Before, Change, Link, Route
+from osbox.network.values import Before, Change, Link, Route
 
 T = TypeVar("T")
 SIOCETHTOOL, GET_TX_CHECKSUM, SET_TX_CHECKSUM = 0x8946, 0x16, 0x17

@@ -5,7 +5,7 @@ It is drawn on a grid, box by box, so that rows stay aligned whatever the names 
 
 from dataclasses import dataclass, field
 
-from osbox.model.net import Link, NetState
+from osbox.network.values import Link, NetState
 
 WIDTH = 100
 MACHINE, NEUTRON, CLOUD, NETWORK = (0, 77), (2, 41), (44, 75), (80, 99)  # first and last column of each box

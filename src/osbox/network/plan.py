@@ -7,7 +7,7 @@ leaves a state from which planning again leads to the same end, so that a run ca
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from osbox.errors import Error, UserError
-from osbox.model.net import Before, Change, Link, NetState, Wish
+from osbox.network.values import Before, Change, Link, NetState, Wish
 
 USER_CHAIN = "filter DOCKER-USER"
 
