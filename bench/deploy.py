@@ -14,8 +14,9 @@ from typing import Any
 
 from common import Figure, report
 
-from osbox import cloud, log, rack, servers, setup
+from osbox import cloud, log, servers, setup
 from osbox.engine import engine
+from osbox.metal import rack
 from osbox.site.site import find_paths, load_site
 
 NAME = "bench-deploy"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from osbox.metal.firmware import BootMode
 
 from osbox import bootcause, bootpath, bridgeport, dhcpclient, run, tftp, webfetch, wire
 from osbox.bootcause import Scene, Subject
@@ -14,7 +15,6 @@ from osbox.bootpath import Hop
 from osbox.doctor import machine, wires
 from osbox.doctor.finding import Facts
 from osbox.errors import UserError
-from osbox.model.nodes import BootMode
 from osbox.site.site import Paths
 from tests.bootserver import HOST, KERNEL, MAC, OFFERED, SITE, Server, serving
 from tests.test_net_live import namespace, needs_root  # noqa: F401 - the fixture

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from osbox.model import causes, timeline
-from osbox.model.causes import RULES, Story
-from osbox.model.timeline import STRANGER, Event
+from osbox.metal import causes, timeline
+from osbox.metal.causes import RULES, Story
+from osbox.metal.timeline import STRANGER, Event
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 MAC, IP = "52:54:00:82:e2:38", "10.29.31.147"

@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from osbox import nodes
 from osbox.commands.context import Context
 from osbox.engine import engine
+from osbox.metal import enroll as nodes
 from osbox.network import converge as net
 from osbox.site import ledger
 from osbox.site.site import Paths, Site

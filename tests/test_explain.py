@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
-from osbox import explain, rack, sightings
 from osbox.commands.explain import moment
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
-from osbox.explain import NEEDED, Doors
-from osbox.model.timeline import STRANGER, Event
+from osbox.metal import explain, rack, sightings
+from osbox.metal.explain import NEEDED, Doors
+from osbox.metal.timeline import STRANGER, Event
 from osbox.site.site import Site
 
 UUID, MAC = "46882b70-2c1b-4470-abb7-5c5924d3e52b", "52:54:00:00:00:02"

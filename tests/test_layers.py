@@ -16,17 +16,17 @@ ROWS = [
     {"board", "run"},
     {"site"},
     {"engine", "servers", "setup"},
-    {"images", "network"},
+    {"images", "metal", "network"},
     {"model", "releases"},
-    {"applied", "bridgeport", "build", "cloud", "compose", "imagetests", "nodes", "options", "ports", "rack"},
-    {"dhcpclient", "planning", "proof", "sightings", "supply", "wire"},
-    {"bootcause", "doctor", "explain", "stack"},
+    {"applied", "bridgeport", "build", "cloud", "compose", "imagetests", "options", "ports"},
+    {"dhcpclient", "planning", "proof", "supply", "wire"},
+    {"bootcause", "doctor", "stack"},
     {"bootpath"},
     {"commands"},
     {"cli"},
 ]
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
-PACKAGES = {"build", "commands", "doctor", "engine", "images", "imagetests", "model", "network", "releases", "site", "supply"}
+PACKAGES = {"build", "commands", "doctor", "engine", "images", "imagetests", "metal", "model", "network", "releases", "site", "supply"}
 STARTS_PROCESSES = {"run.py", "images/inside/programs.py"}  # the latter runs inside the image that is tested, where there is no run.py
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 # Code that runs inside containers is measured like ours.

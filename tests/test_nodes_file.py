@@ -14,8 +14,8 @@ import pytest
 from pydantic import SecretStr
 
 from osbox.errors import UserError
-from osbox.model.bmc import Bmc
-from osbox.model.nodes import Inventory, Node, Port, Properties, load
+from osbox.metal.bmc import Bmc
+from osbox.metal.nodesfile import Inventory, Node, Port, Properties, load
 
 CASES = Path(__file__).parent / "cases/nodes"
 DOCUMENT = Path(__file__).parents[1] / "docs/nodes.md"

@@ -13,11 +13,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from osbox.metal.firmware import BootMode
 
-from osbox import rack, run
+from osbox import run
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.model.nodes import BootMode, load
+from osbox.metal import rack
+from osbox.metal.nodesfile import load
 from osbox.site.site import Site
 
 IMAGE = Path(__file__).parents[1] / "images/rack"

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from osbox.model import timeline
-from osbox.model.timeline import Event
+from osbox.metal import timeline
+from osbox.metal.timeline import Event
 
 MAC, ADDRESS = "52:54:00:82:e2:38", "10.29.29.147"
 UUID = "75f67350-2396-4e05-8fa1-b1b8ad9ab58f"

@@ -9,7 +9,7 @@ from osbox import wire
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error
-from osbox.model.nodes import BootMode
+from osbox.metal.firmware import BootMode
 from osbox.network import converge as net
 from osbox.network.plan import plan
 from osbox.network.values import Wish

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from osbox import bootcause, bridgeport, dhcpclient, tftp, webfetch
 from osbox.bootcause import Broken, Scene, Subject, Why
 from osbox.errors import UserError
+from osbox.metal.firmware import BootMode
 from osbox.model import bootfile, dhcp, ipxe
 from osbox.model.dhcp import Kind
-from osbox.model.nodes import BootMode
 from osbox.site.site import Site
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from osbox import bridgeport
 from osbox.bridgeport import Port
+from osbox.metal.firmware import BootMode
 from osbox.model import dhcp, frames
 from osbox.model.dhcp import Kind, Message
-from osbox.model.nodes import BootMode
 
 REPEAT_SECONDS = 1.5  # a ROM waits 1, 2, 4, 8 s
 

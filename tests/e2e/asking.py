@@ -3,9 +3,10 @@
 import json
 import time
 
-from osbox import cloud, nodes, run
+from osbox import cloud, run
 from osbox.engine.engine import find as find_engine
 from osbox.errors import Error
+from osbox.metal import enroll as nodes
 from osbox.network import connect as network
 from osbox.site.site import load_site
 from tests.e2e import crash

@@ -11,12 +11,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from osbox import cloud, log, nodes, rack, run, servers, setup, stack, waiting
+from osbox import cloud, log, run, servers, setup, stack, waiting
 from osbox.commands import contents, images, metal, net
 from osbox.commands import stack as cloud_commands
 from osbox.commands.context import Context
 from osbox.engine import docker, engine
-from osbox.model.nodes import BootMode
+from osbox.metal import enroll as nodes
+from osbox.metal import rack
+from osbox.metal.firmware import BootMode
 
 SERVER = "bm-node-1"
 USER = "debian"

@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from osbox import cloud, log, stack
-from osbox import explain as explainer
 from osbox.commands.context import Context, Json, print_json
 from osbox.errors import UserError
-from osbox.model import timeline
+from osbox.metal import explain as explainer
+from osbox.metal import timeline
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from osbox import cloud, log, nodes, rack, run, setup, sightings, stack
+from osbox import cloud, log, run, setup, stack
 from osbox.commands.context import Context, Json, print_json
 from osbox.errors import UserError
-from osbox.model import nodes as nodes_file
-from osbox.model.nodes import BootMode
+from osbox.metal import enroll as nodes
+from osbox.metal import nodesfile, rack, sightings
+from osbox.metal.firmware import BootMode
 
 rack_app = typer.Typer(no_args_is_help=True, help="Virtual bare-metal nodes behind real Redfish, for try-outs and CI.")
 node_app = typer.Typer(no_args_is_help=True, help="Bare-metal nodes, real and virtual.")
@@ -70,7 +71,7 @@ def enroll(
 ) -> None:
     """Make nodes known to Ironic, verify and inspect them, and make them available. Running it again goes on."""
     here: Context = context.obj
-    inventory = nodes_file.load(file)
+    inventory = nodesfile.load(file)
     stack.require_up(here.paths, here.site)
     project, system = cloud.connect(here.paths, here.site), cloud.connect(here.paths, here.site, system=True)
     deploy = {}

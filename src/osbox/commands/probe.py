@@ -13,7 +13,7 @@ from osbox.bootpath import Hop
 from osbox.commands.context import Context, Json, print_json
 from osbox.engine import engine
 from osbox.errors import UserError
-from osbox.model.nodes import BootMode
+from osbox.metal.firmware import BootMode
 
 if TYPE_CHECKING:
     from openstack.connection import Connection

@@ -7,9 +7,9 @@ from osbox import bridgeport, dhcpclient, wire
 from osbox.bridgeport import Port
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
 from osbox.errors import Error
+from osbox.metal.firmware import BootMode
 from osbox.model import dhcp
 from osbox.model.dhcp import Kind
-from osbox.model.nodes import BootMode
 from osbox.network import converge as net
 from osbox.network.plan import plan
 from osbox.network.values import Wish

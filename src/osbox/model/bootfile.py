@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Mapping
 
-from osbox.model.nodes import BootMode
+from osbox.metal.firmware import BootMode
 
 LOADERS: Mapping[BootMode, str] = {BootMode.BIOS: "undionly.kpxe", BootMode.UEFI: "snponly.efi"}
 """As images/ironic's ironic.conf names them."""

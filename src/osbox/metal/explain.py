@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from osbox import rack, sightings
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
-from osbox.model import causes, timeline
-from osbox.model.causes import Cause, Story
-from osbox.model.timeline import Event
+from osbox.metal import causes, rack, sightings, timeline
+from osbox.metal.causes import Cause, Story
+from osbox.metal.timeline import Event
 from osbox.site.site import Site
 
 if TYPE_CHECKING:

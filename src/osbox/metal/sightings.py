@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from osbox import rack, run
+from osbox import run
 from osbox.engine import docker
 from osbox.engine.engine import Engine
-from osbox.model import timeline
-from osbox.model.timeline import Event
+from osbox.metal import rack, timeline
+from osbox.metal.timeline import Event
 from osbox.site.site import Site
 
 DHCP_LINES = 20_000  # of the DHCP log's end: some hours of many nodes

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from osbox.model.timeline import STRANGER, Event
+from osbox.metal.timeline import STRANGER, Event
 
 ATTEMPT = re.compile(r'moved to provision state "(verifying|inspecting|cleaning|deploying|adopting)"')
 FAILED = re.compile(r'moved to provision state "(deploy failed)"')

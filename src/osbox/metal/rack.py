@@ -18,7 +18,7 @@ import yaml
 from osbox import run
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.model.nodes import BootMode
+from osbox.metal.firmware import BootMode
 from osbox.site.site import Site
 
 USER = "admin"  # of the Redfish service; its password is the secret bmc-password

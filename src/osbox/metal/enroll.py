@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from osbox import log
 from osbox.errors import Error, UserError
-from osbox.model.nodes import Inventory, Node
+from osbox.metal.nodesfile import Inventory, Node
 
 if TYPE_CHECKING:
     from openstack.connection import Connection

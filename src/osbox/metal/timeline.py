@@ -1,6 +1,6 @@
 """What was seen of a node, from the lines of every log that mentions it, as events. Pure: text in, values out.
 
-Times are UTC, as containers have it. What an event says begins with the word that osbox.model.causes looks for.
+Times are UTC, as containers have it. What an event says begins with the word that osbox.metal.causes looks for.
 """
 
 import re

@@ -27,7 +27,8 @@ from pydantic import (
 
 from osbox import log
 from osbox.document import Document, Location, Problem, path, read
-from osbox.model.bmc import Bmc, Mac, Model, Text
+from osbox.metal.bmc import Bmc, Mac, Model, Text
+from osbox.metal.firmware import BootMode
 
 REDFISH_PATH = "/redfish/v1/Systems/"
 IPMI_PORT = 623
@@ -39,11 +40,6 @@ class Driver(StrEnum):
 
     REDFISH = "redfish"
     IPMI = "ipmi"
-
-
-class BootMode(StrEnum):
-    BIOS = "bios"
-    UEFI = "uefi"
 
 
 Word = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None
