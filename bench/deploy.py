@@ -14,7 +14,8 @@ from typing import Any
 
 from common import Figure, report
 
-from osbox import cloud, log, servers, setup
+from osbox import cloud, log
+from osbox.contents import images, servers, setup
 from osbox.engine import engine
 from osbox.metal import rack
 from osbox.site.site import find_paths, load_site
@@ -67,7 +68,7 @@ def main() -> None:
 def create(project: Any) -> None:
     if servers.find(project, NAME):
         sys.exit(f"there is a server {NAME} already; first: osbox openstack server delete {NAME}")
-    find = project.compute.find_flavor(setup.FLAVOR), project.image.find_image(setup.GUEST), project.network.find_network(setup.NETWORK)
+    find = project.compute.find_flavor(setup.FLAVOR), project.image.find_image(images.GUEST), project.network.find_network(setup.NETWORK)
     if not all(find):
         sys.exit("flavor, image or network is missing; first: osbox demo, then osbox openstack server delete bm-node-1")
     flavor, image, network = find

@@ -15,7 +15,7 @@ ROWS = [
     {"document", "log", "waiting"},
     {"board", "run"},
     {"site"},
-    {"engine", "servers", "setup"},
+    {"contents", "engine"},
     {"images", "metal", "network"},
     {"model", "releases"},
     {"applied", "bridgeport", "build", "cloud", "compose", "imagetests", "options", "ports"},
@@ -26,7 +26,7 @@ ROWS = [
     {"cli"},
 ]
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
-PACKAGES = {"build", "commands", "doctor", "engine", "images", "imagetests", "metal", "model", "network", "releases", "site", "supply"}
+PACKAGES = {"build", "commands", "contents", "doctor", "engine", "images", "imagetests", "metal", "model", "network", "releases", "site", "supply"}
 STARTS_PROCESSES = {"run.py", "images/inside/programs.py"}  # the latter runs inside the image that is tested, where there is no run.py
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 # Code that runs inside containers is measured like ours.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from osbox import servers
+from osbox.contents import servers
 from osbox.errors import Error
 
 BIOS = "SeaBIOS (version 1.16.3)\nBooting from Hard Disk...\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from osbox import setup
+from osbox.contents import images, setup
 from osbox.errors import Error, UserError
 from osbox.site.site import Paths
 
@@ -16,7 +16,7 @@ def test_a_file_with_its_checksum(tmp_path: Path, paths: Paths) -> None:
     file = tmp_path / "mine.qcow2"
     file.write_bytes(b"QFI\xfb and more")
     for kind in (hashlib.sha256, hashlib.sha512):
-        upload = setup.own_image(str(file), kind(file.read_bytes()).hexdigest(), paths)
+        upload = images.own_image(str(file), kind(file.read_bytes()).hexdigest(), paths)
         assert (upload.name, upload.disk_format, upload.container_format) == ("mine", "qcow2", "bare")
 
 
@@ -24,25 +24,25 @@ def test_a_wrong_checksum_shows_both(tmp_path: Path, paths: Paths) -> None:
     file = tmp_path / "mine.raw"
     file.write_bytes(b"disk")
     with pytest.raises(UserError, match="differs") as error:
-        setup.own_image(str(file), "0" * 64, paths)
+        images.own_image(str(file), "0" * 64, paths)
     assert hashlib.sha256(b"disk").hexdigest() in error.value.evidence
 
 
 def test_what_is_not_there(tmp_path: Path, paths: Paths) -> None:
     with pytest.raises(UserError, match="there is no image"):
-        setup.own_image(str(tmp_path / "nothing.raw"), "", paths)
+        images.own_image(str(tmp_path / "nothing.raw"), "", paths)
 
 
 def test_an_address_needs_a_checksum_and_http(paths: Paths) -> None:
     with pytest.raises(UserError, match="needs its checksum"):
-        setup.own_image("http://127.0.0.1:9/disk.raw", "", paths)
+        images.own_image("http://127.0.0.1:9/disk.raw", "", paths)
     with pytest.raises(UserError, match="neither a file nor"):
-        setup.own_image("ftp://127.0.0.1/disk.raw", "0" * 64, paths)
+        images.own_image("ftp://127.0.0.1/disk.raw", "0" * 64, paths)
 
 
 def test_an_address_that_does_not_answer(paths: Paths) -> None:
     with pytest.raises(Error, match="could not be fetched"):
-        setup.own_image("http://127.0.0.1:9/disk.raw", "0" * 64, paths)
+        images.own_image("http://127.0.0.1:9/disk.raw", "0" * 64, paths)
     assert not list((paths.home / "downloads").glob("disk.raw"))
 
 

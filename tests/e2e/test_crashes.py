@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from osbox import run, setup
+from osbox import run
+from osbox.contents import images
 from osbox.model.services import SERVICES
 from tests.e2e import changes, crash
 from tests.e2e.asking import client, contents, engine
@@ -192,7 +193,7 @@ def test_setup_removes_the_second_image_of_a_run_killed_before_it_did(cloud: Too
     """Killed between "the new one is stored" and "the old one is deleted": two of the name, one of them whole."""
     cloud("setup")
     whole = client("image", "show", "deploy-kernel", "-c", "id", "-f", "value").strip()
-    cut = client("image", "create", "deploy-kernel", "--property", f"{setup.STAMP}=older", "-c", "id", "-f", "value").strip()
+    cut = client("image", "create", "deploy-kernel", "--property", f"{images.STAMP}=older", "-c", "id", "-f", "value").strip()
     assert "leftover of image deploy-kernel removed" in cloud("setup")
     assert client("image", "list", "--name", "deploy-kernel", "-c", "ID", "-f", "value").split() == [whole]
     assert cut != whole

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from osbox import cloud, log, setup, stack
+from osbox import cloud, log, stack
 from osbox.build import artifacts
 from osbox.commands.context import Context
+from osbox.contents import images, setup
 from osbox.engine.engine import Engine
 from osbox.releases.release import DEFAULT
 
@@ -26,7 +27,7 @@ def prepare(
     here: Context = context.obj
     stack.require_up(here.paths, here.site)
     sums = checksum or []
-    uploads = [setup.own_image(source, sums[number] if number < len(sums) else "", here.base) for number, source in enumerate(image or [])]
+    uploads = [images.own_image(source, sums[number] if number < len(sums) else "", here.base) for number, source in enumerate(image or [])]
     at = here.engine()
     deploy, disk = _ramdisk(here, at, kernel, firmware, _release(here, at)), _guest(here, at, "cloud")
     connection = cloud.connect(here.paths, here.site)
@@ -35,8 +36,8 @@ def prepare(
     changed += setup.security_rules(connection)
     changed += setup.flavor(connection)
     changed += setup.quotas(connection)
-    for upload in [*setup.deploy_images(deploy.kernel, deploy.initramfs), setup.guest_image(disk.path, disk.min_disk_gib), *uploads]:
-        changed += setup.image(connection, upload)
+    for upload in [*images.deploy_images(deploy.kernel, deploy.initramfs), images.guest_image(disk.path, disk.min_disk_gib), *uploads]:
+        changed += images.image(connection, upload)
     log.out.print("Set up: " + ", ".join(changed) if changed else "Nothing to change")
 
 

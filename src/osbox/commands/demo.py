@@ -11,10 +11,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from osbox import cloud, log, run, servers, setup, stack, waiting
+from osbox import cloud, log, run, stack
 from osbox.commands import contents, images, metal, net
 from osbox.commands import stack as cloud_commands
 from osbox.commands.context import Context
+from osbox.contents import servers, setup
+from osbox.contents.images import GUEST
 from osbox.engine import docker, engine
 from osbox.metal import enroll as nodes
 from osbox.metal import rack
@@ -62,7 +64,7 @@ def demo(
     step("Rack", "osbox rack add --nodes 1", lambda: metal.rack_add(context, nodes=1, firmware=firmware))
     file = here.paths.home / "rack.yaml"
     step("Enrol", f"osbox node enroll {file}", lambda: metal.enroll(context, file))
-    create = ["server", "create", "--flavor", setup.FLAVOR, "--image", setup.GUEST, "--network", setup.NETWORK,
+    create = ["server", "create", "--flavor", setup.FLAVOR, "--image", GUEST, "--network", setup.NETWORK,
               "--key-name", setup.KEY_PAIR, "--config-drive", "true", SERVER]  # fmt: skip
     step("Request", f"osbox openstack {run.line(create)}", lambda: _create(here, create))
     server = step("Deploy", f"osbox openstack server show {SERVER}", lambda: _active(here))
@@ -81,21 +83,8 @@ def _create(here: Context, words: list[str]) -> None:
         log.say(f"The server {SERVER} is there: {have.status}")
         return
     servers.delete(connection, SERVER)
-    _wait_schedulable(here)
+    servers.wait_schedulable(cloud.session(here.paths, here.site), here.site, setup.RESOURCE_CLASS)
     run.run([cloud.client(), *words], env=cloud.client_environment(here.paths, here.site.name))
-
-
-def _wait_schedulable(here: Context) -> None:
-    """Nova hears of a new node at its next periodic look: until then every request ends in "No valid host"."""
-    session = cloud.session(here.paths, here.site)
-
-    def placed() -> bool:
-        resources = f"http://{here.site.loopback}:8778/allocation_candidates?resources=CUSTOM_{setup.RESOURCE_CLASS.upper()}:1"
-        answer = session.get(resources, headers={"OpenStack-API-Version": "placement 1.10"}, raise_exc=False)
-        return answer.status_code == 200 and bool(answer.json()["allocation_requests"])  # noqa: PLR2004 - OK
-
-    with log.step("Wait until Placement offers the node"):
-        waiting.wait("Placement offering a node", placed, 240, hint="osbox node list: is one available?")
 
 
 def _active(here: Context) -> servers.Server:

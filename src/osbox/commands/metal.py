@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from osbox import cloud, log, run, setup, stack
+from osbox import cloud, log, run, stack
 from osbox.commands.context import Context, Json, print_json
+from osbox.contents import images
 from osbox.errors import UserError
 from osbox.metal import enroll as nodes
 from osbox.metal import nodesfile, rack, sightings
@@ -75,7 +76,7 @@ def enroll(
     stack.require_up(here.paths, here.site)
     project, system = cloud.connect(here.paths, here.site), cloud.connect(here.paths, here.site, system=True)
     deploy = {}
-    for key, name in (("deploy_kernel", setup.KERNEL), ("deploy_ramdisk", setup.RAMDISK)):
+    for key, name in (("deploy_kernel", images.KERNEL), ("deploy_ramdisk", images.RAMDISK)):
         image = project.image.find_image(name)
         if not image:
             raise UserError(f"there is no image {name} for nodes to boot", hint="osbox setup")

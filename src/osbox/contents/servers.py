@@ -1,15 +1,16 @@
-"""Servers on bare metal: wait until one is ACTIVE, see its login prompt, log in."""
+"""Servers on bare metal: wait until one may be had and until it is ACTIVE, see its login prompt, log in."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from osbox import run
+from osbox import log, run, waiting
 from osbox.errors import Error
-from osbox.site.site import Paths
+from osbox.site.site import Paths, Site
 
 if TYPE_CHECKING:
+    from keystoneauth1.session import Session
     from openstack.connection import Connection
 
 ACTIVE_SECONDS = 1800  # Ironic's own deploy_callback_timeout: a slow disk under emulation included
@@ -32,6 +33,18 @@ class Server:
 
 def find(cloud: "Connection", name: str) -> Any:
     return next(iter(cloud.compute.servers(name=f"^{name}$")), None)
+
+
+def wait_schedulable(session: "Session", site: Site, resource_class: str) -> None:
+    """Nova hears of a new node at its next periodic look: until then every request ends in "No valid host"."""
+
+    def placed() -> bool:
+        resources = f"http://{site.loopback}:8778/allocation_candidates?resources=CUSTOM_{resource_class.upper()}:1"
+        answer = session.get(resources, headers={"OpenStack-API-Version": "placement 1.10"}, raise_exc=False)
+        return answer.status_code == 200 and bool(answer.json()["allocation_requests"])  # noqa: PLR2004 - OK
+
+    with log.step("Wait until Placement offers the node"):
+        waiting.wait("Placement offering a node", placed, 240, hint="osbox node list: is one available?")
 
 
 def wait_active(cloud: "Connection", system: "Connection", name: str, report: Callable[[str, str], None]) -> Server:

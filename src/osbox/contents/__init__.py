@@ -1,0 +1,1 @@
+"""What is in the cloud: its first network, key pair and flavor, images, servers."""
