@@ -14,7 +14,8 @@ from typing import Any
 
 from common import Figure, report
 
-from osbox import cloud, log
+from osbox import log
+from osbox.cloud import sessions
 from osbox.contents import images, servers, setup
 from osbox.engine import engine
 from osbox.metal import rack
@@ -34,7 +35,7 @@ def main() -> None:
     at = engine.find(paths, site)
     if not at:
         sys.exit(f"no engine runs for {paths.home}; first: osbox demo")
-    project, system = cloud.connect(paths, site), cloud.connect(paths, site, system=True)
+    project, system = sessions.connect(paths, site), sessions.connect(paths, site, system=True)
 
     def prompt(node: str) -> None:
         servers.wait_login(lambda: rack.console_log(at, site, node, lines=2000), NAME)

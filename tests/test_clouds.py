@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from osbox import compose
+from osbox.cloud import compose
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.site import deployments

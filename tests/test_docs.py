@@ -15,9 +15,9 @@ import yaml
 
 from osbox.build import dockerfile
 from osbox.cli import app
+from osbox.cloud import services
 from osbox.images import catalogue
 from osbox.images.catalogue import Image
-from osbox.model import services
 from osbox.site.site import Site
 from tests.conftest import PROJECT, tracked
 from tests.test_layers import ROWS

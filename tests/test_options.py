@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from osbox import options
+from osbox.cloud import envfile
+from osbox.cloud.options import known as options
+from osbox.cloud.options.names import PROJECT_OF, Address, Known, Option, Type, allowed, refused, text
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.images import facts
-from osbox.model import envfile
-from osbox.model.options import PROJECT_OF, Address, Known, Option, Type, allowed, refused, text
 from osbox.site.site import Paths, Site, find_paths
 
 INTEGER, BOOLEAN, STRING = Type("integer value", min=1, max=9), Type("boolean value"), Type("string value")

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from osbox import applied, compose, planning, stack
-from osbox.applied import Applied
 from osbox.cli import execute
+from osbox.cloud import applied, compose, stack
+from osbox.cloud import plan as planning
+from osbox.cloud.applied import Applied
+from osbox.cloud.changes import Change, Live, Start, Wanted, containers, differences, observed
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.images.catalogue import IMAGES
-from osbox.model.plan import Change, Live, Start, Wanted, containers, differences, observed
 from osbox.network import connect as network
 from osbox.site import secrets
 from osbox.site.site import Paths, Site

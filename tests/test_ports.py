@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from osbox import ports
+from osbox.cloud import ports
+from osbox.cloud.services import APIS
 from osbox.errors import UserError
-from osbox.model.services import APIS
 from osbox.site.site import Site
 
 SITE = Site.model_validate({"loopback": "127.0.77.1", "subnet": "127.0.78.0/24"})

@@ -11,8 +11,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from osbox import planning, stack
 from osbox.build import images
+from osbox.cloud import plan as planning
+from osbox.cloud import stack
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
 from osbox.images import catalogue

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from osbox.build import images, schemas
+from osbox.cloud.services import APIS, REGION
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
 from osbox.images import catalogue, runspec, sandbox
 from osbox.images.sandbox import Sandbox
-from osbox.model.services import APIS, REGION
 from osbox.releases.release import DEFAULT
 from osbox.site.site import Paths, load_site
 from tests.conftest import PROJECT

@@ -3,7 +3,8 @@
 import json
 import time
 
-from osbox import cloud, run
+from osbox import run
+from osbox.cloud import sessions as cloud
 from osbox.engine.engine import find as find_engine
 from osbox.errors import Error
 from osbox.metal import enroll as nodes

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from osbox import run
-from osbox.model.plan import Change, Live, observed
+from osbox.cloud.changes import Change, Live, observed
 from tests.e2e.asking import engine
 from tests.e2e.conftest import ENVIRONMENT, Tool
 from tests.home import HOME, NAME

@@ -8,9 +8,10 @@ import json
 import time
 from pathlib import Path
 
-from osbox import compose, proof, run
+from osbox import run
+from osbox.cloud import compose, proof
+from osbox.cloud.services import SERVICES
 from osbox.engine import docker, engine
-from osbox.model.services import SERVICES
 from osbox.site.site import load_site
 from tests.e2e import crash
 from tests.e2e.asking import engine as shell

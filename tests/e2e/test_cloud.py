@@ -18,10 +18,10 @@ import pytest
 import yaml
 
 from osbox import run
+from osbox.cloud import envfile
+from osbox.cloud.services import AGENTS, SERVICES
 from osbox.engine.engine import KEPT
 from osbox.errors import Error
-from osbox.model import envfile
-from osbox.model.services import AGENTS, SERVICES
 from tests import bootserver
 from tests.e2e import bootfaults, changes, clock, crash, weather
 from tests.e2e.asking import client, contents, engine, is_healthy, server_address, ssh, started, try_ssh

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from osbox import run
+from osbox.cloud.services import SERVICES
 from osbox.contents import images
-from osbox.model.services import SERVICES
 from tests.e2e import changes, crash
 from tests.e2e.asking import client, contents, engine
 from tests.e2e.conftest import ENVIRONMENT, Tool

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from osbox import cloud
-from osbox.model.services import AGENTS, APIS
+from osbox.cloud import checks
+from osbox.cloud import sessions as cloud
+from osbox.cloud.services import AGENTS, APIS
 from osbox.site.site import Paths, load_site
 from tests.home import HOME, PROJECT
 
@@ -84,10 +85,10 @@ class Client:
     def _acts(self) -> Iterator[tuple[str, Callable[[int], str]]]:
         for api in APIS:
             scope = self.system if api.type in ("baremetal", "identity") else self.member
-            yield api.service, lambda _, scope=scope, api=api: cloud.probe_api(scope, self.site, api)  # type: ignore[misc]
+            yield api.service, lambda _, scope=scope, api=api: checks.probe_api(scope, self.site, api)  # type: ignore[misc]
         for agent in AGENTS:
             scope = self.system if agent.api == "baremetal" else self.member
-            yield agent.service, lambda _, scope=scope, agent=agent: cloud.probe_agent(scope, self.site, agent)  # type: ignore[misc]
+            yield agent.service, lambda _, scope=scope, agent=agent: checks.probe_agent(scope, self.site, agent)  # type: ignore[misc]
         # Answered by the conductor, over the bus.
         yield "ironic-conductor by RPC", lambda _: self._say(self.system, "GET", ":6385/v1/nodes/rack-1/validate")
         yield "swift-proxy, writing", self._put

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from osbox import cloud, log, stack
+from osbox import log
 from osbox.build import artifacts
+from osbox.cloud import sessions, stack
 from osbox.commands.context import Context
 from osbox.contents import images, setup
 from osbox.engine.engine import Engine
@@ -30,7 +31,7 @@ def prepare(
     uploads = [images.own_image(source, sums[number] if number < len(sums) else "", here.base) for number, source in enumerate(image or [])]
     at = here.engine()
     deploy, disk = _ramdisk(here, at, kernel, firmware, _release(here, at)), _guest(here, at, "cloud")
-    connection = cloud.connect(here.paths, here.site)
+    connection = sessions.connect(here.paths, here.site)
     changed = setup.network(connection, here.site)
     changed += setup.key_pair(connection, here.paths)
     changed += setup.security_rules(connection)

@@ -11,7 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from osbox import cloud, log, run, stack
+from osbox import log, run
+from osbox.cloud import credentials, sessions, stack
 from osbox.commands import contents, images, metal, net
 from osbox.commands import stack as cloud_commands
 from osbox.commands.context import Context
@@ -77,18 +78,18 @@ def demo(
 
 def _create(here: Context, words: list[str]) -> None:
     """`openstack server create`, once: a server of an interrupted demo is taken over, a broken one replaced."""
-    connection = cloud.connect(here.paths, here.site)
+    connection = sessions.connect(here.paths, here.site)
     have = servers.find(connection, SERVER)
     if have and have.status != "ERROR":
         log.say(f"The server {SERVER} is there: {have.status}")
         return
     servers.delete(connection, SERVER)
-    servers.wait_schedulable(cloud.session(here.paths, here.site), here.site, setup.RESOURCE_CLASS)
-    run.run([cloud.client(), *words], env=cloud.client_environment(here.paths, here.site.name))
+    servers.wait_schedulable(sessions.session(here.paths, here.site), here.site, setup.RESOURCE_CLASS)
+    run.run([credentials.client(), *words], env=credentials.client_environment(here.paths, here.site.name))
 
 
 def _active(here: Context) -> servers.Server:
-    project, system = cloud.connect(here.paths, here.site), cloud.connect(here.paths, here.site, system=True)
+    project, system = sessions.connect(here.paths, here.site), sessions.connect(here.paths, here.site, system=True)
     return servers.wait_active(project, system, SERVER, log.state)
 
 
@@ -105,7 +106,7 @@ def _picture(here: Context, times: list[tuple[str, float]], screen: str, answer:
     console = Console(record=True, width=WIDTH, highlight=False, file=log.out.file)
     rows = [(row["name"], row["image"], row["status"], row["ports"]) for row in _containers(here)]
     _table(console, "docker ps", ("Names", "Image", "Status", "Ports"), rows)
-    system, project = cloud.connect(here.paths, here.site, system=True), cloud.connect(here.paths, here.site)
+    system, project = sessions.connect(here.paths, here.site, system=True), sessions.connect(here.paths, here.site)
     listed = nodes.listing(system)
     _table(console, "openstack baremetal node list", ("UUID", "Name", "Instance UUID", "Power State", "Provisioning State", "Maintenance"),
            [(row["uuid"], row["name"], row["instance_uuid"], row["power_state"], row["provision_state"], row["maintenance"]) for row in listed])
@@ -165,7 +166,7 @@ def _clean_lines(screen: str) -> list[str]:
 def _clean(here: Context) -> None:
     """Undo the demo's contents; the cloud, its images and networks stay."""
     stack.require_up(here.paths, here.site)
-    project, system = cloud.connect(here.paths, here.site), cloud.connect(here.paths, here.site, system=True)
+    project, system = sessions.connect(here.paths, here.site), sessions.connect(here.paths, here.site, system=True)
     if servers.delete(project, SERVER):
         log.out.print(f"Removed the server {SERVER}")
     at = here.engine()

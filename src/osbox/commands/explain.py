@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from osbox import cloud, log, stack
+from osbox import log
+from osbox.cloud import sessions, stack
 from osbox.commands.context import Context, Json, print_json
 from osbox.errors import UserError
 from osbox.metal import explain as explainer
@@ -32,7 +33,7 @@ def explain(
     stack.require_up(here.paths, here.site)
     at = here.engine()
     states = {service: state.state for service, state in stack.observe(at, here.site).items()}
-    project, system = cloud.connect(here.paths, here.site), cloud.connect(here.paths, here.site, system=True)
+    project, system = sessions.connect(here.paths, here.site), sessions.connect(here.paths, here.site, system=True)
     report = explainer.explain(explainer.Doors(here.site, at, project, system, states), name, since=begin, tail=tail)
     if json:
         print_json(report)

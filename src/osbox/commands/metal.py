@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from osbox import cloud, log, run, stack
+from osbox import log, run
+from osbox.cloud import sessions, stack
 from osbox.commands.context import Context, Json, print_json
 from osbox.contents import images
 from osbox.errors import UserError
@@ -74,7 +75,7 @@ def enroll(
     here: Context = context.obj
     inventory = nodesfile.load(file)
     stack.require_up(here.paths, here.site)
-    project, system = cloud.connect(here.paths, here.site), cloud.connect(here.paths, here.site, system=True)
+    project, system = sessions.connect(here.paths, here.site), sessions.connect(here.paths, here.site, system=True)
     deploy = {}
     for key, name in (("deploy_kernel", images.KERNEL), ("deploy_ramdisk", images.RAMDISK)):
         image = project.image.find_image(name)
@@ -98,7 +99,7 @@ def node_list(context: typer.Context, json: Json = False) -> None:
     """Show the nodes as Ironic sees them."""
     here: Context = context.obj
     stack.require_up(here.paths, here.site)
-    rows = nodes.listing(cloud.connect(here.paths, here.site, system=True))
+    rows = nodes.listing(sessions.connect(here.paths, here.site, system=True))
     if json:
         print_json(rows)
         return
@@ -116,7 +117,7 @@ def node_show(context: typer.Context, name: str, json: Json = False) -> None:
     """Show all that Ironic knows of a node."""
     here: Context = context.obj
     stack.require_up(here.paths, here.site)
-    facts = nodes.show(cloud.connect(here.paths, here.site, system=True), name)
+    facts = nodes.show(sessions.connect(here.paths, here.site, system=True), name)
     if json:
         print_json(facts)
         return
@@ -131,7 +132,7 @@ def forget(context: typer.Context, names: Annotated[list[str], typer.Argument(me
     """Delete nodes that hold no server from Ironic; the hardware is left as it is."""
     here: Context = context.obj
     stack.require_up(here.paths, here.site)
-    system = cloud.connect(here.paths, here.site, system=True)
+    system = sessions.connect(here.paths, here.site, system=True)
     log.out.print("Forgotten: " + (", ".join(nodes.forget(system, names)) or "none of these was there"))
 
 

@@ -6,11 +6,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from osbox import compose, log, options
+from osbox import log
+from osbox.cloud import compose
+from osbox.cloud.options import known as options
+from osbox.cloud.options.known import Project, Setting
+from osbox.cloud.options.names import Address, Known, require_word
 from osbox.commands.context import Context, Json, print_json
 from osbox.errors import UserError
-from osbox.model.options import Address, Known, require_word
-from osbox.options import Project, Setting
 from osbox.site import sitefile
 from osbox.site.site import Value, load_site
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from osbox import bootpath, cloud, log
+from osbox import bootpath, log
 from osbox.bootcause import Scene, Subject
 from osbox.bootpath import Hop
+from osbox.cloud import checks, sessions
 from osbox.commands.context import Context, Json, print_json
 from osbox.engine import engine
 from osbox.errors import UserError
@@ -38,7 +39,7 @@ def probe(
         project, subject = _subject(here, wanted, firmware, stack)
         if not json:
             log.out.print(_of_whom(subject), markup=False)
-        servers = cloud.dhcp_servers(project) if project else frozenset()
+        servers = sessions.dhcp_servers(project) if project else frozenset()
         scene = Scene(here.paths, here.site, here.found(), subject, project, servers)
         hops = bootpath.walk(scene, lambda hop: None if json else _say(hop))
     if json:
@@ -55,13 +56,13 @@ def _subject(
 ) -> "tuple[Connection | None, Subject]":
     """Whose way to walk, and a connection to the cloud unless it does not answer."""
     known = (here.paths.secrets / "admin-password").exists()
-    reason = cloud.probe_identity(here.paths, here.site) if known else "there is no cloud yet"
+    reason = checks.probe_identity(here.paths, here.site) if known else "there is no cloud yet"
     if reason and not mac:
         raise UserError("Keystone does not answer, so no node can be chosen", evidence=reason, hint="osbox up, or osbox probe --mac MAC")
     if reason:
         log.warn(f"Keystone does not answer ({reason}): nothing is known of this MAC address")
         return None, Subject(mac, firmware or BootMode.BIOS)
-    project, system = cloud.connect(here.paths, here.site), cloud.connect(here.paths, here.site, system=True)
+    project, system = sessions.connect(here.paths, here.site), sessions.connect(here.paths, here.site, system=True)
     subject = bootpath.choose(system, mac, firmware)
     return project, subject or stack.enter_context(bootpath.rehearsal(project, here.site, firmware or BootMode.BIOS))
 

@@ -8,12 +8,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from osbox import cloud, log, run, stack
+from osbox import log, run
 from osbox.build import images
+from osbox.cloud import credentials, stack
+from osbox.cloud.changes import Change
 from osbox.commands.context import Context, Json, print_json
 from osbox.engine import engine
 from osbox.errors import UserError
-from osbox.model.plan import Change
 from osbox.network import connect as network
 from osbox.network import converge as net
 from osbox.site import deployments, sitefile
@@ -214,4 +215,4 @@ def openstack(context: typer.Context) -> None:
     words = list(context.args)
     # Nodes belong to the system, not to a project: the administrator sees all of them with a token of that scope.
     scope = f"{here.site.name}-system" if words[:1] == ["baremetal"] else here.site.name
-    raise typer.Exit(run.attach([cloud.client(), *words], env=cloud.client_environment(here.paths, scope)))
+    raise typer.Exit(run.attach([credentials.client(), *words], env=credentials.client_environment(here.paths, scope)))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from osbox import cloud
+from osbox.cloud import sessions
 from osbox.doctor import accelerator, books, clock, finding, journals, machine, names, services, wires
 from osbox.doctor.finding import Check, Facts, Finding
 from osbox.engine.engine import Engine
@@ -63,6 +63,6 @@ def _dhcp_servers(facts: Facts) -> frozenset[str]:
     if not {"keystone", "neutron-server"} <= facts.running:
         return frozenset()
     try:
-        return cloud.dhcp_servers(cloud.connect(facts.paths, facts.site))
+        return sessions.dhcp_servers(sessions.connect(facts.paths, facts.site))
     except Exception:  # noqa: BLE001 - that Neutron does not answer is told by others; its server answers no stranger anyway
         return frozenset()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from osbox import compose
+from osbox.cloud import compose
 from osbox.doctor.finding import Facts, Finding, ok, warning
 from osbox.engine import docker
 from osbox.network import converge as net

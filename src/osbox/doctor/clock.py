@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from osbox import run, webfetch
+from osbox.cloud.services import APIS
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
 from osbox.engine import docker
 from osbox.images import labels
-from osbox.model.services import APIS
 
 TOLERANCE_SECONDS = 2.0  # an HTTP date has whole seconds, and a loaded machine answers late
 SECONDS = 5.0

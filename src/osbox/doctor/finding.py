@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from osbox import compose
+from osbox.cloud import compose
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.site.site import Paths, Site

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from urllib.parse import urlsplit
 
+from osbox.cloud.services import APIS
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
 from osbox.engine import docker
-from osbox.model.services import APIS
 from osbox.site import sources
 
 SECONDS = 4.0

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from osbox.cloud.services import SERVICES
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
-from osbox.model.services import SERVICES
 
 
 def check_services(facts: Facts) -> Iterator[Finding]:

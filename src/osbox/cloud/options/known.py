@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from osbox import log, run
+from osbox.cloud.options.names import PROJECT_OF, Address, Known, Option, Type, require_word, text, variable
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.images import facts, oslo, runspec
 from osbox.images.catalogue import IMAGES
 from osbox.images.inside import SCRIPTS
-from osbox.model.options import PROJECT_OF, Address, Known, Option, Type, require_word, text, variable
 from osbox.site.site import Paths, Site, Value
 
 SCRIPT = SCRIPTS / "options.py"

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osbox import applied, compose, options
+from osbox.cloud import applied, compose
+from osbox.cloud.changes import SHARED, Change, Live, Wanted, containers
+from osbox.cloud.options import known as options
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.images import catalogue, labels
 from osbox.images.catalogue import BY_NAME, IMAGES
-from osbox.model.plan import SHARED, Change, Live, Wanted, containers
 from osbox.releases import release as releases
 from osbox.site import secrets
 from osbox.site.site import Paths, Site

@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from osbox.cloud.changes import Config, Start
 from osbox.files import write_private
-from osbox.model.plan import Config, Start
 from osbox.site.site import Paths
 
 FILE = "applied.json"

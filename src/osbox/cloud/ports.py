@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from osbox.cloud.services import APIS, PORTS, UDP_PORTS
 from osbox.errors import UserError
-from osbox.model.services import APIS, PORTS, UDP_PORTS
 from osbox.site.site import Site
 
 HINT = "stop that program, or set another loopback address in site.toml"

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from osbox.cloud.services import SERVICES
 from osbox.errors import UserError
 from osbox.images import oslo
 from osbox.images.catalogue import IMAGES
-from osbox.model.services import SERVICES
 from osbox.site.site import Value
 
 TRUE, FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no")  # oslo.config's own, in any case

@@ -6,13 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Lock
 
-from osbox import cloud, log, run
+from osbox import log, run
 from osbox.board import Board
-from osbox.compose import ServiceState, observe
+from osbox.cloud import keystone, sessions
+from osbox.cloud.checks import probe_agent, probe_api, probe_identity, probe_objects
+from osbox.cloud.compose import ServiceState, observe
+from osbox.cloud.services import AGENTS, APIS, INFRASTRUCTURE, Agent
 from osbox.engine import docker, processes
 from osbox.engine.engine import Engine
 from osbox.errors import Error
-from osbox.model.services import AGENTS, APIS, INFRASTRUCTURE, Agent
 from osbox.site.site import Paths, Site
 
 READY_SECONDS = 300  # two cores bring everything up in about a minute; a laptop under load deserves patience
@@ -35,21 +37,21 @@ def prove(
     waiting, containers = _Waiting(engine, site), _Containers(engine, site)
     with waiting.board:
         if not logged_in:
-            waiting.until({"keystone": lambda: cloud.probe_identity(paths, site)})
+            waiting.until({"keystone": lambda: probe_identity(paths, site)})
         with ThreadPoolExecutor(2) as pool:  # logins and the catalogue's reading cost Keystone most of a second, one after the other
-            member, system = cloud.session(paths, site), cloud.session(paths, site, system=True)
+            member, system = sessions.session(paths, site), sessions.session(paths, site, system=True)
             token = pool.submit(system.get_token)
-            changed = cloud.ensure_catalogue(paths, site, str(site.listen or site.address))
+            changed = keystone.ensure_catalogue(paths, site, str(site.listen or site.address))
             token.result()
         checks: dict[str, Check] = {}
         for api in APIS:
             scope = system if api.type in ("baremetal", "identity") else member
-            checks[api.service] = partial(cloud.probe_api, scope, site, api)
+            checks[api.service] = partial(probe_api, scope, site, api)
             if api.type == "object-store":
-                checks[api.service] = partial(cloud.probe_objects, scope, paths, site, api, changed)
+                checks[api.service] = partial(probe_objects, scope, paths, site, api, changed)
         for agent in AGENTS:
             scope = system if agent.api == "baremetal" else member
-            alive = partial(cloud.probe_agent, scope, site, agent)
+            alive = partial(probe_agent, scope, site, agent)
             if agent.topic and agent.service in since:
                 checks[agent.service] = partial(_first_reason, alive, partial(_ping, site, engine, agent))
             else:

@@ -4,14 +4,16 @@ import time
 from collections.abc import Iterable
 from threading import Thread
 
-from osbox import applied, cloud, compose, log, planning, ports, proof, run
-from osbox.applied import Applied
-from osbox.compose import RACK, observe
+from osbox import log, run
+from osbox.cloud import applied, checks, compose, credentials, ports, proof
+from osbox.cloud import plan as planning
+from osbox.cloud.applied import Applied
+from osbox.cloud.changes import Change, Start, observed
+from osbox.cloud.compose import RACK, observe
+from osbox.cloud.plan import release
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.model.plan import Change, Start, observed
-from osbox.planning import release
 from osbox.site import secrets
 from osbox.site.site import Paths, Site
 
@@ -27,7 +29,7 @@ def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> 
     Needs the provisioning bridge (its address is published on) and the images; both are the caller's steps before this one.
     """
     login = list[str]()
-    early = Thread(target=lambda: login.append(cloud.probe_identity(paths, site)), daemon=True)  # it takes as long as the plan
+    early = Thread(target=lambda: login.append(checks.probe_identity(paths, site)), daemon=True)  # it takes as long as the plan
     if not secrets.missing(paths):
         early.start()
     todo = plan(paths, site, engine, version)
@@ -45,7 +47,7 @@ def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> 
     since = _heartbeats_since(site, engine, todo, done)
     ready, made = proof.prove(paths, site, engine, since, logged_in=not acts and login == [""])
     _remember(paths, todo, done, {name: moment - begin for name, moment in ready.items()})
-    cloud.write_credentials(paths, site)
+    credentials.write_credentials(paths, site)
     return [*changed, *done, *(Change("cloud", name, "change") for name in made)]
 
 
@@ -133,7 +135,7 @@ def require_up(paths: Paths, site: Site) -> None:
     """Raise unless Keystone answers: what most verbs on the cloud need first."""
     if not (paths.secrets / "admin-password").exists():
         raise UserError("there is no cloud yet", hint="osbox up")
-    reason = cloud.probe_identity(paths, site)
+    reason = checks.probe_identity(paths, site)
     if reason:
         raise Error("Keystone does not answer", evidence=reason, hint="osbox up")
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from osbox import run
+from osbox.cloud import envfile
+from osbox.cloud.changes import SHARED, Live
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error
-from osbox.model import envfile
-from osbox.model.plan import SHARED, Live
 from osbox.site.site import LABEL, Paths, Site
 
 RACK = "rack"

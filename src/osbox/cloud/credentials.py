@@ -1,0 +1,44 @@
+"""The administrator's credentials for people and their tools: files, and the openstack client that uses them."""
+
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+from osbox.cloud.services import REGION
+from osbox.site import secrets
+from osbox.site.site import Paths, Site
+
+
+def write_credentials(paths: Paths, site: Site) -> None:
+    """Write clouds.yaml and openrc (0600) for people and their tools."""
+    password = secrets.read(paths, "admin-password")
+    auth = {"auth_url": f"http://{site.loopback}:5000/v3", "username": "admin", "password": password, "user_domain_id": "default"}
+    common = {"region_name": REGION, "identity_api_version": 3}
+    project = {**auth, "project_name": "admin", "project_domain_id": "default"}
+    clouds = {
+        site.name: {"auth": project, **common},
+        f"{site.name}-system": {"auth": {**auth, "system_scope": "all"}, **common},
+    }
+    _write_private(paths.home / "clouds.yaml", yaml.safe_dump({"clouds": clouds}, sort_keys=False))
+    lines = [f"export OS_{key.upper()}={value}" for key, value in project.items()]
+    _write_private(paths.home / "openrc", "\n".join([*lines, "export OS_IDENTITY_API_VERSION=3", f"export OS_REGION_NAME={REGION}", ""]))
+
+
+def _write_private(file: Path, text: str) -> None:
+    if not file.exists() or file.read_text() != text:
+        file.touch(mode=0o600)
+        file.write_text(text)
+
+
+def client() -> str:
+    """The openstack client that was installed with the tool."""
+    beside = Path(sys.executable).with_name("openstack")
+    return str(beside) if beside.exists() else "openstack"
+
+
+def client_environment(paths: Paths, name: str) -> dict[str, str]:
+    """What makes the client use this cloud of clouds.yaml, and not another one whose openrc was sourced."""
+    cleared = {key: "" for key in os.environ if key.startswith("OS_")}
+    return cleared | {"OS_CLIENT_CONFIG_FILE": str(paths.home / "clouds.yaml"), "OS_CLOUD": name}

@@ -1,0 +1,1 @@
+"""OpenStack's options, as the site sets them: their names, and what the images know of them."""

@@ -1,0 +1,60 @@
+"""Logins to the cloud, of the administrator and of services; and its APIs through openstacksdk."""
+
+from typing import TYPE_CHECKING, Any
+
+from osbox.cloud.services import REGION
+from osbox.site import secrets
+from osbox.site.site import Paths, Site
+
+# The client libraries take a second to import: only commands that talk to the cloud pay for them.
+if TYPE_CHECKING:
+    from keystoneauth1.session import Session
+    from openstack.connection import Connection
+
+CALL_SECONDS = 30  # two loaded cores took more than 10 for a first login
+_sessions: dict[tuple[str, bool], "Session"] = {}
+"""One login for each cloud and scope: each costs Keystone a quarter of a second of hashing."""
+
+
+def session(paths: Paths, site: Site, *, system: bool = False) -> "Session":
+    """An authenticated session of the administrator, of the project `admin` or of the whole system; the same one every time."""
+    key = (str(site.loopback), system)
+    if key not in _sessions:
+        _sessions[key] = _administrator(paths, site, system=system)
+    return _sessions[key]
+
+
+def renew(paths: Paths, site: Site) -> None:
+    """Log the administrator in anew, for the calls that follow; raises what keeps us from a token."""
+    fresh = _administrator(paths, site, system=False)
+    fresh.get_token()
+    _sessions[str(site.loopback), False] = fresh
+
+
+def _administrator(paths: Paths, site: Site, *, system: bool) -> "Session":
+    scope = {"system_scope": "all"} if system else {"project_name": "admin", "project_domain_id": "default"}
+    return log_in(site, "admin", secrets.read(paths, "admin-password"), scope)
+
+
+def log_in(site: Site, user: str, password: str, scope: dict[str, str]) -> "Session":
+    """A session of a user of the default domain, within a scope."""
+    from keystoneauth1.identity import v3  # noqa: PLC0415 - see above
+    from keystoneauth1.session import Session  # noqa: PLC0415
+
+    whole: dict[str, Any] = {"username": user, "password": password, "user_domain_id": "default", **scope}
+    return Session(auth=v3.Password(auth_url=f"http://{site.loopback}:5000/v3", **whole), timeout=CALL_SECONDS)
+
+
+def connect(paths: Paths, site: Site, *, system: bool = False) -> "Connection":
+    """An openstacksdk connection of the administrator; system scope is for what belongs to no project (nodes)."""
+    from openstack.connection import Connection  # noqa: PLC0415
+
+    # Not a shared session: a connection leaves its mark in it.
+    return Connection(
+        session=_administrator(paths, site, system=system), region_name=REGION, baremetal_api_version="1.96", compute_api_version="2.96"
+    )
+
+
+def dhcp_servers(project: "Connection") -> frozenset[str]:
+    """The addresses of Neutron's DHCP servers: any other that answers on their networks is a stranger."""
+    return frozenset(str(one["ip_address"]) for port in project.network.ports(device_owner="network:dhcp") for one in port.fixed_ips)
