@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from osbox import bridgeport
-from osbox.model import dhcp, frames
-from osbox.model.dhcp import Kind, Message
+from osbox.bootpath import dhcp, frames
+from osbox.bootpath import port as bridgeport
+from osbox.bootpath.dhcp import Kind, Message
 from osbox.site.site import Site
 
 SITE = Site.model_validate({"name": "boottest", "bridge": "bt-prov", "veth": ("bt0", "bt1"), "subnet": "10.29.79.0/24"})

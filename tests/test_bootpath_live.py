@@ -7,14 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from osbox.metal.firmware import BootMode
 
-from osbox import bootcause, bootpath, bridgeport, dhcpclient, run, tftp, webfetch, wire
-from osbox.bootcause import Scene, Subject
-from osbox.bootpath import Hop
+from osbox import run
+from osbox.bootpath import cause as bootcause
+from osbox.bootpath import crossing, dhcpclient, http, tftp
+from osbox.bootpath import port as bridgeport
+from osbox.bootpath import walk as bootpath
+from osbox.bootpath.cause import Scene, Subject
+from osbox.bootpath.walk import Hop
 from osbox.doctor import machine, wires
 from osbox.doctor.finding import Facts
 from osbox.errors import UserError
+from osbox.metal.firmware import BootMode
 from osbox.site.site import Paths
 from tests.bootserver import HOST, KERNEL, MAC, OFFERED, SITE, Server, serving
 from tests.test_net_live import namespace, needs_root  # noqa: F401 - the fixture
@@ -80,9 +84,9 @@ def test_an_address_that_somebody_has_is_not_taken(bridge: None) -> None:
 
 
 def test_frames_cross_unless_the_bridge_is_down(bridge: None) -> None:
-    assert wire.across(SITE.bridge, "10.29.79.255") == wire.Crossing(arp=True, udp=True)
+    assert crossing.across(SITE.bridge, "10.29.79.255") == crossing.Crossing(arp=True, udp=True)
     run.run(["ip", "link", "set", "bt-prov", "down"])
-    assert wire.across(SITE.bridge, "10.29.79.255") == wire.Crossing(arp=False, udp=False)
+    assert crossing.across(SITE.bridge, "10.29.79.255") == crossing.Crossing(arp=False, udp=False)
 
 
 def test_the_whole_way(bridge: None, tmp_path: Path) -> None:
@@ -203,7 +207,7 @@ def test_tftp_gives_up_on_silence_and_tells_a_refusal(bridge: None) -> None:
 
 def test_of_a_large_file_only_the_beginning_is_read(bridge: None) -> None:
     with serving(Server()):
-        answer = webfetch.get(f"http://{HOST}:8090/n/deploy_kernel", first=100)
+        answer = http.get(f"http://{HOST}:8090/n/deploy_kernel", first=100)
     assert (answer.status, len(answer.content), answer.size, bool(answer.date)) == (200, 100, len(KERNEL), True)
 
 

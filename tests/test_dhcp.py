@@ -3,10 +3,10 @@
 import struct
 
 import pytest
-from osbox.metal.firmware import BootMode
 
-from osbox.model import dhcp, frames
-from osbox.model.dhcp import Code, Kind, Message
+from osbox.bootpath import dhcp, frames
+from osbox.bootpath.dhcp import Code, Kind, Message
+from osbox.metal.firmware import BootMode
 from tests.conftest import PROJECT
 
 MAC = "52:54:00:12:34:56"

@@ -3,9 +3,9 @@
 import struct
 
 import pytest
-from osbox.metal.firmware import BootMode
 
-from osbox.model import bootfile, ipxe
+from osbox.bootpath import bootfile, ipxe
+from osbox.metal.firmware import BootMode
 
 URL = "http://10.29.29.1:8090/boot.ipxe"
 MAC = "52:54:00:AA:BB:CC"

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from osbox import bootpath, log
-from osbox.bootcause import Scene, Subject
-from osbox.bootpath import Hop
+from osbox import log
+from osbox.bootpath import walk as bootpath
+from osbox.bootpath.cause import Scene, Subject
+from osbox.bootpath.walk import Hop
 from osbox.cloud import checks, sessions
 from osbox.commands.context import Context, Json, print_json
 from osbox.engine import engine

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from osbox import run, webfetch
+from osbox import run
+from osbox.bootpath import http
 from osbox.cloud.services import APIS
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
 from osbox.engine import docker
@@ -74,7 +75,7 @@ def _date_of(facts: Facts, port: int) -> float | None:
     """By how many seconds an API's clock is ahead; None when it does not answer, which is another check's finding."""
     begin = time.time()
     try:
-        date = webfetch.get(f"http://{facts.site.loopback}:{port}/", first=1).date
+        date = http.get(f"http://{facts.site.loopback}:{port}/", first=1).date
     except OSError:
         return None
     return _apart(parsedate_to_datetime(date).timestamp(), begin) if date else None

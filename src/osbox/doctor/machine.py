@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from osbox import bridgeport
+from osbox.bootpath import port as bridgeport
 from osbox.cloud import ports
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
 from osbox.engine import engine

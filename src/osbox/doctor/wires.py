@@ -3,13 +3,13 @@
 import socket
 from collections.abc import Iterator
 
-from osbox import bridgeport, dhcpclient, wire
-from osbox.bridgeport import Port
+from osbox.bootpath import crossing, dhcp, dhcpclient
+from osbox.bootpath import port as bridgeport
+from osbox.bootpath.dhcp import Kind
+from osbox.bootpath.port import Port
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
 from osbox.errors import Error
 from osbox.metal.firmware import BootMode
-from osbox.model import dhcp
-from osbox.model.dhcp import Kind
 from osbox.network import converge as net
 from osbox.network.plan import plan
 from osbox.network.values import Wish
@@ -25,12 +25,12 @@ def check_bridge(facts: Facts) -> Iterator[Finding]:
         yield ok(f"there is no bridge {site.bridge} yet, so no frame can be sent across it")
         return
     with bridgeport.plugged(site.bridge) as one, bridgeport.plugged(site.bridge) as other:
-        seen = wire.crossing(one, other, str(site.subnet.broadcast_address))
+        seen = crossing.crossing(one, other, str(site.subnet.broadcast_address))
         if seen.arp and seen.udp:
             yield ok(f"frames cross the bridge {site.bridge}", "ARP and UDP, from one port of our own to another")
         elif _connected(facts):
             what = "ARP passes, IP is dropped" if seen.arp else "neither ARP nor IP arrives"
-            how = f"{what}: from one port of our own to another, within {wire.SECONDS:.0f} s"
+            how = f"{what}: from one port of our own to another, within {crossing.SECONDS:.0f} s"
             found = "osbox engine shell -- iptables -S FORWARD; nft list ruleset: a packet filter of this machine"
             then = "osbox net connect" if _to_do(facts) else found
             yield error(f"frames do not cross the bridge {site.bridge}: no node gets an address", how, then)
@@ -49,7 +49,7 @@ def _reach(facts: Facts, port: Port) -> Iterator[Finding]:
         then = f"ip neighbour show dev {site.bridge}"
         yield warning("no address is free for a try from the bridge", f"{bridgeport.own_addresses(site)[0]} and below are taken", then)
         return
-    reasons = wire.connections(port, str(site.address), numbers)
+    reasons = crossing.connections(port, str(site.address), numbers)
     bad = {number: reason for number, reason in reasons.items() if reason}
     for number, reason in bad.items():
         then = "osbox status; a firewall of this machine (ufw, firewalld) must let the bridge's traffic in"

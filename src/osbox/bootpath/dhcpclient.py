@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from osbox import bridgeport
-from osbox.bridgeport import Port
+from osbox.bootpath import dhcp, frames
+from osbox.bootpath import port as bridgeport
+from osbox.bootpath.dhcp import Kind, Message
+from osbox.bootpath.port import Port
 from osbox.metal.firmware import BootMode
-from osbox.model import dhcp, frames
-from osbox.model.dhcp import Kind, Message
 
 REPEAT_SECONDS = 1.5  # a ROM waits 1, 2, 4, 8 s
 

@@ -1,7 +1,7 @@
 """`osbox probe`: walk the boot path as a node would, from a port on the provisioning bridge, and name the first broken hop.
 
 Every hop is done for real: frames on the bridge, the files that a node would fetch. The cause of a broken one is looked for
-by osbox.bootcause.
+by osbox.bootpath.cause.
 """
 
 import hashlib
@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from osbox import bootcause, bridgeport, dhcpclient, tftp, webfetch
-from osbox.bootcause import Broken, Scene, Subject, Why
+from osbox.bootpath import bootfile, dhcp, dhcpclient, http, ipxe, tftp
+from osbox.bootpath import cause as bootcause
+from osbox.bootpath import port as bridgeport
+from osbox.bootpath.cause import Broken, Scene, Subject, Why
+from osbox.bootpath.dhcp import Kind
 from osbox.errors import UserError
 from osbox.metal.firmware import BootMode
-from osbox.model import bootfile, dhcp, ipxe
-from osbox.model.dhcp import Kind
 from osbox.site.site import Site
 
 if TYPE_CHECKING:
@@ -258,9 +259,9 @@ class _Way:
             raise Broken(why, f"{url}: {got.size} bytes that begin {got.content[:8].hex(' ')}", url)
         return f"{url}: {kind}, {got.size / 1e6:.1f} MB"
 
-    def _get(self, url: str, *, whole: bool) -> webfetch.Answer:
+    def _get(self, url: str, *, whole: bool) -> http.Answer:
         try:
-            got = self.port.call(lambda: webfetch.get(url, first=0 if whole else HEAD_BYTES))
+            got = self.port.call(lambda: http.get(url, first=0 if whole else HEAD_BYTES))
         except OSError as error:
             raise Broken(Why.HTTP_SILENT, f"{url}: {error}", url) from error
         if got.status not in (200, 206):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from osbox import wire
+from osbox.bootpath import crossing
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error
@@ -206,7 +206,7 @@ def _network(scene: Scene) -> Cause | None:
 
 def _dropped(scene: Scene) -> Cause | None:
     """Whether frames of our own cross the bridge."""
-    seen = wire.across(scene.site.bridge, str(scene.site.subnet.broadcast_address))
+    seen = crossing.across(scene.site.bridge, str(scene.site.subnet.broadcast_address))
     if seen.udp:
         return None
     what = "ARP passes and IP is dropped" if seen.arp else "nothing passes"

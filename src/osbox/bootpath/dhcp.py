@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from ipaddress import IPv4Address
 
+from osbox.bootpath.frames import mac_bytes, mac_text
 from osbox.metal.firmware import BootMode
-from osbox.model.frames import mac_bytes, mac_text
 
 SERVER_PORT, CLIENT_PORT = 67, 68
 REQUEST_OP, REPLY_OP = 1, 2

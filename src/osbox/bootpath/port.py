@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from osbox.bootpath import frames
 from osbox.errors import Error, UserError
-from osbox.model import frames
 from osbox.site.site import Site
 
 T = TypeVar("T")

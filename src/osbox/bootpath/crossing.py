@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from osbox import bridgeport
-from osbox.bridgeport import Port
-from osbox.model import frames
+from osbox.bootpath import frames
+from osbox.bootpath import port as bridgeport
+from osbox.bootpath.port import Port
 
 TRIAL_PORT = 9  # discard (RFC 863): whoever else gets the frame has no use for it
 SECONDS = 1.0
