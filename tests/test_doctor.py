@@ -9,10 +9,9 @@ import pytest
 
 from osbox import doctor
 from osbox.cloud.services import SERVICES
-from osbox.doctor import clock, journals, machine, names, services
+from osbox.doctor import clock, journals, logscan, machine, names, services
 from osbox.doctor.finding import Facts, Finding, ok
 from osbox.errors import Error
-from osbox.model import logscan
 from osbox.site.site import Paths, Site
 
 STAMP = "2026-11-23T07:38:12.123456789Z"

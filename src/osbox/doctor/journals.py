@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from osbox.doctor import logscan
 from osbox.doctor.finding import Facts, Finding, ok, warning
+from osbox.doctor.logscan import Group, Harmless
 from osbox.engine import docker
-from osbox.model import logscan
-from osbox.model.logscan import Group, Harmless
 
 LINES = 20_000  # of each log's end: hours of a busy service; what is older is counted as of before
 AT_ONCE = 4

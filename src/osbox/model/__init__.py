@@ -1,1 +1,0 @@
-"""Typed, frozen values and their loading; nothing here touches the machine beyond reading the file it is given."""
