@@ -11,6 +11,7 @@ from osbox.cli import execute
 from osbox.engine import engine
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
+from osbox.releases import folder as releases
 from osbox.releases import lock, release, resolve
 from osbox.releases.lock import Change
 from osbox.site.site import Paths
@@ -96,7 +97,7 @@ def test_own_constraints_replace_upstreams() -> None:
 # --- release.toml ----------------------------------------------------------------------------------------------------
 
 def _release() -> release.Release:
-    return release.read(PROJECT / "releases" / "2026.1")
+    return releases.read(PROJECT / "releases" / "2026.1")
 
 
 WRONG = {
@@ -114,7 +115,7 @@ def test_a_wrong_release_toml_says_where(paths: Paths, change: str | tuple[str, 
     text = (folder / "release.toml").read_text()
     (folder / "release.toml").write_text(change if isinstance(change, str) else text.replace(*change))
     with pytest.raises(UserError, match=message) as caught:
-        release.read(folder)
+        releases.read(folder)
     assert evidence in caught.value.evidence
     assert "releases/2026.1/release.toml" in caught.value.message or "2026.1/release.toml" in caught.value.message
 

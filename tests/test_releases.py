@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from osbox.site.load import load_site
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -21,15 +22,16 @@ from osbox.images.catalogue import IMAGES, Image
 from osbox.images.inside import programs as within
 from osbox.imagetests import check as imagetests
 from osbox.imagetests.check import Report
+from osbox.releases import folder as releases
 from osbox.releases import lock, release
 from osbox.releases import resolve as locks
 from osbox.releases.lock import Package
-from osbox.site.site import Paths, Site, load_site
+from osbox.site.site import Paths, Site
 from tests.conftest import PROJECT
 from tests.home import prepare
 
 RELEASES = PROJECT / "releases"
-NAMES = release.known(RELEASES)
+NAMES = releases.known(RELEASES)
 SERVICES = {"placement": "openstack-placement"}  # the project's name on PyPI where it differs
 
 
@@ -58,7 +60,7 @@ def test_a_release_is_whole_and_locked_to_its_inputs(name: str, paths: Paths) ->
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_required_is_locked_as_it_was_required(name: str) -> None:
     """The service in its series, by its own name, in its project's lock; drivers where their project finds them."""
-    wanted = release.read(RELEASES / name)
+    wanted = releases.read(RELEASES / name)
     for group, lines in wanted.requirements.items():
         found = locked(name, group) if group in (release.COMMON, release.RAMDISK) else {**locked(name, release.COMMON), **locked(name, group)}
         for line in lines:
@@ -83,12 +85,12 @@ def test_everything_is_pinned_once_with_hashes(name: str) -> None:
         assert "://" not in text
         seen += [package.name for package in packages] if group != release.RAMDISK else []
     assert len(seen) == len(set(seen))
-    assert not {canonicalize_name(item) for item in release.read(RELEASES / name).excluded} & set(seen)
+    assert not {canonicalize_name(item) for item in releases.read(RELEASES / name).excluded} & set(seen)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_upstreams_constraints_are_kept(name: str) -> None:
-    wanted, found = release.read(RELEASES / name), services(name)
+    wanted, found = releases.read(RELEASES / name), services(name)
     upstream = (RELEASES / name / release.CONSTRAINTS).read_text()
     environment = {"python_version": wanted.python, "python_full_version": f"{wanted.python}.0", "sys_platform": "linux"}
     for line in lock.constrain(upstream, wanted.constraints).splitlines():
@@ -133,7 +135,7 @@ def test_the_release_that_runs_here(monkeypatch: pytest.MonkeyPatch, here: dict[
 @pytest.mark.parametrize("name", NAMES)
 def test_a_release_sets_only_variables_that_compose_has(name: str) -> None:
     known = set(re.findall(r"\$\{(\w+)", (PROJECT / "compose/stack.yaml").read_text()))
-    assert release.read(RELEASES / name).environment.keys() <= known
+    assert releases.read(RELEASES / name).environment.keys() <= known
 
 
 def test_up_takes_the_environment_of_the_release_of_its_images(paths: Paths) -> None:

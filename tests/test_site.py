@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from osbox.site.load import load_site
 
 from osbox.errors import UserError
-from osbox.site.site import Site, load_site
+from osbox.site.site import Site
 
 
 def test_defaults_are_those_of_2015(tmp_path: Path) -> None:

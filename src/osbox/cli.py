@@ -21,7 +21,7 @@ from typer._click.exceptions import NoArgsIsHelpError
 from osbox import log
 from osbox.commands import bundle, contents, context, demo, doctor, engine, explain, images, inventory, lock, metal, net, options, probe, push, stack
 from osbox.errors import Error, UserError
-from osbox.site.site import find_paths
+from osbox.site.load import find_paths
 
 INTERRUPTED = 130
 EPILOG = (

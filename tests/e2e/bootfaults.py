@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from osbox.site.site import Site, load_site
+from osbox.site.load import load_site
+
+from osbox.site.site import Site
 from tests.home import HOME, NAME
 
 Engine = Callable[..., str]

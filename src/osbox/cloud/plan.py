@@ -14,7 +14,7 @@ from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.images import catalogue, labels
 from osbox.images.catalogue import BY_NAME, IMAGES
-from osbox.releases import release as releases
+from osbox.releases import folder as releases
 from osbox.site import secrets
 from osbox.site.site import Paths, Site
 

@@ -14,7 +14,8 @@ from osbox.engine.engine import Engine
 from osbox.network import converge as net
 from osbox.site import deployments
 from osbox.site.ledger import ledger
-from osbox.site.site import Paths, Site, find_paths, load_site
+from osbox.site.load import find_paths, load_site
+from osbox.site.site import Paths, Site
 
 IMAGES, CLOUD, NETWORK, METAL, ENGINE = "Images", "Cloud", "Network", "Bare metal", "Engine"
 

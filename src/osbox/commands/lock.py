@@ -11,8 +11,9 @@ from osbox.commands.context import Context, Json, print_json
 from osbox.commands.images import Release, Version
 from osbox.errors import Error
 from osbox.releases import resolve
+from osbox.releases.folder import require
 from osbox.releases.lock import Change
-from osbox.releases.release import DEFAULT, require
+from osbox.releases.release import DEFAULT
 
 
 def refresh(

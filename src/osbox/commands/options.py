@@ -14,7 +14,8 @@ from osbox.cloud.options.names import Address, Known, require_word
 from osbox.commands.context import Context, Json, print_json
 from osbox.errors import UserError
 from osbox.site import sitefile
-from osbox.site.site import Value, load_site
+from osbox.site.load import load_site
+from osbox.site.site import Value
 
 NEXT = "osbox plan shows what it changes, osbox up does it"
 

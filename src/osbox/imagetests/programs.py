@@ -13,7 +13,7 @@ from osbox.images import oslo, packages
 from osbox.images.inside import SCRIPTS
 from osbox.images.sandbox import Sandbox, require, secrets
 from osbox.imagetests.subject import Subject
-from osbox.releases import release
+from osbox.releases import folder as releases
 
 Said = Mapping[str, Any]
 """What images/inside/programs.py found in an image."""
@@ -133,7 +133,7 @@ def drivers(subject: Subject, said: Said) -> Iterator[str]:
 def requirements(subject: Subject, said: Said) -> Iterator[str]:
     """Every requirement of every installed distribution is satisfied; but for what the release leaves out."""
     there = {canonicalize_name(item["name"]): item["version"] for item in said["distributions"]}
-    excluded = release.read(subject.paths.releases / subject.release).excluded if subject.release else ()
+    excluded = releases.read(subject.paths.releases / subject.release).excluded if subject.release else ()
     known = {*map(canonicalize_name, excluded), *map(canonicalize_name, subject.exceptions("requirements"))}
     for item in said["distributions"]:
         for text in item["requires"]:

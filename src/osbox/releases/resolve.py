@@ -13,6 +13,7 @@ from pathlib import Path
 
 from osbox import fault, run
 from osbox.errors import Error, UserError
+from osbox.releases import folder as releases
 from osbox.releases import lock, release
 from osbox.releases.lock import Change
 from osbox.releases.release import Release
@@ -31,7 +32,7 @@ EXCLUDED = "excluded.in"
 
 def check(paths: Paths, name: str) -> None:
     """Raise UserError unless the release is here with all its locks, each made of the inputs that are here now."""
-    folder = release.require(paths.releases, name)
+    folder = releases.require(paths.releases, name)
     relock = f"osbox lock --release {name}"
     known = lock.read_sums(_text(folder / release.SUMS))
     for file in (*release.INPUTS, *release.LOCKS):
@@ -47,8 +48,8 @@ def check(paths: Paths, name: str) -> None:
 
 def refresh(paths: Paths, name: str, *, write: bool = True) -> list[Change]:
     """Resolve a release anew and write its locks, all or none; returns what changed. Without write, nothing is touched."""
-    folder = release.require(paths.releases, name)
-    wanted = release.read(folder)
+    folder = releases.require(paths.releases, name)
+    wanted = releases.read(folder)
     found = _resolve(paths, folder, wanted)
     old = {group: _text(folder / f"{group}.lock") for group in release.GROUPS}
     if write:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from osbox.errors import Error, UserError
-from osbox.site.site import Paths, Site, load_site
+from osbox.site.load import load_site
+from osbox.site.site import Paths, Site
 
 DIRECTORY = "clouds"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")

@@ -4,12 +4,10 @@
 """
 
 import ipaddress
-import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from osbox.errors import UserError
 
@@ -127,27 +125,3 @@ class Paths:
     @property
     def compose(self) -> Path:
         return self.project / "compose"
-
-
-def find_paths() -> Paths:
-    """The checkout this tool was installed from, and OSBOX_HOME."""
-    home = Path(os.environ.get("OSBOX_HOME") or HOME)
-    if not home.is_absolute():
-        raise UserError(f"OSBOX_HOME is not an absolute path: {home}")
-    return Paths(project=Path(__file__).resolve().parents[3], home=home)
-
-
-def load_site(home: Path) -> Site:
-    """Read `site.toml`; raises UserError naming the file and the key."""
-    file = home / "site.toml"
-    try:
-        data = tomllib.loads(file.read_text())
-    except FileNotFoundError:
-        return Site()
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{file} is not valid TOML: {error}") from error
-    try:
-        return Site.model_validate(data)
-    except ValidationError as error:
-        lines = "\n".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise UserError(f"{file} has wrong settings", evidence=lines, hint="known keys: " + ", ".join(Site.model_fields)) from error

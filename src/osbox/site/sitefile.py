@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from osbox.errors import Error
-from osbox.site.site import Value, load_site
+from osbox.site.load import load_site
+from osbox.site.site import Value
 
 NAME = "site.toml"
 Where = tuple[str, ...]

@@ -1,0 +1,34 @@
+"""Where a deployment is and what its site.toml says, read from this machine."""
+
+import os
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from osbox.errors import UserError
+from osbox.site.site import HOME, Paths, Site
+
+
+def find_paths() -> Paths:
+    """The checkout this tool was installed from, and OSBOX_HOME."""
+    home = Path(os.environ.get("OSBOX_HOME") or HOME)
+    if not home.is_absolute():
+        raise UserError(f"OSBOX_HOME is not an absolute path: {home}")
+    return Paths(project=Path(__file__).resolve().parents[3], home=home)
+
+
+def load_site(home: Path) -> Site:
+    """Read `site.toml`; raises UserError naming the file and the key."""
+    file = home / "site.toml"
+    try:
+        data = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        return Site()
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{file} is not valid TOML: {error}") from error
+    try:
+        return Site.model_validate(data)
+    except ValidationError as error:
+        lines = "\n".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise UserError(f"{file} has wrong settings", evidence=lines, hint="known keys: " + ", ".join(Site.model_fields)) from error
