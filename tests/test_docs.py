@@ -20,7 +20,6 @@ from osbox.images import catalogue
 from osbox.images.catalogue import Image
 from osbox.site.site import Site
 from tests.conftest import PROJECT, tracked
-from tests.test_layers import ROWS
 
 PAGES = tracked("*.md", "docs/*.md", "images/*/README.md")
 COMMAND = re.compile(r"(?:^|[;&|$(] *|=\S+ )osbox((?: +[^\s`|;&()]+)+)")
@@ -282,7 +281,7 @@ def test_bootstrap_and_build_arguments_are_described() -> None:
     assert [name for name in sorted(variables) if f"`{name}`" not in page("images/base/README.md")] == []
 
 
-# --- messages and layers ---------------------------------------------------------------------------------------------
+# --- messages --------------------------------------------------------------------------------------------------------
 
 def test_messages_are_those_that_are_printed() -> None:
     """The first column of docs/troubleshooting.md: … stands for what differs from case to case."""
@@ -291,13 +290,6 @@ def test_messages_are_those_that_are_printed() -> None:
     rows = re.findall(r"^\| `(.+?)`(?: …)? \|", page("docs/troubleshooting.md").partition("## A node does not")[0], re.MULTILINE)
     assert rows
     assert [row for row in rows if row.strip("…") not in printed] == []
-
-
-def test_layers_are_those_that_are_tested() -> None:
-    """docs/design.md names modules row by row, as tests/test_layers.py holds them; it need not name all."""
-    rows = [set(in_code(row)) for row in re.findall(r"^\| \d+ \| (.*?) \|", page("docs/design.md"), re.MULTILINE)]
-    assert len(rows) == len(ROWS)
-    assert [named - row for named, row in zip(rows, ROWS, strict=True) if named - row] == []
 
 
 def test_changelog_is_newest_first() -> None:

@@ -1,7 +1,9 @@
-"""Who may import whom, where processes are started, and how large a thing may be."""
+"""Who may import whom, what is pure, where processes are started, and how large a thing may be."""
 
 import ast
+import re
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,22 +11,31 @@ import pytest
 from tests.conftest import PROJECT, tracked
 
 SOURCE = PROJECT / "src" / "osbox"
-# A module imports from rows above its own only; those of one package (model, commands) may import each other.
-ROWS = [
-    {"errors", "fault", "files"},
-    {"document", "log", "waiting"},
-    {"board", "run"},
-    {"site"},
-    {"contents", "engine"},
-    {"images", "metal", "network"},
-    {"bootpath", "releases"},
-    {"build", "cloud", "imagetests"},
-    {"doctor", "supply"},
-    {"commands"},
-    {"cli"},
-]
-RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
+DESIGN = PROJECT / "docs" / "design.md"
+
+
+def cells(text: str) -> list[list[list[str]]]:
+    """The table under "Layers": of each row, the names in its cells."""
+    section = re.split(r"^## ", text, flags=re.MULTILINE)
+    rows = next(part for part in section if part.startswith("Layers\n")).splitlines()
+    return [[re.findall(r"`([^`]+)`", cell) for cell in line.split("|")[1:-1]] for line in rows if re.match(r"\| \d+ \|", line)]
+
+
+TABLE = cells(DESIGN.read_text())
+RANK = {name: rank for rank, (_, rooms, _, _) in enumerate(TABLE) for name in rooms}
+VERBS = {name for _, _, verbs, _ in TABLE for name in verbs}
 PACKAGES = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+# What computes on values. pathlib is there to name files: TOUCHES has what would open them.
+COMPUTES = {
+    "base64", "collections", "collections.abc", "configparser", "contextlib", "csv", "dataclasses", "datetime", "difflib", "email.message",
+    "email.parser", "enum", "fnmatch", "functools", "hashlib", "io", "ipaddress", "itertools", "json", "pathlib", "re", "shlex", "string",
+    "struct", "textwrap", "tomllib", "typing", "urllib.parse", "uuid",
+    "pydantic", "debian.deb822", "packaging.utils",  # the last two read versions and dpkg's paragraphs out of text
+}  # fmt: skip
+TOUCHES = {
+    "open", "read_text", "read_bytes", "write_text", "write_bytes", "exists", "is_file", "is_dir", "is_symlink", "iterdir", "glob", "rglob",
+    "stat", "resolve", "readlink", "mkdir", "unlink", "touch", "rename", "expanduser", "cwd", "now", "today", "uuid1", "uuid4",
+}  # fmt: skip
 STARTS_PROCESSES = {"run.py", "images/inside/programs.py"}  # the latter runs inside the image that is tested, where there is no run.py
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 # Code that runs inside containers is measured like ours.
@@ -32,20 +43,39 @@ PYTHON = [*MODULES, *(path for path in tracked("images/*.py", "images/**/*.py", 
 FUNCTION_LINES, MODULE_LINES = 40, 300
 
 
-def unit(path: Path) -> str:
-    """The name in the table: a module's, or its package's."""
-    return path.relative_to(SOURCE).with_suffix("").parts[0]
+def name(path: Path) -> str:
+    """osbox.network.plan; osbox.doctor for doctor/__init__.py."""
+    return ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+NAMES = {name(path): path for path in MODULES}
+
+
+def room(module: str) -> str:
+    """The name in the table: a package's, or that of a module that stands loose."""
+    return module.split(".")[1]
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The units of osbox that a module imports, those inside functions too."""
+    """Every module that a module imports, in functions too.
+
+    That it loads the packages which that one is in is left out: but for doctor's, they have no more than words in them.
+    """
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "osbox":
+        if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("osbox."):
-            yield str(node.module).split(".")[1]
-        elif isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("osbox."))
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in NAMES or node.module == "osbox" else str(node.module)
+
+
+def own_imports(path: Path) -> set[str]:
+    return {module for module in imports(path) if module.startswith("osbox.")}
+
+
+def is_pure(path: Path) -> bool:
+    return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0].endswith("Pure.")
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
@@ -54,12 +84,41 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
             yield node.name, (node.end_lineno or 0) - node.lineno + 1
 
 
+def test_the_table_names_what_there_is() -> None:
+    assert sorted(name for _, rooms, _, _ in TABLE for name in rooms) == sorted({room(module) for module in NAMES})
+    assert {f"osbox.{name}" for name in VERBS} <= NAMES.keys()
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_imports_come_from_lower_rows(path: Path) -> None:
-    own = unit(path)
-    assert own in RANK, f"{own} has no row yet: put it into ROWS"
-    wrong = [name for name in imports(path) if RANK.get(name, 99) >= RANK[own] and not (name == own and own in PACKAGES)]
-    assert not wrong, f"{own} imports {wrong}"
+    own = room(name(path))
+    wrong = [one for one in own_imports(path) if RANK.get(room(one), 99) >= RANK[own] and not (room(one) == own and own in PACKAGES)]
+    assert not wrong, f"{name(path)} imports {wrong}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    try:
+        TopologicalSorter({module: own_imports(path) for module, path in NAMES.items()}).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+PURE = {module: path for module, path in NAMES.items() if is_pure(path)}
+
+
+@pytest.mark.parametrize("path", PURE.values(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_pure_modules_compute_on_values(path: Path) -> None:
+    wrong = set(imports(path)) - {"osbox.errors", *COMPUTES, *PURE}
+    assert not wrong, f"{name(path)} imports {wrong}"
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    called = {call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "") for call in calls}
+    assert not called & TOUCHES, f"{name(path)} calls {called & TOUCHES}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_verbs_are_called_by_commands_only(path: Path) -> None:
+    called = {one.removeprefix("osbox.") for one in own_imports(path)} & VERBS
+    assert not called or room(name(path)) == "commands", f"{name(path)} imports {called}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
@@ -82,7 +141,17 @@ def test_nothing_is_too_large(path: Path) -> None:
     assert [(name, length) for name, length in functions(path) if length > FUNCTION_LINES] == []
 
 
-def test_the_check_sees_a_wrong_import(tmp_path: Path) -> None:
+def test_the_check_sees_imports(tmp_path: Path) -> None:
     module = tmp_path / "x.py"
-    module.write_text("def f():\n    from osbox import cli\n    import osbox.docker\n    from osbox.model import site\n")
-    assert list(imports(module)) == ["cli", "docker", "model"]
+    module.write_text(
+        "def f():\n    from osbox import cli, nothing\n    import osbox.run\nimport urllib.parse\nfrom pathlib import Path\n"
+        "from osbox.site import site\nfrom osbox.site.site import Site\nfrom osbox.images.inside import SCRIPTS\n"
+    )
+    assert sorted(imports(module)) == [
+        "osbox.cli", "osbox.images.inside", "osbox.nothing", "osbox.run", "osbox.site.site", "osbox.site.site", "pathlib", "urllib.parse",
+    ]  # fmt: skip
+
+
+def test_the_check_reads_the_table() -> None:
+    text = "## Other\n| 0 | `a` | | |\n## Layers\n| Row | Rooms | Verbs | What |\n|---|---|---|---|\n| 0 | `b`, `c` | | d |\n| 1 | `e` | `e.f` | |\n"
+    assert cells(text) == [[[], ["b", "c"], [], []], [[], ["e"], ["e.f"], []]]

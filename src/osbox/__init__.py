@@ -1,12 +1,9 @@
 """osbox: OpenStack in a box.
 
-Layers, lowest first; a module imports from lower rows only (tests/test_layers.py holds it):
+A room (package) for each outside thing, and in it, from the ground up: its values, which are pure; its door, which reads it as data
+and changes it; its verbs, which commands/ calls. What stands loose here is the ground that every room may use.
 
-    0  errors, log
-    1  run | model
-    2  engine, docker, net, cloud, rack
-    3  the verbs: images, stack, network, setup, nodes, ...
-    4  cli
+Which row of rooms stands on which: docs/design.md, "Layers"; tests/test_layers.py holds it.
 """
 
 __version__ = "0.1.0"

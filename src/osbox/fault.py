@@ -1,4 +1,4 @@
-"""What a failed build's output means: weather that passes, or something to put right."""
+"""What a failed build's output means: weather that passes, or something to put right. Pure."""
 
 import re
 from dataclasses import dataclass

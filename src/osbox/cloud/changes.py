@@ -1,4 +1,4 @@
-"""What `osbox up` would change, and why: a pure comparison of the wish with what lives.
+"""What `osbox up` would change, and why: a comparison of the wish with what lives. Pure.
 
 The wish is our Compose files as Compose itself reads them; whether a container fits is told by Compose's own hash of a service's
 settings and by the image's id. What was applied last is only asked for the reason, never for the decision.

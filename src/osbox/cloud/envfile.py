@@ -1,4 +1,4 @@
-"""Compose's env_file, written so that every value arrives byte for byte.
+"""Compose's env_file, written so that every value arrives byte for byte. Pure.
 
 Compose takes a value in single quotes as it is, but for a backslash before a quote or at the end. In double quotes it knows
 escapes and fills in variables; `$$` is a `$`. (`format: raw`, which needs none of it, came with Compose 2.30.)

@@ -1,4 +1,4 @@
-"""The services of the cloud as data: what the catalogue says of them and how each proves that it works."""
+"""The services of the cloud as data: what the catalogue says of them and how each proves that it works. Pure."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Every image by name: which project folder its Dockerfile is in, and which image it stands on."""
+"""Every image by name: which project folder its Dockerfile is in, and which image it stands on. Pure."""
 
 import difflib
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""What is in an image, file by file: the layers one over the other, and a digest of them that knows no times."""
+"""What is in an image, file by file: the layers one over the other, and a digest of them that knows no times. Pure."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What oslo-config-validator has to know about our services, and what its answer means."""
+"""What oslo-config-validator has to know about our services, and what its answer means. Pure."""
 
 import configparser
 import re

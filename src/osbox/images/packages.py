@@ -1,4 +1,4 @@
-"""What package managers wrote down about themselves in an image: dpkg's database, Python's dist-info directories, locks."""
+"""What package managers wrote down about themselves in an image: dpkg's database, Python's dist-info directories, locks. Pure."""
 
 import base64
 import csv

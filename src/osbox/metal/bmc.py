@@ -1,4 +1,4 @@
-"""A management controller as nodes.yaml names it, and the words for addresses."""
+"""A management controller as nodes.yaml names it, and the words for addresses. Pure."""
 
 import re
 from ipaddress import ip_address

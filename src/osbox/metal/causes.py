@@ -1,4 +1,4 @@
-"""Why a node does not get on: rules as data. An event or a fact is a sign; the first rule whose signs are there names the cause.
+"""Why a node does not get on: rules as data. An event or a fact is a sign; the first rule whose signs are there names the cause. Pure.
 
     SIGNS   which words of which source are which sign
     RULES   which signs, seen and not seen in the last attempt, mean what, and the next command

@@ -1,4 +1,4 @@
-"""What was seen of a node, from the lines of every log that mentions it, as events. Pure: text in, values out.
+"""What was seen of a node, from the lines of every log that mentions it, as events: text in, values out. Pure.
 
 Times are UTC, as containers have it. What an event says begins with the word that osbox.metal.causes looks for.
 """

@@ -1,4 +1,4 @@
-"""From what is there to what is wanted: the changes to the provisioning network, in order. Pure: it compares values.
+"""From what is there to what is wanted: the changes to the provisioning network, in order, by comparing values. Pure.
 
 Two rules run through it. What osbox did not make is used where it fits and never changed or removed. And every change
 leaves a state from which planning again leads to the same end, so that a run can be killed anywhere.

@@ -1,4 +1,4 @@
-"""The provisioning network as values: what was seen on the machine, what is wanted, and the changes between the two."""
+"""The provisioning network as values: what was seen on the machine, what is wanted, and the changes between the two. Pure."""
 
 import re
 from collections.abc import Mapping

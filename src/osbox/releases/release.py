@@ -1,4 +1,4 @@
-"""An OpenStack release as its folder describes it: `release.toml` by hand, upstream's `constraints.txt`, the locks made of both.
+"""An OpenStack release as its folder describes it: `release.toml` by hand, upstream's `constraints.txt`, the locks made of both. Pure.
 
     releases/<R>/release.toml      which packages each project needs, each service held to the release's own series
                  constraints.txt   upstream's versions of everything else

@@ -1,4 +1,4 @@
-"""What is particular to one deployment: its directory, names, addresses. Everything has a default.
+"""What is particular to one deployment: its directory, names, addresses. Everything has a default. Pure.
 
 `$OSBOX_HOME/site.toml` may override any field of `Site`; nothing else is configured anywhere else.
 """
