@@ -29,6 +29,7 @@ from osbox.releases.lock import Package
 from osbox.site.site import Paths, Site
 from tests.conftest import PROJECT
 from tests.home import prepare
+from tests.test_patches import replies_come_at_once
 
 RELEASES = PROJECT / "releases"
 NAMES = releases.known(RELEASES)
@@ -170,6 +171,8 @@ def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Report]]:
     running = engine.start(paths, load_site(paths.home))
     version = f"release-{request.param}"
     images.build(paths, running, WITH_OPENSTACK, version=version, release=request.param, replace=True)
+    for kind in ("native", "eventlet"):
+        replies_come_at_once(running, version, kind)
     yield {report.image: report for report in imagetests.check(paths, running, WITH_OPENSTACK, version=version)}
     images.clean(paths, running, version=version)
 

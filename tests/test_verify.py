@@ -171,6 +171,18 @@ def test_a_bill_of_materials_is_valid_and_always_the_same() -> None:
     assert made[0]["metadata"]["component"]["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]
 
 
+def test_a_patch_stands_with_its_package() -> None:
+    text = "Description: wait less\nBug: https://bugs.example.org/+bug/7\nApplied-Upstream: 9.0\nX-Package: click\n\n--- a/x\n+++ b/x\n"
+    found = tree({**FILES, "opt/openstack/patches/click-wait.patch": text})
+    made = sbom.document(entry(), "os-keystone:1", found, sbom._debian(found, entry()))
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(made)) is None
+    [patch] = next(item for item in made["components"] if item["bom-ref"] == "pkg:pypi/click@8.3.1")["pedigree"]["patches"]
+    assert patch["resolves"][0]["references"] == ["https://bugs.example.org/+bug/7"]
+    assert patch["diff"]["text"]["content"].startswith("--- a/x")
+    [problem] = verify._locked_files(found, RECIPE, statement())
+    assert problem == "opt/openstack/patches/click-wait.patch is not the patch that it was built from"
+
+
 @pytest.mark.parametrize(("headers", "told"), [
     ("License-Expression: MIT\nLicense: x\n", "MIT"), ("License: UNKNOWN\nClassifier: License :: OSI Approved :: MIT License\n", "MIT License"),
     ("License: Copyright\n  all the words of a licence\n", ""), ("", ""),

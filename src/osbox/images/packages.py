@@ -20,6 +20,7 @@ PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)"
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 OF_DEBIAN = "usr/lib/python3/dist-packages/"
 DEBIAN, PYTHON = "debian", "python"
+PATCH = ".patch"
 
 
 @dataclass(frozen=True, order=True)
@@ -46,6 +47,18 @@ class Locked:
     hashes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Patch:
+    """A change of ours to a Python package, as its header tells (DEP-3). bug: the address of upstream's report."""
+
+    name: str
+    package: str
+    summary: str
+    bug: str
+    fixed: str
+    diff: str
+
+
 def is_wanted(path: str) -> bool:
     """The files that the functions here read."""
     name = path.rpartition("/")[2]
@@ -55,7 +68,7 @@ def is_wanted(path: str) -> bool:
         or (path.startswith("etc/dpkg/dpkg.cfg.d/"))
         or (".dist-info/" in path and name in ("RECORD", "METADATA"))
         or (".egg-info/" in path and name == "PKG-INFO")
-        or (path.startswith("opt/") and name.endswith(".lock"))
+        or (path.startswith("opt/") and name.endswith((".lock", PATCH)))
         or (path.startswith("usr/share/doc/") and name == "copyright")
     )
 
@@ -92,6 +105,15 @@ def locked(text: str) -> dict[str, Locked]:
             name = str(canonicalize_name(match[1]))
             found[name] = Locked(name, match[2], tuple(HASH.findall(part)))
     return found
+
+
+def patch(name: str, text: str) -> Patch:
+    """A patch under a header as images/base/apply_patches.py takes it."""
+    header = metadata(text)
+    said = {key: str(header[key] or "") for key in ("X-Package", "Description", "Bug", "Applied-Upstream")}
+    _, _, diff = text.partition("\n--- ")
+    summary = said["Description"].splitlines()[0] if said["Description"] else ""
+    return Patch(name, str(canonicalize_name(said["X-Package"])), summary, said["Bug"], said["Applied-Upstream"], f"--- {diff}")
 
 
 def recorded(text: str, place: str) -> Iterator[tuple[str, str]]:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from cyclonedx.contrib.license.factories import LicenseFactory
-from cyclonedx.model import HashAlgorithm, HashType, Property
+from cyclonedx.model import AttachedText, HashAlgorithm, HashType, Property, XsUri
 from cyclonedx.model.bom import Bom
-from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.component import Component, ComponentType, Diff, Patch, PatchClassification, Pedigree
 from cyclonedx.model.dependency import Dependency
+from cyclonedx.model.issue import IssueClassification, IssueType
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 from packaging.requirements import InvalidRequirement, Requirement
@@ -104,12 +105,13 @@ def _python(tree: contents.Tree) -> Bom:
     for path in tree.texts:
         if path.endswith(".lock"):
             locked |= packages.locked(tree.text(path))
-    found = {item.name: _component(item, tree, locked.get(item.name)) for item in inside}
+    patches = [packages.patch(path.rpartition("/")[2], tree.text(path)) for path in sorted(tree.texts) if path.endswith(packages.PATCH)]
+    found = {item.name: _component(item, tree, locked.get(item.name), [one for one in patches if one.package == item.name]) for item in inside}
     needs = [Dependency(found[item.name].bom_ref, [Dependency(ref) for ref in _needed(item, tree, found)]) for item in inside]
     return Bom(components=found.values(), dependencies=needs)
 
 
-def _component(item: Package, tree: contents.Tree, locked: Locked | None) -> Component:
+def _component(item: Package, tree: contents.Tree, locked: Locked | None, patches: Sequence[packages.Patch]) -> Component:
     data = packages.metadata(tree.text(f"{item.place}/METADATA"))
     purl = PackageURL("pypi", None, item.name, item.version)
     hashes = locked.hashes if locked and locked.version == item.version else ()
@@ -119,7 +121,16 @@ def _component(item: Package, tree: contents.Tree, locked: Locked | None) -> Com
         # A lock names the digests of all archives that may be installed; which one it was is known where there is one.
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=hashes[0])] if len(hashes) == 1 else [],
         properties=[Property(name="io.osbox.locked.sha256", value=one) for one in hashes] + [Property(name="io.osbox.place", value=item.place)],
+        pedigree=Pedigree(patches=list(map(_patch, patches))) if patches else None,
     )  # fmt: skip
+
+
+def _patch(one: packages.Patch) -> Patch:
+    """A change of ours, with the bug of upstream's that it mends and the version in which upstream did."""
+    said = f"{one.name}; upstream's in {one.fixed}"
+    issue = IssueType(type=IssueClassification.DEFECT, id=one.bug.rpartition("/")[2] or None, name=one.summary, description=said,
+                      references=[XsUri(one.bug)] if one.bug else [])  # fmt: skip
+    return Patch(type=PatchClassification.UNOFFICIAL, diff=Diff(text=AttachedText(content=one.diff)), resolves=[issue])
 
 
 def licence(headers: Any) -> str:

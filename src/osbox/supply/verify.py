@@ -151,11 +151,12 @@ def _labels(image: Image, version: str, entry: Mapping[str, Any], document: Mapp
 
 
 def _locked_files(tree: contents.Tree, recipe: Mapping[str, str], document: Mapping[str, Any] | None) -> Iterator[str]:
-    """The locks inside are those of the release that it was built from."""
+    """The locks inside are those of the release that it was built from, and the patches those of the recipe."""
     known = set(recipe.values())
     for path in sorted(tree.texts):
-        if document and "/locks/" in path and tree.entries[path].sha256 not in known:
-            yield f"{path} is not the lock that it was built from"
+        for folder, kind in (("/locks/", "lock"), ("/patches/", "patch")):
+            if document and folder in path and tree.entries[path].sha256 not in known:
+                yield f"{path} is not the {kind} that it was built from"
 
 
 def _made(paths: Paths) -> dict[str, list[str]]:
