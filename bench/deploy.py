@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from common import Figure, report
-from osbox.site.load import find_paths, load_site
 
 from osbox import log
 from osbox.cloud import sessions
 from osbox.contents import images, servers, setup
 from osbox.engine import engine
 from osbox.metal import rack
+from osbox.site.load import find_paths, load_site
 
 NAME = "bench-deploy"
 POLL_SECONDS = 0.5

@@ -5,13 +5,13 @@ import sys
 import time
 
 from common import Figure, out
-from osbox.site.load import load_site
 from place import Place, step_seconds, unique
 
 from osbox.build import debian, dockerfile
 from osbox.engine import docker, engine
 from osbox.engine import root as engine_root
 from osbox.images import catalogue
+from osbox.site.load import load_site
 from osbox.site.site import Paths
 
 MEGABYTE = 10**6

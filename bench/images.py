@@ -16,12 +16,12 @@ from pathlib import Path
 import floors
 import kolla
 from common import Figure, beside, median, out, report
-from osbox.site.load import load_site
 from place import Place, made, received, unique
 
 from osbox.engine import engine
 from osbox.images import catalogue
 from osbox.releases import release
+from osbox.site.load import load_site
 from osbox.site.site import HOME, Paths
 
 MEGABYTE = 10**6

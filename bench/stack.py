@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common import OSBOX, PROJECT, Figure, median, out, report, seconds
-from osbox.site.load import find_paths, load_site
 
 from osbox import run
 from osbox.engine import processes
+from osbox.site.load import find_paths, load_site
 
 UNITS = {"B": 1 / (1 << 20), "KiB": 1 / 1024, "MiB": 1.0, "GiB": 1024.0}
 IDLE_SECONDS = 60

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from osbox.site.load import find_paths
 
+from osbox.site.load import find_paths
 from osbox.site.site import Paths
 
 PROJECT = Path(__file__).resolve().parents[1]

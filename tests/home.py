@@ -6,10 +6,9 @@ What is dear and can be made again (the engine's root, images, ramdisk, guest im
 import os
 from pathlib import Path
 
-from osbox.site.load import load_site
-
 from osbox.engine import engine
 from osbox.errors import UserError
+from osbox.site.load import load_site
 from osbox.site.site import Paths
 
 PROJECT = Path(__file__).resolve().parents[1]

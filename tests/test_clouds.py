@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from osbox.site.load import load_site
 
 from osbox.cloud import compose
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.site import deployments
+from osbox.site.load import load_site
 from osbox.site.site import Paths, Site
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from osbox.site.load import find_paths
 
 from osbox import run
 from osbox.engine import engine, footprint, processes
 from osbox.engine import root as engine_root
 from osbox.engine.engine import Engine
 from osbox.errors import Error
+from osbox.site.load import find_paths
 from osbox.site.site import HOME, Paths, Site
 from tests.e2e.conftest import HOME as CHECK_HOME
 

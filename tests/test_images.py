@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from osbox.site.load import load_site
 
 from osbox import run
 from osbox.board import Board
@@ -23,6 +22,7 @@ from osbox.images.catalogue import IMAGES
 from osbox.images.runspec import RunSpec
 from osbox.imagetests import check as imagetests
 from osbox.imagetests.check import Report
+from osbox.site.load import load_site
 from osbox.site.site import Paths
 from tests.conftest import PROJECT
 from tests.home import prepare

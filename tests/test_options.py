@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from osbox.site.load import find_paths
 
 from osbox.cloud import envfile
 from osbox.cloud.options import known as options
@@ -13,6 +12,7 @@ from osbox.cloud.options.names import PROJECT_OF, Address, Known, Option, Type, 
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.images import facts
+from osbox.site.load import find_paths
 from osbox.site.site import Paths, Site
 
 INTEGER, BOOLEAN, STRING = Type("integer value", min=1, max=9), Type("boolean value"), Type("string value")

@@ -13,12 +13,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from osbox.metal.firmware import BootMode
 
 from osbox import run
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.metal import rack
+from osbox.metal.firmware import BootMode
 from osbox.metal.nodesfile import load
 from osbox.site.site import Site
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from osbox.site.load import load_site
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -26,6 +25,7 @@ from osbox.releases import folder as releases
 from osbox.releases import lock, release
 from osbox.releases import resolve as locks
 from osbox.releases.lock import Package
+from osbox.site.load import load_site
 from osbox.site.site import Paths, Site
 from tests.conftest import PROJECT
 from tests.home import prepare

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from osbox.site.load import load_site
 
 from osbox import run
 from osbox.build import images
@@ -16,6 +15,7 @@ from osbox.errors import Error
 from osbox.images import catalogue, sandbox
 from osbox.images.runspec import RunSpec
 from osbox.images.sandbox import Sandbox
+from osbox.site.load import load_site
 from osbox.site.site import Paths
 from tests.conftest import PROJECT
 from tests.home import prepare

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from osbox.site.load import load_site
 
 from osbox.build import images, schemas
 from osbox.cloud.services import APIS, REGION
@@ -15,6 +14,7 @@ from osbox.engine.engine import Engine
 from osbox.images import catalogue, runspec, sandbox
 from osbox.images.sandbox import Sandbox
 from osbox.releases.release import DEFAULT
+from osbox.site.load import load_site
 from osbox.site.site import Paths
 from tests.conftest import PROJECT
 from tests.home import prepare

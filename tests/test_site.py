@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from osbox.site.load import load_site
 
 from osbox.errors import UserError
+from osbox.site.load import load_site
 from osbox.site.site import Site
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from osbox.site.load import load_site
 
 from osbox import run
 from osbox.cli import execute
 from osbox.errors import UserError
 from osbox.site import sitefile
+from osbox.site.load import load_site
 
 WHERE = ("options", "nova", "DEFAULT", "debug")
 WRITTEN = """\

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from osbox.site.load import load_site
 
 from osbox import run
 from osbox.build import budgets, images, provenance
@@ -17,6 +16,7 @@ from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.images import catalogue, inventory
 from osbox.images import facts as imagefacts
+from osbox.site.load import load_site
 from osbox.site.site import Paths
 from osbox.supply import sbom, verify, vulnerabilities
 from tests.conftest import PROJECT

@@ -3,14 +3,13 @@
 import json
 import time
 
-from osbox.site.load import load_site
-
 from osbox import run
 from osbox.cloud import sessions as cloud
 from osbox.engine.engine import find as find_engine
 from osbox.errors import Error
 from osbox.metal import enroll as nodes
 from osbox.network import connect as network
+from osbox.site.load import load_site
 from tests.e2e import crash
 from tests.e2e.conftest import ENVIRONMENT, Tool
 from tests.home import HOME, NAME

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from osbox.site.load import load_site
-
 from osbox.site.site import Site
 from tests.home import HOME, NAME
 

@@ -8,12 +8,11 @@ import json
 import time
 from pathlib import Path
 
-from osbox.site.load import load_site
-
 from osbox import run
 from osbox.cloud import compose, proof
 from osbox.cloud.services import SERVICES
 from osbox.engine import docker, engine
+from osbox.site.load import load_site
 from tests.e2e import crash
 from tests.e2e.asking import engine as shell
 from tests.home import HOME, NAME

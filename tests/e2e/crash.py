@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from osbox.site.load import load_site
-
 from osbox import run
 from osbox.engine import engine, footprint
 from osbox.engine import processes as leftovers
 from osbox.network import connect as network
+from osbox.site.load import load_site
 from osbox.site.site import Paths
 from tests.e2e.conftest import ENVIRONMENT, Tool
 from tests.home import HOME, NAME, PROJECT

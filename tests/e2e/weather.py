@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from osbox.site.load import load_site
-
 from osbox.cloud import checks
 from osbox.cloud import sessions as cloud
 from osbox.cloud.services import AGENTS, APIS
+from osbox.site.load import load_site
 from osbox.site.site import Paths
 from tests.home import HOME, PROJECT
 
