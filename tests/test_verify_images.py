@@ -21,7 +21,7 @@ from osbox.site.site import Paths
 from osbox.supply import sbom, verify, vulnerabilities
 from tests.conftest import PROJECT
 from tests.home import prepare
-from tests.test_traceability import advisory, export
+from tests.supply.test_traceability import advisory, export
 
 VERSION = os.environ.get("BUILD_VERSION", "latest")
 KEYSTONE, MEMCACHED = catalogue.BY_NAME["os-keystone"], catalogue.BY_NAME["os-memcached"]

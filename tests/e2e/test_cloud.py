@@ -22,12 +22,12 @@ from osbox.cloud import envfile
 from osbox.cloud.services import AGENTS, SERVICES
 from osbox.engine.engine import KEPT
 from osbox.errors import Error
-from tests import bootserver
+from tests.bootpath import bootserver
+from tests.cloud.test_options import awkward
 from tests.e2e import bootfaults, changes, clock, crash, weather
 from tests.e2e.asking import client, contents, engine, is_healthy, server_address, ssh, started, try_ssh
 from tests.e2e.conftest import ENVIRONMENT, Tool, differences, host
 from tests.home import ADDRESS, HOME, LOOPBACK, NAME
-from tests.test_options import awkward
 
 pytestmark = pytest.mark.e2e
 

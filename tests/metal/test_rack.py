@@ -22,7 +22,7 @@ from osbox.metal.firmware import BootMode
 from osbox.metal.nodesfile import load
 from osbox.site.site import Site
 
-IMAGE = Path(__file__).parents[1] / "images/rack"
+IMAGE = Path(__file__).parents[2] / "images/rack"
 ENGINE = Engine("private", "26.1", ("nsenter", "-t", "7", "-m", "--"))
 SITE = Site()
 EXEC = ["nsenter", "-t", "7", "-m", "--", "docker", "exec"]

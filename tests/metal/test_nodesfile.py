@@ -1,6 +1,6 @@
 """nodes.yaml as people write it: tests/cases/nodes/*.yaml and what osbox makes of each.
 
-OSBOX_UPDATE_CASES=1 pytest tests/test_nodes_file.py writes the expected texts anew: read what changed.
+OSBOX_UPDATE_CASES=1 pytest tests/metal/test_nodesfile.py writes the expected texts anew: read what changed.
 """
 
 import json
@@ -17,8 +17,8 @@ from osbox.errors import UserError
 from osbox.metal.bmc import Bmc
 from osbox.metal.nodesfile import Inventory, Node, Port, Properties, load
 
-CASES = Path(__file__).parent / "cases/nodes"
-DOCUMENT = Path(__file__).parents[1] / "docs/nodes.md"
+CASES = Path(__file__).parents[1] / "cases/nodes"
+DOCUMENT = Path(__file__).parents[2] / "docs/nodes.md"
 PASSWORD = "from-the-file"
 
 

@@ -17,7 +17,7 @@ from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.site.site import Paths, Site
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 RELEASE = "2026.1"
 ENGINE = Engine("private", "26.1.5")
 FILES = {"ramdisk": {"kernel": b"linux", "initramfs": b"cpio"}, "guest": {"debian.raw": b"a disk"}}

@@ -11,7 +11,7 @@ from osbox.network.picture import WIDTH, draw
 from osbox.network.plan import plan, rules
 from osbox.network.values import NetState, Wish
 
-CASES = Path(__file__).parent / "cases" / "net"
+CASES = Path(__file__).parents[1] / "cases" / "net"
 
 
 # --- Planning: state and wish in, changes (or an error) out -----------------------------------------------------------
@@ -65,7 +65,7 @@ def test_picture_of_everything() -> None:
 
 
 def test_the_docs_show_this_picture_and_these_rules() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "network.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "network.md").read_text()
     assert "".join(f"    {line}\n" for line in (CASES / "connected.txt").read_text().splitlines()) in page
     for rule in rules(_full(), ["eth0"]):
         words = rule.replace(f" -m comment --comment {_full().mark}", "").removeprefix("filter ")

@@ -20,8 +20,8 @@ from osbox.doctor.finding import Facts
 from osbox.errors import UserError
 from osbox.metal.firmware import BootMode
 from osbox.site.site import Paths
-from tests.bootserver import HOST, KERNEL, MAC, OFFERED, SITE, Server, serving
-from tests.test_net_live import namespace, needs_root  # noqa: F401 - the fixture
+from tests.bootpath.bootserver import HOST, KERNEL, MAC, OFFERED, SITE, Server, serving
+from tests.network.test_converge import namespace, needs_root  # noqa: F401 - the fixture
 
 pytestmark = needs_root
 @pytest.fixture
