@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from osbox import engine, images, run
-from osbox.model import catalogue, packages
-from osbox.model.lock import parse
-from osbox.model.site import Paths, load_site
+from osbox import run
+from osbox.build import images
+from osbox.engine import engine
+from osbox.images import catalogue, packages
+from osbox.releases.lock import parse
+from osbox.site.load import load_site
+from osbox.site.site import Paths
 from tests.conftest import PROJECT
 from tests.home import prepare
 
