@@ -1,15 +1,13 @@
 """Run image builds in parallel: an image waits for the one it stands on; a failing one stops only those on it."""
 
-import fcntl
-import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from osbox import log, run
+from osbox import lock, log, run
 from osbox.board import Board
 from osbox.engine import docker
 from osbox.fault import Fault, explain
@@ -50,21 +48,9 @@ class Outcome:
     fault: Fault | None = None
 
 
-@contextmanager
-def alone(paths: Paths) -> Iterator[None]:
+def alone(paths: Paths) -> AbstractContextManager[None]:
     """One build at a time in a state directory: a second one says so and waits; what the first one made, it finds done."""
-    paths.home.mkdir(parents=True, exist_ok=True)
-    with (paths.home / "build.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            log.say(f"Another build is running here (process {file.read().strip()}): this one goes on when it has ended")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
+    return lock.alone(paths.home / "build.lock", "Another build is running here")
 
 
 class Builder:

@@ -5,18 +5,16 @@ mount namespace of its own. It needs nothing installed on the host. What dockerd
 starts and put back by `purge` (osbox.engine.footprint).
 """
 
-import fcntl
 import json
 import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from osbox import log, run
+from osbox import lock, log, run
 from osbox.engine import footprint, lostports, processes
 from osbox.engine import root as engine_root
 from osbox.errors import Error, UserError
@@ -291,9 +289,5 @@ def _log_tail(paths: Paths) -> str:
     return run.tail(file.read_text(errors="replace")) if file.exists() else ""
 
 
-@contextmanager
-def _lock(paths: Paths) -> Iterator[None]:
-    paths.engine.mkdir(parents=True, exist_ok=True)
-    with (paths.engine / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _lock(paths: Paths) -> AbstractContextManager[None]:
+    return lock.alone(paths.engine / "lock", "The engine is being started or stopped")

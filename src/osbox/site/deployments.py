@@ -3,13 +3,10 @@
 They share the engine, its images and what was built; names of links, subnets, addresses and secrets are their own.
 """
 
-import fcntl
 import ipaddress
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
+from osbox import lock
 from osbox.errors import Error, UserError
 from osbox.site.load import load_site
 from osbox.site.site import Paths, Site
@@ -49,9 +46,9 @@ def settle(base: Paths, base_site: Site, name: str) -> None:
     file = paths(base, name).home / "site.toml"
     if file.exists():
         return
-    with _lock(base):
+    with lock.alone(base.home / "clouds.lock"):
         wish = _free(base, base_site, name)
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         new = file.with_name("site.toml.new")
         new.write_text(
             f'name = "{wish.name}"\nbridge = "{wish.bridge}"\nveth = ["{wish.veth[0]}", "{wish.veth[1]}"]\nsubnet = "{wish.subnet}"\n'
@@ -85,12 +82,3 @@ def _clash(one: Site, other: Site) -> bool:
         or bool({one.bridge, one.control_bridge, *one.veth} & {other.bridge, other.control_bridge, *other.veth})
         or one.loopback == other.loopback
     )
-
-
-@contextmanager
-def _lock(base: Paths) -> Iterator[None]:
-    place: Path = base.home / DIRECTORY
-    place.mkdir(parents=True, exist_ok=True)
-    with (base.home / "clouds.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -5,16 +5,16 @@ it finds nothing to undo), never a thing that nobody remembers. The first entry 
 state that a thing had before osbox touched it, and a second run must not write the touched state over it.
 """
 
-import fcntl
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from osbox import lock
 from osbox.errors import Error
 
 Kind = Literal["link", "address", "firewall", "port", "file", "mount", "namespace", "sysctl"]
@@ -99,16 +99,10 @@ class Ledger:
         finally:
             os.close(directory)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[None]:
         """One writer at a time. The directory itself is the lock, so that no lock file stays behind."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        directory = os.open(self.file.parent, os.O_RDONLY)
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(directory)
+        return lock.alone(self.file.parent)
 
 
 def ledger(home: Path) -> Ledger:

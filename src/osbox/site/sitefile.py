@@ -1,14 +1,14 @@
 """site.toml, changed in place: comments, order and everything else of it stay as people wrote them."""
 
-import fcntl
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from osbox import lock
 from osbox.errors import Error
 from osbox.site.load import load_site
 from osbox.site.site import Value
@@ -31,7 +31,7 @@ def remove(home: Path, keys: Iterable[Where]) -> list[Where]:
 def _change(home: Path, edits: Mapping[Where, Value | None]) -> list[Where]:
     """Make the edits (None: remove) and write the file; returns those that changed something."""
     home.mkdir(parents=True, exist_ok=True)
-    with _locked(home):
+    with lock.alone(home):  # two commands at once change the file one after the other
         load_site(home)  # a file with errors is told, not made worse
         file = (home / NAME).resolve()  # it may be a link into somebody's repository
         text, done = file.read_bytes().decode() if file.exists() else "", []
@@ -117,14 +117,3 @@ def _write(file: Path, text: str) -> None:
     except OSError:
         new.unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    """Two commands at once change the file one after the other."""
-    descriptor = os.open(home, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

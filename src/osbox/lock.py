@@ -1,0 +1,43 @@
+"""One at a time: a lock on a file or a directory that ends with the process that holds it, and says who that is."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from osbox import log
+
+MODE = 0o644
+
+
+@contextmanager
+def alone(place: Path, busy: str = "") -> Iterator[None]:
+    """Hold the lock on a file, made when it is missing, or on a directory that is there; whoever comes second waits.
+
+    busy: said when it has to wait, with the process that holds a file's lock: `busy (process 123): this goes on when it has ended`.
+    Ctrl-C is heard meanwhile. Not to be taken twice by one process.
+    """
+    directory = place.is_dir()
+    if not directory:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    # Not truncated when it is opened: it says who holds it.
+    descriptor = os.open(place, os.O_RDONLY if directory else os.O_RDWR | os.O_CREAT, MODE)
+    try:
+        _wait(descriptor, "" if directory else place.name, busy)
+        if not directory:
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)  # and the lock with it
+
+
+def _wait(descriptor: int, name: str, busy: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if busy:
+            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() if name else ""
+            log.say(busy + (f" (process {holder})" if holder else "") + ": this one goes on when it has ended")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,0 +1,55 @@
+"""One at a time, between processes: who waits says for whom, and Ctrl-C ends the wait."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from osbox import lock, run
+
+HOLD = "import sys, time; from pathlib import Path; from osbox import lock\nwith lock.alone(Path(sys.argv[1]), 'A test runs here'):\n" \
+    "  print('held', flush=True); time.sleep(float(sys.argv[2]))"  # fmt: skip
+
+
+@pytest.fixture
+def holder(place: Path) -> Iterator[int]:
+    """A process that holds the lock for two seconds; its id."""
+    with run.spawn([sys.executable, "-c", HOLD, str(place), "2"], stdout=-1) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        yield process.pid
+
+
+@pytest.fixture(params=["file", "directory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / "missing" / "lock" if request.param == "file" else tmp_path
+
+
+def test_the_second_waits_and_says_for_whom(place: Path, holder: int, capsys: pytest.CaptureFixture[str]) -> None:
+    begin = time.monotonic()
+    with lock.alone(place, "A test runs here"):
+        assert time.monotonic() - begin > 1
+    who = "" if place.is_dir() else f" (process {holder})"
+    assert f"A test runs here{who}: this one goes on when it has ended" in capsys.readouterr().err
+    if not place.is_dir():
+        assert place.read_text() == f"{os.getpid()}\n"
+
+
+def test_a_lock_ends_with_a_holder_that_is_killed(place: Path, holder: int, capsys: pytest.CaptureFixture[str]) -> None:
+    os.kill(holder, signal.SIGKILL)
+    with lock.alone(place):
+        assert capsys.readouterr().err == ""
+
+
+def test_ctrl_c_ends_the_wait(place: Path, holder: int) -> None:
+    with run.spawn([sys.executable, "-c", HOLD, str(place), "0"], stderr=-1) as second:
+        assert second.stderr
+        assert "goes on when it has ended" in second.stderr.readline()
+        begin = time.monotonic()
+        second.send_signal(signal.SIGINT)
+        assert second.wait(5) != 0
+        assert time.monotonic() - begin < 1
