@@ -3,7 +3,7 @@
 #   make all   [-jN] [BUILD_VERSION=1.0] [RELEASE=2026.1]    build every image (the default)
 #   make test  [-jN] [BUILD_VERSION=1.0]    test every image
 #   make clean       [BUILD_VERSION=1.0]    remove every image
-#   make demo      from an empty machine to a login prompt on a provisioned bare-metal node
+#   make demo   [RELEASE=2026.1]    from an empty machine to a login prompt on a provisioned bare-metal node
 #   make setup     only install the tool: .venv/bin/osbox
 #   make check     every test of the project: linters, types, units, images, end to end
 #   make check-full  the same, and the long matrices of which `make check` takes samples
@@ -34,7 +34,7 @@ clean: setup
 	@$(OSBOX) clean
 
 demo: setup
-	@$(OSBOX) demo
+	@$(OSBOX) demo $(if $(RELEASE),--release $(RELEASE))
 
 check: setup
 	@.venv/bin/python -m pytest

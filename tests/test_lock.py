@@ -33,10 +33,10 @@ def test_the_second_waits_and_says_for_whom(place: Path, holder: int, capsys: py
     begin = time.monotonic()
     with lock.alone(place, "A test runs here"):
         assert time.monotonic() - begin > 1
-    who = "" if place.is_dir() else f" (process {holder})"
-    assert f"A test runs here{who}: this one goes on when it has ended" in capsys.readouterr().err
+    who = "another process" if place.is_dir() else f"process {holder}"
+    assert f"A test runs here ({who}): this one goes on when it has ended" in capsys.readouterr().err
     if not place.is_dir():
-        assert place.read_text() == f"{os.getpid()}\n"
+        assert place.read_text() == f"process {os.getpid()}\n"
 
 
 def test_a_lock_ends_with_a_holder_that_is_killed(place: Path, holder: int, capsys: pytest.CaptureFixture[str]) -> None:

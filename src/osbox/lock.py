@@ -9,14 +9,16 @@ from pathlib import Path
 from osbox import log
 
 MODE = 0o644
+LONGEST = 200  # bytes of who holds it
 
 
 @contextmanager
-def alone(place: Path, busy: str = "") -> Iterator[None]:
+def alone(place: Path, busy: str = "", who: str = "") -> Iterator[None]:
     """Hold the lock on a file, made when it is missing, or on a directory that is there; whoever comes second waits.
 
-    busy: said when it has to wait, with the process that holds a file's lock: `busy (process 123): this goes on when it has ended`.
-    Ctrl-C is heard meanwhile. Not to be taken twice by one process.
+    busy: what a second one says when it has to wait, `busy (osbox up, process 123): this one goes on when it has ended`; of a directory
+    it does not know who holds it. who: what the holder of a file calls itself there. Ctrl-C is heard meanwhile. Not to be taken twice by
+    one process.
     """
     directory = place.is_dir()
     if not directory:
@@ -27,7 +29,7 @@ def alone(place: Path, busy: str = "") -> Iterator[None]:
         _wait(descriptor, "" if directory else place.name, busy)
         if not directory:
             os.truncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(descriptor, f"{who}{', ' if who else ''}process {os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)  # and the lock with it
@@ -38,6 +40,6 @@ def _wait(descriptor: int, name: str, busy: str) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         if busy:
-            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() if name else ""
-            log.say(busy + (f" (process {holder})" if holder else "") + ": this one goes on when it has ended")
+            holder = os.pread(descriptor, LONGEST, 0).decode(errors="replace").strip() if name else ""
+            log.say(f"{busy} ({holder or 'another process'}): this one goes on when it has ended")
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -18,6 +18,8 @@ from osbox import log
 from osbox.errors import Error
 
 EVIDENCE_LINES = 15
+# Before a command that is to end with the thread of ours that started it, also when we are killed (PR_SET_PDEATHSIG of prctl(2)).
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
 @dataclass(frozen=True)

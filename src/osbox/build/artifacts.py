@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from osbox import log, run
+from osbox import lock, log, run
 from osbox.build import debian
 from osbox.engine import docker
 from osbox.engine.engine import Engine
@@ -104,9 +104,10 @@ def _made(engine: Engine, paths: Paths, recipe: Recipe, on_line: Callable[[str],
     # The base image is named by tag: what the tag means now belongs to the inputs.
     identity = {**recipe.args, "base": _image_id(engine, recipe.args["DEBIAN"])}
     directory = paths.artifacts / f"{recipe.kind}-{input_hash(paths.project, inputs, identity)}"
-    if not (directory / FACTS).is_file():
-        _build(engine, paths, recipe, directory, on_line)
-    _remove_others(directory, recipe.kind)
+    with lock.alone(paths.home / f"{recipe.kind}.lock", f"The {recipe.kind} is being built"):
+        if not (directory / FACTS).is_file():
+            _build(engine, paths, recipe, directory, on_line)
+        _remove_others(directory, recipe.kind)
     return directory
 
 

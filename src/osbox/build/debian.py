@@ -7,7 +7,7 @@ import hashlib
 import os
 from typing import Any
 
-from osbox import log
+from osbox import lock, log
 from osbox.engine import docker, engine
 from osbox.engine import root as engine_root
 from osbox.errors import Error, UserError
@@ -31,13 +31,14 @@ def ensure(paths: Paths, at: engine.Engine) -> str:
     Raises Error when the image that OSBOX_DEBIAN names cannot be had.
     """
     wanted = os.environ.get("OSBOX_DEBIAN", "")
-    found = docker.inspect(at, "image", TAG)
-    if not found or (wanted and docker.labels(found[0]).get(SOURCE, "") != wanted) or _is_stale(found[0]):
-        if wanted:
-            _fetch(paths, at, wanted)
-        elif not _pull(paths, at):
-            _bootstrap(paths, at)
+    with lock.alone(paths.home / "debian.lock", "The Debian base image is being made"):
         found = docker.inspect(at, "image", TAG)
+        if not found or (wanted and docker.labels(found[0]).get(SOURCE, "") != wanted) or _is_stale(found[0]):
+            if wanted:
+                _fetch(paths, at, wanted)
+            elif not _pull(paths, at):
+                _bootstrap(paths, at)
+            found = docker.inspect(at, "image", TAG)
     # Not its id: that differs between engines, and between two images of the same files.
     return contents.content(found[0]["RootFS"]["Layers"])
 

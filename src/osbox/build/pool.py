@@ -19,8 +19,6 @@ RETRIES = 2
 TAIL_LINES = 15
 TAIL_BYTES = 16 << 10
 PAUSE_SECONDS = 3  # between two tries
-# A build ends with us, also when we are killed; what it has finished stays in the cache.
-CONTAINED = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,8 @@ class Builder:
         with task.log.open("a") as file:
             file.write(f"$ {run.line(task.argv)}\n")
             file.flush()
-            with run.spawn([*CONTAINED, *task.argv], stdout=file.fileno(), stderr=file.fileno(), env=environment) as process:
+            # It ends with us; what it has finished stays in the cache.
+            with run.spawn([*run.ENDS_WITH_US, *task.argv], stdout=file.fileno(), stderr=file.fileno(), env=environment) as process:
                 with self._lock:
                     self._stops[task.tag] = process.terminate
                     if self._stopped.is_set():

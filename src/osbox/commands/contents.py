@@ -23,6 +23,8 @@ def prepare(
     checksum: Annotated[list[str] | None, typer.Option(metavar="SHA", help="SHA-256 or SHA-512 of each --image, in order.")] = None,
     kernel: Kernel = "cloud",
     firmware: Firmware = False,
+    *,
+    disk: Annotated[bool, typer.Option("--guest/--no-guest", help="The Debian image for servers, too.")] = True,
 ) -> None:
     """Give the cloud its first contents: network, images, key pair, flavor. Running it again changes nothing."""
     here: Context = context.obj
@@ -30,15 +32,16 @@ def prepare(
     sums = checksum or []
     uploads = [images.own_image(source, sums[number] if number < len(sums) else "", here.base) for number, source in enumerate(image or [])]
     at = here.engine()
-    deploy, disk = _ramdisk(here, at, kernel, firmware, _release(here, at)), _guest(here, at, "cloud")
-    connection = sessions.connect(here.paths, here.site)
-    changed = setup.network(connection, here.site)
-    changed += setup.key_pair(connection, here.paths)
-    changed += setup.security_rules(connection)
-    changed += setup.flavor(connection)
-    changed += setup.quotas(connection)
-    for upload in [*images.deploy_images(deploy.kernel, deploy.initramfs), images.guest_image(disk.path, disk.min_disk_gib), *uploads]:
-        changed += images.image(connection, upload)
+    with here.alone("setup", "contents"):
+        connection = sessions.connect(here.paths, here.site)
+        changed = setup.first(connection, here.paths, here.site)
+        deploy = _ramdisk(here, at, kernel, firmware, _release(here, at))
+        changed += images.ensure(connection, images.deploy_images(deploy.kernel, deploy.initramfs))
+        # Last, for it is needed last: not before a server is asked for.
+        if disk:
+            whole = _guest(here, at, "cloud")
+            uploads = [images.guest_image(whole.path, whole.min_disk_gib), *uploads]
+        changed += images.ensure(connection, uploads)
     log.out.print("Set up: " + ", ".join(changed) if changed else "Nothing to change")
 
 

@@ -2,13 +2,14 @@
 
 import json
 import os
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from osbox import log
+from osbox import lock, log
 from osbox.engine import engine
 from osbox.engine.engine import Engine
 from osbox.network import converge as net
@@ -44,6 +45,11 @@ class Context:
         if lost and ledger(self.paths.home).find("link", self.site.bridge) and os.geteuid() == 0:
             net.ensure_bridge(self.paths, self.site)  # the machine was restarted: dockerd starts the containers as soon as it runs
         return engine.start(self.base, self.base_site)
+
+    def alone(self, command: str, what: str = "machine") -> AbstractContextManager[None]:
+        """One command at a time that changes the same of this deployment: its machine, contents or nodes. A second one says so and waits."""
+        busy = f"Another command changes the {what} of {self.site.name}" if what != "machine" else f"Another command changes {self.site.name}"
+        return lock.alone(self.paths.home / f"{what}.lock", busy, f"osbox {command}")
 
     def found(self) -> Engine | None:
         """The engine if it runs."""

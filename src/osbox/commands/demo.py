@@ -12,16 +12,20 @@ from rich.table import Table
 from rich.text import Text
 
 from osbox import log, run
+from osbox.build import debian
+from osbox.build import images as images_built
 from osbox.cloud import credentials, sessions, stack
 from osbox.commands import contents, images, metal, net
 from osbox.commands import stack as cloud_commands
 from osbox.commands.context import Context
+from osbox.commands.meanwhile import Job, Meanwhile
 from osbox.contents import servers, setup
 from osbox.contents.images import GUEST
 from osbox.engine import docker, engine
 from osbox.metal import enroll as nodes
 from osbox.metal import rack
 from osbox.metal.firmware import BootMode
+from osbox.releases.release import DEFAULT
 
 SERVER = "bm-node-1"
 USER = "debian"
@@ -48,6 +52,8 @@ def demo(
     context: typer.Context,
     clean: Annotated[bool, typer.Option("--clean", help="Undo the demo's contents: server, nodes, virtual nodes.")] = False,
     firmware: Annotated[BootMode, typer.Option(help="Firmware of the virtual node.")] = BootMode.BIOS,
+    release: images.Release = DEFAULT,
+    version: Annotated[str, typer.Option("--version", help="The images' tag; default: latest, or the release's name.")] = "",
 ) -> None:
     """From an empty machine to the login prompt of a provisioned bare-metal node."""
     here: Context = context.obj
@@ -56,15 +62,10 @@ def demo(
         _clean(here)
         return
     servers.require_client()
+    version = version or (images_built.MOVING if release == DEFAULT else release)
     step = Steps()
-    step("Engine", "osbox engine start", here.engine)
-    step("Images", "osbox build", lambda: images.build(context))
-    step("Cloud", "osbox up", lambda: cloud_commands.up(context))
-    step("Network", "osbox net connect", lambda: net.connect(context))
-    step("Contents", "osbox setup", lambda: contents.prepare(context))
-    step("Rack", "osbox rack add --nodes 1", lambda: metal.rack_add(context, nodes=1, firmware=firmware))
-    file = here.paths.home / "rack.yaml"
-    step("Enrol", f"osbox node enroll {file}", lambda: metal.enroll(context, file))
+    with Meanwhile(here) as beside:
+        _prepare(context, step, beside, version=version, release=release, firmware=firmware)
     create = ["server", "create", "--flavor", setup.FLAVOR, "--image", GUEST, "--network", setup.NETWORK,
               "--key-name", setup.KEY_PAIR, "--config-drive", "true", SERVER]  # fmt: skip
     step("Request", f"osbox openstack {run.line(create)}", lambda: _create(here, create))
@@ -74,6 +75,42 @@ def demo(
     answer = step("SSH", login, lambda: servers.ssh(here.paths, USER, server.address, "hostname; uname -sr; . /etc/os-release; echo $PRETTY_NAME"))
     _picture(here, step.times, screen, answer)
     log.out.print(f"\nLog in: {login}\nUndo:   osbox demo --clean        Remove everything: osbox down --purge")
+
+
+def _prepare(context: typer.Context, step: Steps, beside: Meanwhile, *, version: str, release: str, firmware: BootMode) -> None:
+    """All that comes before a server is asked for. What does not depend on each other runs at the same time: the files that nodes boot
+    are built beside the images and the cloud, the Debian image, which the request is the first to need, beside the node's first boot."""
+    here: Context = context.obj
+    at = step("Engine", "osbox engine start", here.engine)
+    tag = [] if version == images_built.MOVING else ["--version", version]
+    build = ["osbox", "build", *(["--release", release, *tag] if release != DEFAULT or tag else [])]
+
+    def built() -> Job:
+        debian.ensure(here.base, at)
+        job = beside.start("Deploy ramdisk", "ramdisk", "--release", release)
+        images.build(context, version=version, release=release)
+        return job
+
+    ramdisk = step("Images", run.line(build), built)
+    disk = beside.start("Guest image", "guest")
+    step("Cloud", run.line(["osbox", "up", *tag]), lambda: cloud_commands.up(context, version=version))
+    step("Network", "osbox net connect", lambda: net.connect(context))
+
+    def filled() -> Job:
+        beside.end(ramdisk)
+        contents.prepare(context, disk=False)
+        return beside.start("Guest image in Glance", "setup")
+
+    upload = step("Contents", "osbox setup --no-guest", filled)
+    step("Rack", "osbox rack add --nodes 1", lambda: metal.rack_add(context, nodes=1, firmware=firmware))
+    file = here.paths.home / "rack.yaml"
+    step("Enrol", f"osbox node enroll {file}", lambda: metal.enroll(context, file))
+
+    def ready() -> None:
+        beside.end(disk)
+        beside.end(upload)
+
+    step("Guest", "osbox setup", ready)
 
 
 def _create(here: Context, words: list[str]) -> None:

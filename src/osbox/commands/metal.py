@@ -33,9 +33,10 @@ def rack_add(  # noqa: PLR0917 - the options of a node
     here: Context = context.obj
     stack.require_up(here.paths, here.site)
     at = here.engine()
-    stack.start_rack(here.paths, here.site, at)
     wanted = [rack.spec(here.site, number, cpus=cpus, ram=ram, disk=disk, firmware=firmware) for number in range(1, nodes + 1)]
-    made = rack.define(at, here.site, wanted)
+    with here.alone("rack add"):
+        stack.start_rack(here.paths, here.site, at)
+        made = rack.define(at, here.site, wanted)
     file = here.paths.home / "rack.yaml"
     file.write_text(rack.enrolment(rack.nodes(at, here.site), here.site, here.paths.secrets / "bmc-password"))
     log.out.print(f"Virtual nodes made: {', '.join(made) or 'none, all were there'}\nTo enrol them: osbox node enroll {file}")
@@ -61,7 +62,9 @@ def rack_list(context: typer.Context, json: Json = False) -> None:
 def rack_remove(context: typer.Context, names: Annotated[list[str], typer.Argument(metavar="NAME…")]) -> None:
     """Remove virtual nodes with their disks."""
     here: Context = context.obj
-    log.out.print("Removed: " + (", ".join(rack.remove(here.engine(), here.site, names)) or "none of these was there"))
+    with here.alone("rack remove"):
+        gone = rack.remove(here.engine(), here.site, names)
+    log.out.print("Removed: " + (", ".join(gone) or "none of these was there"))
 
 
 @node_app.command()
@@ -84,7 +87,8 @@ def enroll(
         deploy[key] = image.id
     last_seen = partial(sightings.last_seen, here.engine(), here.site)
     options = nodes.Options(log.state, last_seen, inspect=inspect, deadline=deadline, is_off=partial(_is_off, here))
-    changed = nodes.enroll(system, inventory, owner=str(project.current_project_id), deploy=deploy, options=options)
+    with here.alone("node enroll", "nodes"):
+        changed = nodes.enroll(system, inventory, owner=str(project.current_project_id), deploy=deploy, options=options)
     log.out.print(f"{len(inventory.nodes)} nodes are enrolled" if changed else "Nothing to change")
 
 
@@ -133,7 +137,9 @@ def forget(context: typer.Context, names: Annotated[list[str], typer.Argument(me
     here: Context = context.obj
     stack.require_up(here.paths, here.site)
     system = sessions.connect(here.paths, here.site, system=True)
-    log.out.print("Forgotten: " + (", ".join(nodes.forget(system, names)) or "none of these was there"))
+    with here.alone("node forget", "nodes"):
+        gone = nodes.forget(system, names)
+    log.out.print("Forgotten: " + (", ".join(gone) or "none of these was there"))
 
 
 @node_app.command()

@@ -20,7 +20,9 @@ def connect(
 ) -> None:
     """Join the bridge, the neutron namespace and, if you name one, a physical interface."""
     here: Context = context.obj
-    network.connect(here.paths, here.site, here.engine(), interface, force=force)
+    at = here.engine()
+    with here.alone("net connect"):
+        network.connect(here.paths, here.site, at, interface, force=force)
 
 
 @app.command()
@@ -38,4 +40,6 @@ def show(context: typer.Context, json: Json = False) -> None:
 def disconnect(context: typer.Context) -> None:
     """Undo `connect`: the physical interface gets back what it had."""
     here: Context = context.obj
-    network.disconnect(here.paths, here.site, here.found())
+    if here.paths.home.is_dir():
+        with here.alone("net disconnect"):
+            network.disconnect(here.paths, here.site, here.found())

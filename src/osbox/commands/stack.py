@@ -1,6 +1,7 @@
 """osbox up, status, logs, down, openstack."""
 
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -40,15 +41,16 @@ def up(
     if only_plan:
         plan(context, version, listen, workers)
     engine.require_root()
-    begin = time.monotonic()
     site = _site(here, listen, workers)
-    at = here.engine()
-    if workers and sitefile.put(here.paths.home, {("workers",): workers}):
-        log.say(f"workers = {workers} is kept in {here.paths.home / sitefile.NAME}")
-    network_changes = net.ensure_bridge(here.paths, site)
-    changed = stack.up(here.paths, site, at, version=version)
-    network_changes += network.reconnect(here.paths, site, at)
-    took = log.seconds(time.monotonic() - begin)
+    begin = time.monotonic()
+    at = here.engine()  # which settles where a new deployment is, and its lock
+    with here.alone("up"):
+        if workers and sitefile.put(here.paths.home, {("workers",): workers}):
+            log.say(f"workers = {workers} is kept in {here.paths.home / sitefile.NAME}")
+        network_changes = net.ensure_bridge(here.paths, site)
+        changed = stack.up(here.paths, site, at, version=version)
+        network_changes += network.reconnect(here.paths, site, at)
+        took = log.seconds(time.monotonic() - begin)
     if not changed and not network_changes:
         log.out.print(f"Nothing to change: every service of {here.site.name} is ready ({took})")
         return
@@ -183,16 +185,22 @@ def down(
     if purge and others:
         hint = "\n".join(f"osbox --name {name} down --purge" for name in others)
         raise UserError(f"other clouds use this engine: {', '.join(others)}", hint=hint)
-    at = here.found()
-    if purge and not at and (keep_images or here.named) and (here.base.engine / "data").is_dir() and here.paths.home.is_dir():
-        at = here.engine()  # the volumes are to go, the images are not: only a running engine tells them apart
-    gone = stack.down(here.paths, here.site, at, volumes=purge) if at else []
-    if purge:
-        gone += _purge(here, at, keep_images=keep_images)
+    with ExitStack() as held:
+        if here.paths.home.is_dir():
+            held.enter_context(here.alone("down"))
+        gone = _down(here, purge=purge, keep_images=keep_images)
     if log.is_verbose():
         for thing in gone:
             log.out.print(thing, markup=False)
     log.out.print(f"{len(gone)} things removed" if gone else "Nothing to remove")
+
+
+def _down(here: Context, *, purge: bool, keep_images: bool) -> list[str]:
+    at = here.found()
+    if purge and not at and (keep_images or here.named) and (here.base.engine / "data").is_dir() and here.paths.home.is_dir():
+        at = here.engine()  # the volumes are to go, the images are not: only a running engine tells them apart
+    gone = stack.down(here.paths, here.site, at, volumes=purge) if at else []
+    return gone + (_purge(here, at, keep_images=keep_images) if purge else [])
 
 
 def _purge(here: Context, at: engine.Engine | None, *, keep_images: bool) -> list[str]:

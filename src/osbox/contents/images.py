@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,11 @@ def _download(url: str, checksum: str, paths: Paths) -> Path:
             raise Error(f"{url} could not be fetched", evidence=str(error), hint="check the address and the network") from error
         new.rename(file)
     return file
+
+
+def ensure(cloud: "Connection", wishes: Iterable[Upload]) -> list[str]:
+    """Have these images; returns what was changed."""
+    return [line for wish in wishes for line in image(cloud, wish)]
 
 
 def image(cloud: "Connection", wish: Upload, on_start: Callable[[str], None] = log.say) -> list[str]:

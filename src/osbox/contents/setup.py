@@ -16,6 +16,11 @@ FLAVOR = "baremetal"
 RESOURCE_CLASS = "baremetal"
 
 
+def first(cloud: "Connection", paths: Paths, site: Site) -> list[str]:
+    """All of them; returns what was made or changed."""
+    return [*network(cloud, site), *key_pair(cloud, paths), *security_rules(cloud), *flavor(cloud), *quotas(cloud)]
+
+
 def network(cloud: "Connection", site: Site) -> list[str]:
     """The external network and its subnet: flat, on the provisioning bridge, with DHCP and our DNS."""
     changed = []

@@ -90,8 +90,8 @@ def build_argv(
 
 
 def build(engine: Engine, argv: Sequence[str], on_line: Callable[[str], None]) -> int:  # noqa: ARG001 - symmetry with docker()
-    """Run a build line and hand on its output; returns the exit code."""
-    return run.stream(argv, on_line, env=environment())
+    """Run a build line and hand on its output; returns the exit code. A build does not outlive us: the next one writes to the same place."""
+    return run.stream([*run.ENDS_WITH_US, *argv], on_line, env=environment())
 
 
 def environment() -> dict[str, str]:

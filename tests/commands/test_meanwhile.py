@@ -1,0 +1,57 @@
+"""Commands beside the demo's steps: told when they are waited for, with what they said when they failed; gone when we are."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from osbox import run
+from osbox.commands import context
+from osbox.commands.meanwhile import Meanwhile
+from osbox.errors import Error
+
+
+@pytest.fixture
+def here(home: Path) -> context.Context:
+    return context.load(None)
+
+
+def test_what_was_made_is_told_with_both_times(here: context.Context, capsys: pytest.CaptureFixture[str]) -> None:
+    with Meanwhile(here) as beside:
+        beside.end(beside.start("The help", "--help"))
+    said = capsys.readouterr().err
+    assert "✔ The help: made meanwhile in " in said
+    assert "waited " in said
+
+
+def test_a_failure_is_told_when_it_is_waited_for(here: context.Context) -> None:
+    with Meanwhile(here) as beside:
+        job = beside.start("Nothing", "nonsense")
+        with pytest.raises(Error, match="osbox nonsense failed beside the other steps") as caught:
+            beside.end(job)
+    assert "No such command" in caught.value.evidence
+    assert caught.value.hint == "osbox nonsense; then osbox demo again"
+
+
+LONG = """
+import sys, time
+from osbox import run
+with run.spawn([*run.ENDS_WITH_US, "sleep", "60"]) as child:
+    print(child.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_runs_beside_us_ends_when_we_are_killed() -> None:
+    with run.spawn([sys.executable, "-c", LONG], stdout=-1) as parent:
+        assert parent.stdout
+        child = int(parent.stdout.readline())
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{child}/cmdline").exists() and Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"sleep"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
