@@ -1,7 +1,6 @@
 """Which firewall rules are ours, what is recorded and kept, and that removing files stops at a mount."""
 
 import ipaddress
-import os
 import re
 import signal
 from pathlib import Path
@@ -231,7 +230,7 @@ def test_a_root_that_cannot_be_made_says_why(said: str, message: str, paths: Pat
     assert error.evidence
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts: run as root")
+@pytest.mark.root
 def test_removing_files_never_crosses_into_a_mount(tmp_path: Path) -> None:
     inner, precious = tmp_path / "top/a b/mnt", tmp_path / "precious"
     inner.mkdir(parents=True)
