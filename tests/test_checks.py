@@ -1,4 +1,4 @@
-"""How the tests run, on made-up tests: kinds, and a run that was killed."""
+"""How the tests run, on made-up tests: kinds, deadlines, and a run that was killed."""
 
 import os
 import re
@@ -68,6 +68,75 @@ def test_one_processor_is_enough(made_up: Run, monkeypatch: pytest.MonkeyPatch) 
         os.sched_setaffinity(0, mine)
     result.assert_outcomes(passed=1, deselected=0)
     result.stdout.fnmatch_lines(["1 worker *"])
+
+
+# --- deadlines -------------------------------------------------------------------------------------------------------
+
+SLEEPS = """
+import time
+from pathlib import Path
+import pytest
+from tests.deadlines import waited
+
+@pytest.fixture(scope="module")
+def state():
+    with waited("the state", within=20):
+        time.sleep(1.5)
+    Path("state").mkdir()
+    yield
+    Path("state").rmdir()
+
+@pytest.fixture
+def thing():
+    Path("thing").touch()
+    yield
+    Path("thing").unlink()
+
+@pytest.mark.timeout(1)
+def test_that_sleeps(state, thing):
+    time.sleep(30)
+
+@pytest.mark.timeout(1)
+def test_after_it(state, thing): pass
+
+@pytest.fixture
+def slow():
+    with waited("what never comes", within=1):
+        time.sleep(30)
+
+def test_that_waits_in_vain(state, slow): pass
+
+@pytest.fixture
+def stuck(monkeypatch):
+    monkeypatch.setitem(__import__("tests.deadlines").deadlines.SECONDS, "quick", 1)
+    yield
+    time.sleep(30)
+
+def test_that_does_not_end(thing, stuck): pass
+"""
+
+
+def test_after_a_deadline_all_is_torn_down_and_the_next_test_runs(made_up: Run, pytester: pytest.Pytester) -> None:
+    begin = time.monotonic()
+    result = made_up(SLEEPS, "-v", "-rA")
+    assert time.monotonic() - begin < 25
+    result.assert_outcomes(failed=1, passed=2, errors=2)
+    result.stdout.fnmatch_lines_random([
+        "*test_that_sleeps FAILED*", "*test_after_it PASSED*", "*Timeout (>1.0s) from pytest-timeout*",
+        "*Timeout: waited for what never comes: not within 1 s*", "*Timeout: the tear-down did not end within * s*",
+        "Waited: the state 2 s, what never comes 1 s in vain",
+    ])  # fmt: skip
+    assert not [name for name in ("state", "thing") if (pytester.path / name).exists()]
+
+
+def test_every_test_has_a_deadline(made_up: Run) -> None:
+    looks = "import pytest\n" + "".join(
+        f"@pytest.mark.{kind}\ndef test_{kind}(request): assert request.node.get_closest_marker('timeout').args == ({seconds},)\n"
+        for kind, seconds in (("images", 300), ("e2e", 900))
+    )
+    looks += "def test_quick(request): assert request.node.get_closest_marker('timeout').args == (30,)\n"
+    looks += "@pytest.mark.timeout(7)\ndef test_own(request): assert request.node.get_closest_marker('timeout').args == (7,)\n"
+    made_up(looks).assert_outcomes(passed=4)
 
 
 # --- a check that was killed -----------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from osbox import engine, footprint, leftovers, privateroot, run
 from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.model.site import HOME, Paths, Site, find_paths
+from tests.deadlines import waited
 from tests.e2e.conftest import HOME as CHECK_HOME
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, bridges and an engine: run as root")]
@@ -46,10 +47,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An engine's root file system, copied where this machine has one already."""
     mine = Paths(find_paths().project, tmp_path_factory.mktemp("root"))
     made = [home / "engine/root" for home in HOMES if privateroot.is_current(home / "engine/root")]
-    if made:
-        mine.engine.mkdir()
-        run.run(["cp", "-a", str(made[0]), str(mine.engine)])
-    yield privateroot.ensure(mine)
+    with waited("engine's root file system", within=600):
+        if made:
+            mine.engine.mkdir()
+            run.run(["cp", "-a", str(made[0]), str(mine.engine)])
+        found = privateroot.ensure(mine)
+    yield found
     privateroot.remove_tree(mine.home)
 
 

@@ -20,6 +20,7 @@ from osbox.model.fault import explain
 from osbox.model.runspec import RunSpec
 from osbox.model.site import Paths, load_site
 from tests.conftest import PROJECT
+from tests.deadlines import waited
 from tests.home import prepare
 
 RECIPE = """
@@ -303,14 +304,17 @@ VERSION = os.environ.get("BUILD_VERSION", "latest")
 
 @pytest.fixture(scope="module")
 def at() -> tuple[Paths, Engine]:
-    paths = Paths(PROJECT, prepare())
-    return paths, engine.start(paths, load_site(paths.home))
+    with waited("engine", within=600):
+        paths = Paths(PROJECT, prepare())
+        return paths, engine.start(paths, load_site(paths.home))
 
 
 @pytest.fixture(scope="module")
 def reports(at: tuple[Paths, Engine]) -> dict[str, Report]:
-    images.build(*at, version=VERSION)
-    return {report.image: report for report in imagetests.check(*at, IMAGES, version=VERSION)}
+    with waited("images", within=1800):
+        images.build(*at, version=VERSION)
+    with waited("their tests", within=900):
+        return {report.image: report for report in imagetests.check(*at, IMAGES, version=VERSION)}
 
 
 @pytest.mark.images
@@ -333,10 +337,11 @@ def broken(at: tuple[Paths, Engine], reports: dict[str, Report]) -> Iterator[dic
     images_of = {version: catalogue.find(re.findall(r"^FROM ([\w-]+):", file.read_text(), re.MULTILINE)[0]) for version, file in tags.items()}
     options = ["--quiet", "--build-arg", f"VERSION={VERSION}", "--build-arg", f"PLACE={PROJECT}/", "--secret", f"id={secret.name},src={secret}"]
     try:
-        for version, file in tags.items():
-            argv = running.argv("docker", "build", *options, "--tag", images_of[version].tag(version), "-")
-            run.run(argv, input=file.read_text())
-        found = imagetests.check_tags(paths, running, [(image, image.tag(version)) for version, image in images_of.items()])
+        with waited("broken images", within=600):
+            for version, file in tags.items():
+                argv = running.argv("docker", "build", *options, "--tag", images_of[version].tag(version), "-")
+                run.run(argv, input=file.read_text())
+            found = imagetests.check_tags(paths, running, [(image, image.tag(version)) for version, image in images_of.items()])
         yield {tags[report.version].stem: report for report in found}
     finally:
         secret.unlink()
@@ -344,7 +349,6 @@ def broken(at: tuple[Paths, Engine], reports: dict[str, Report]) -> Iterator[dic
 
 
 @pytest.mark.images
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("file", BROKEN, ids=lambda file: file.stem)
 def test_a_broken_image_fails(file: Path, broken: dict[str, Report]) -> None:
     """A test that cannot fail proves nothing: break an image and see it told."""

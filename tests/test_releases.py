@@ -20,6 +20,7 @@ from osbox.model.lock import Package
 from osbox.model.site import Paths, Site, load_site
 from osbox.probes import within
 from tests.conftest import PROJECT
+from tests.deadlines import waited
 from tests.home import prepare
 
 RELEASES = PROJECT / "releases"
@@ -158,16 +159,19 @@ WITH_OPENSTACK = [image for image in IMAGES if catalogue.OPENSTACK in (image.nam
 @pytest.fixture(scope="module", params=OTHERS)
 def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Report]]:
     """One build and one test run of a release; what has no OpenStack in it and what was fetched are shared with the default one."""
-    paths = Paths(PROJECT, prepare())
-    running = engine.start(paths, load_site(paths.home))
+    with waited("engine", within=600):
+        paths = Paths(PROJECT, prepare())
+        running = engine.start(paths, load_site(paths.home))
     version = f"release-{request.param}"
-    images.build(paths, running, WITH_OPENSTACK, version=version, release=request.param, replace=True)
-    yield {report.image: report for report in imagetests.check(paths, running, WITH_OPENSTACK, version=version)}
+    with waited(f"images of {request.param}", within=1800):
+        images.build(paths, running, WITH_OPENSTACK, version=version, release=request.param, replace=True)
+    with waited("their tests", within=900):
+        found = {report.image: report for report in imagetests.check(paths, running, WITH_OPENSTACK, version=version)}
+    yield found
     images.clean(paths, running, version=version)
 
 
 @pytest.mark.images
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("image", WITH_OPENSTACK, ids=lambda image: image.name)
 def test_image(image: Image, reports: dict[str, Report]) -> None:
     assert reports[image.name].problems == ()

@@ -15,6 +15,7 @@ from osbox.model.runspec import RunSpec
 from osbox.model.site import Paths, load_site
 from osbox.sandbox import Sandbox
 from tests.conftest import PROJECT
+from tests.deadlines import waited
 from tests.home import prepare
 
 IMAGE = "os-base-image"
@@ -24,10 +25,11 @@ pytestmark = pytest.mark.images
 
 @pytest.fixture(scope="module")
 def running() -> Engine:
-    paths = Paths(PROJECT, prepare())
-    found = engine.start(paths, load_site(paths.home))
-    images.build(paths, found, [catalogue.find(IMAGE)])
-    return found
+    with waited("engine and one image", within=1200):
+        paths = Paths(PROJECT, prepare())
+        found = engine.start(paths, load_site(paths.home))
+        images.build(paths, found, [catalogue.find(IMAGE)])
+        return found
 
 
 Hold = Callable[[Sandbox], tuple[str, Path]]

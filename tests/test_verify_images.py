@@ -15,20 +15,22 @@ from osbox.errors import Error
 from osbox.model import catalogue
 from osbox.model.site import Paths, load_site
 from tests.conftest import PROJECT
+from tests.deadlines import waited
 from tests.home import prepare
 from tests.test_traceability import advisory, export
 
 VERSION = os.environ.get("BUILD_VERSION", "latest")
 KEYSTONE, MEMCACHED = catalogue.BY_NAME["os-keystone"], catalogue.BY_NAME["os-memcached"]
-pytestmark = [pytest.mark.images, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.images
 
 
 @pytest.fixture(scope="module")
 def at() -> tuple[Paths, Engine]:
-    paths = Paths(PROJECT, prepare())
-    running = engine.start(paths, load_site(paths.home))
-    images.build(paths, running, [KEYSTONE, MEMCACHED], version=VERSION)
-    return paths, running
+    with waited("engine and two images", within=2400):
+        paths = Paths(PROJECT, prepare())
+        running = engine.start(paths, load_site(paths.home))
+        images.build(paths, running, [KEYSTONE, MEMCACHED], version=VERSION)
+        return paths, running
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from osbox import leftovers, run, unbundle
 from osbox.errors import Error, UserError
 from osbox.model import bundle
 from osbox.model.site import Paths, Site
+from tests.deadlines import waited
 from tests.e2e.conftest import Tool, remove
 from tests.home import HOME, prepare
 
@@ -57,7 +58,8 @@ def file(osbox: Tool, place: Path) -> Path:
         (HOME / name).write_text(PLANTED)
     begin = time.monotonic()
     try:
-        text = osbox("bundle", "create", str(place / "osbox.tar"), timeout=1800)
+        with waited("bundle", within=1800):
+            text = osbox("bundle", "create", str(place / "osbox.tar"), timeout=1800)
     finally:
         for name in PLACES:
             (HOME / name).unlink()
@@ -266,6 +268,7 @@ def test_everything_is_found_without_a_network(machine: Machine) -> None:
     machine("make", "setup", cwd=machine.checkout)  # finds that it was done
 
 
+@pytest.mark.timeout(2700)
 def test_demo_without_a_network(machine: Machine) -> None:
     """A machine that is busy otherwise lets a request time out; the same command again goes on."""
     for code in (None, None, 0):

@@ -58,6 +58,7 @@ def before(osbox: Tool) -> Iterator[dict[str, object]]:
             run.run(line.split(), check=False)
 
 
+@pytest.mark.timeout(2700)
 def test_demo_killed_at_every_step_goes_on(osbox: Tool, before: dict[str, object]) -> None:
     for step in STEPS:
         osbox.killed_after(f"{step}  $ osbox", "demo")

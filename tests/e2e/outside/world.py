@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pip._internal.models.index import PyPI  # the addresses that pip has built in, which are written nowhere here
 
 from osbox import host, run
+from tests.deadlines import waited
 
 NAMESPACE = "osbox-way"
 LINKS = ("osbox-way0", "osbox-way1")  # the host's end, the namespace's
@@ -153,8 +154,9 @@ def programs() -> Iterator[World]:
     folder = Path(tempfile.mkdtemp(prefix="osbox-outside-"))
     try:
         folder.chmod(0o755)
-        unpack(folder)
-        make_authority(folder)
+        with waited("proxy and mirror, from their packages", within=300):
+            unpack(folder)
+            make_authority(folder)
         shutil.chown(folder, "nobody")
         yield World(folder, folder / "root")
     finally:
