@@ -1,4 +1,4 @@
-"""How the tests run, on made-up tests: kinds, deadlines, and a run that was killed."""
+"""How the tests run, on made-up tests: kinds, deadlines, a full disk, a run that was killed."""
 
 import os
 import re
@@ -137,6 +137,27 @@ def test_every_test_has_a_deadline(made_up: Run) -> None:
     looks += "def test_quick(request): assert request.node.get_closest_marker('timeout').args == (30,)\n"
     looks += "@pytest.mark.timeout(7)\ndef test_own(request): assert request.node.get_closest_marker('timeout').args == (7,)\n"
     made_up(looks).assert_outcomes(passed=4)
+
+
+# --- a full disk -----------------------------------------------------------------------------------------------------
+
+@pytest.mark.root
+def test_too_small_a_disk_is_refused_before_anything_is_made(made_up: Run, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("import shutil\nshutil.disk_usage = lambda _: type('Usage', (), {'free': 5 << 30})\n")
+    result = made_up(KINDS, "-m", "not quick")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    home = pytester.path / "home"
+    said = [line for line in result.stderr.lines + result.stdout.lines if "free under" in line]
+    assert len(said) == 1
+    assert said[0].startswith(f"ERROR: only 5120 MiB free under {pytester.path}: images and end-to-end tests need 8 GiB")
+    assert not home.exists()
+    made_up("", "-m", "root").assert_outcomes(passed=1, deselected=4)  # needs no engine
+
+
+def test_a_disk_that_fills_up_in_the_middle_is_said(made_up: Run) -> None:
+    result = made_up("import errno, os\ndef test_it(): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\ndef test_other(): assert 0\n")
+    result.stdout.re_match_lines([r"The disk was full in 1 of these \(\d+ MiB free now under .*\): tests/test_made_up.py::test_it\. Free some"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
 # --- a check that was killed -----------------------------------------------------------------------------------------
