@@ -7,7 +7,7 @@ import pytest
 
 from osbox.model.site import Paths, find_paths
 
-pytest_plugins = ["pytester", "tests.deadlines", "tests.disk"]
+pytest_plugins = ["pytester", "tests.deadlines", "tests.disk", "tests.records"]
 
 PROJECT = Path(__file__).resolve().parents[1]
 

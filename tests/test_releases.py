@@ -19,6 +19,7 @@ from osbox.model.catalogue import IMAGES, Image
 from osbox.model.lock import Package
 from osbox.model.site import Paths, Site, load_site
 from osbox.probes import within
+from tests import records
 from tests.conftest import PROJECT
 from tests.deadlines import waited
 from tests.home import prepare
@@ -166,7 +167,7 @@ def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Report]]:
     with waited(f"images of {request.param}", within=1800):
         images.build(paths, running, WITH_OPENSTACK, version=version, release=request.param, replace=True)
     with waited("their tests", within=900):
-        found = {report.image: report for report in imagetests.check(paths, running, WITH_OPENSTACK, version=version)}
+        found = {report.image: report for report in imagetests.check(paths, running, records.wanted(request), version=version)}
     yield found
     images.clean(paths, running, version=version)
 
