@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from osbox import engine, footprint, leftovers, privateroot, run
+from osbox import bundles, engine, footprint, leftovers, privateroot, run
 from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.model.site import HOME, Paths, Site, find_paths
@@ -50,7 +50,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with waited("engine's root file system", within=600):
         if made:
             mine.engine.mkdir()
-            run.run(["cp", "-a", str(made[0]), str(mine.engine)])
+            (copy := mine.engine / "root").mkdir()
+            # As into a bundle: an engine may run on it, and files come and go.
+            with run.reading(bundles.root_argv(made[0], mine.home / "empty")) as source, \
+                 run.feeding(["tar", "--extract", "--directory", str(copy), "--preserve-permissions", "--numeric-owner"]) as sink:
+                shutil.copyfileobj(source, sink)
         found = privateroot.ensure(mine)
     yield found
     privateroot.remove_tree(mine.home)
