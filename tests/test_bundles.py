@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tarfile
 import threading
 import time
@@ -132,7 +133,7 @@ def test_provenance_is_told_as_it_was_copied(paths: Paths, tmp_path: Path, monke
     paths.provenance.mkdir(parents=True)
     file = paths.provenance / "os-a_latest.json"
     file.write_text("first")
-    copy = bundles.shutil.copyfile
-    monkeypatch.setattr(bundles.shutil, "copyfile", lambda *words: (copy(*words), file.write_text("second, built meanwhile")))
+    copy = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", lambda *words: (copy(*words), file.write_text("second, built meanwhile")))
     [member] = bundles._copy_provenance(paths, ["os-a:latest"], tmp_path)
     assert (member.sha256, member.size) == (hashlib.sha256(b"first").hexdigest(), len("first"))

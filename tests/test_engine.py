@@ -21,7 +21,7 @@ from osbox.engine import Engine
 from osbox.errors import Error
 from osbox.model.site import HOME, Paths, Site, find_paths
 from tests.deadlines import waited
-from tests.e2e.conftest import HOME as CHECK_HOME
+from tests.home import HOME as CHECK_HOME
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, bridges and an engine: run as root")]
 CLONE_NEWNET = 0x40000000
@@ -134,7 +134,7 @@ def container(at: Engine, paths: Paths, root: Path, *, subnet: str, bridge: str 
 
 
 def rules(root: Path) -> list[str]:
-    return list(snapshot(root)["iptables"])  # type: ignore[call-overload]
+    return list(snapshot(root)["iptables"])  # type: ignore[call-overload,no-any-return]
 
 
 def test_purge_leaves_the_host_as_it_was(make: Callable[[str], Paths], root: Path) -> None:

@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from osbox import host
 from osbox.model import oslo
 from osbox.model.contents import DIRECTORY, FILE, LINK, Entry, Layer
 from osbox.model.runspec import load
@@ -97,9 +98,9 @@ def test_leftovers_but_for_copyright_files() -> None:
     "http://localhost/": set(), "http://deb.de" + "bian.org/debian": set(), "https://[::1]:80/": {"[::1]:80"},
 }.items())  # fmt: skip
 def test_names_of_this_machine(url: str, names: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject.host, "apt_mirrors", lambda: [url])
-    monkeypatch.setattr(subject.host, "pip_config", dict)
-    monkeypatch.setattr(subject.host, "proxy_args", lambda: {"no_proxy": "://not.looked.at"})
+    monkeypatch.setattr(host, "apt_mirrors", lambda: [url])
+    monkeypatch.setattr(host, "pip_config", dict)
+    monkeypatch.setattr(host, "proxy_args", lambda: {"no_proxy": "://not.looked.at"})
     assert subject.host_names() == names
 
 
