@@ -2,11 +2,16 @@
 
 import os
 import re
+import shutil
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from osbox import run
+from tests.e2e.outside import conftest as outside
+from tests.e2e.outside import world
 from tests.made_up import MadeUp
 
 pytestmark = pytest.mark.timeout(120)  # each starts pytest, some several times
@@ -151,6 +156,34 @@ def test_a_disk_that_fills_up_in_the_middle_is_said(made_up: MadeUp) -> None:
 
 
 # --- a check that was killed -----------------------------------------------------------------------------------------
+
+def test_programs_of_a_killed_check_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mine, others = (tmp_path / name for name in (f"{world.PREFIX}1", "another"))
+    for folder in (mine, others):
+        folder.mkdir()
+        shutil.copy(shutil.which("sleep") or "", folder)
+    with run.spawn([str(mine / "sleep"), "60"]) as one, run.spawn([str(others / "sleep"), "60"]) as two:
+        world.remove_programs()
+        assert one.wait(10) == -signal.SIGKILL
+        assert two.poll() is None
+    assert list(tmp_path.iterdir()) == [others]
+
+
+@pytest.mark.root
+def test_outposts_of_a_killed_check_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    asked: list[tuple[Path, str]] = []
+    monkeypatch.setattr(outside.Outpost, "inside", lambda outpost, *words: asked.append((outpost.home, " ".join(words[1:]))))
+    mounted, bare = (tmp_path / f"{outside.PREFIX}{number}" for number in (1, 2))
+    for home in (mounted, bare):
+        home.mkdir()
+    run.run(["mount", "-t", "tmpfs", "tmpfs", str(mounted)])
+    (mounted / "site.toml").touch()
+    outside.remove_outposts()
+    assert asked == [(mounted, "down --purge")]
+    assert list(tmp_path.iterdir()) == []
+
 
 def test_a_killed_check_leaves_no_process(made_up: MadeUp) -> None:
     """The workers of xdist end with what started them; nothing of it is at work in the next run."""

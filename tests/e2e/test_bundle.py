@@ -38,6 +38,7 @@ REACH = "import socket; socket.create_connection(('{}', 443), 5)"
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory for the file and for the other machine; on the disk of the checks, which has the room."""
     directory = HOME.with_name(HOME.name + "-bundle")
+    leftovers.end(Paths(directory / "osbox", directory / "home"))  # of a run that was killed
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     yield directory
