@@ -5,8 +5,9 @@
 #   make clean       [BUILD_VERSION=1.0]    remove every image
 #   make demo   [RELEASE=2026.1]    from an empty machine to a login prompt on a provisioned bare-metal node
 #   make setup     only install the tool: .venv/bin/osbox
-#   make check     every test of the project: linters, types, units, images, end to end
-#   make check-full  the same, and the long matrices of which `make check` takes samples
+#   make quick     linters, types, units, golden cases: no root, no engine, on all processors
+#   make check     everything that holds before a change lands: the quick tests, then images, then end to end
+#   make check-full  the same, and the long matrices of which `make check` takes samples; it goes on where it ended
 #   make lock      resolve requirements.in anew into requirements.lock
 #
 # osbox reads BUILD_VERSION from the environment; N of -jN bounds how many images are built or tested at the same time.
@@ -21,7 +22,7 @@ JOBS = $(filter-out -j,$(filter -j%,$(MAKEFLAGS)))
 
 # `make clean all -j5` means: one after the other, five images at a time.
 .NOTPARALLEL:
-.PHONY: all test clean demo check check-full setup lock
+.PHONY: all test clean demo quick check check-full setup lock
 .DEFAULT_GOAL = all
 
 all: setup
@@ -36,11 +37,19 @@ clean: setup
 demo: setup
 	@$(OSBOX) demo $(if $(RELEASE),--release $(RELEASE))
 
-check: setup
-	@.venv/bin/python -m pytest
+# TESTS="…": more words for pytest (docs/testing.md), for example TESTS=--again.
+PYTEST = .venv/bin/python -m pytest --durations=20
+FULL_SECONDS = 10800
 
-check-full: setup
-	@.venv/bin/python -m pytest --full
+quick: setup
+	@$(PYTEST) -m quick --numprocesses=auto --dist=worksteal $(TESTS)
+
+# One engine, one state directory: these tests run one after the other, and only when the quick ones passed.
+check: quick
+	@$(PYTEST) -m 'not quick' $(TESTS)
+
+check-full: quick
+	@$(PYTEST) -m 'not quick' --full --session-timeout=$(FULL_SECONDS) $(TESTS)
 
 setup: .venv/installed
 

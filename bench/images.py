@@ -36,7 +36,9 @@ def main() -> None:
     if other and not options.beside:
         sys.exit(f"the engine of {HOME} runs, and both would share the processors and the firewall's chains; first: osbox engine stop")
     wanted = [name for name in PARTS if name in (options.only or PARTS)]
-    figures, notes, others = [], [], {}
+    figures: list[Figure] = []
+    notes: list[str] = []
+    others: dict[str, float] = {}
     with made(options.home, os.cpu_count() or 1, keep=options.keep) as place:
         if "cold" not in wanted:
             place.all()

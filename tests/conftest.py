@@ -1,5 +1,6 @@
-"""Quick tests first, then those that need the engine: images, then end to end."""
+"""Quick tests first, then those that need root, then those that need the engine: images, then end to end. docs/testing.md has it all."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,22 @@ import pytest
 from osbox.site.load import find_paths
 from osbox.site.site import Paths
 
+pytest_plugins = ["pytester", "tests.deadlines", "tests.disk", "tests.records"]
+
 PROJECT = Path(__file__).resolve().parents[1]
+
+KINDS = {
+    "quick": "needs neither root nor an engine; given to every test that has none of the other three (make quick)",
+    "root": "makes mounts, network namespaces, other users' processes; skipped for anybody but root",
+    "images": "needs the engine; builds and tests images",
+    "e2e": "needs the engine; starts what it needs on its own state directory and removes it",
+}
+"""A test is of the last kind that it is marked as. In this order they run."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "images: needs the engine; builds and tests every image")
+    for name, meaning in KINDS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
     config.addinivalue_line("markers", "full: of a long matrix; runs with --full only (make check-full)")
 
 
@@ -19,11 +31,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="also run the long matrices that `make check` only samples")
 
 
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """-n auto: the processors that we may use. xdist's own count is of cores, whether we may use them or not."""
+    return len(os.sched_getaffinity(0))
+
+
+def kind(item: pytest.Item) -> str:
+    return next((name for name in reversed(KINDS) if item.get_closest_marker(name)), "quick")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--full"):
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("full")])
         items[:] = [item for item in items if not item.get_closest_marker("full")]
-    items.sort(key=lambda item: 2 if item.get_closest_marker("e2e") else 1 if item.get_closest_marker("images") else 0)
+    order = list(KINDS)
+    for item in items:
+        if kind(item) == "quick":
+            item.add_marker("quick")
+        if kind(item) == "root" and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip("needs root"))
+    # A quick test with a deadline of its own is a long one: begun last, it would be what all processors wait for.
+    items.sort(key=lambda item: (order.index(kind(item)), kind(item) == "quick" and not item.get_closest_marker("timeout")))
 
 
 @pytest.fixture

@@ -217,7 +217,7 @@ def test_an_unsafe_secret_is_refused_and_not_shown(box: Box, value: str) -> None
     assert not value or value not in result.err
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes another user here")
+@pytest.mark.root
 def test_an_unreadable_secret(box: Box) -> None:
     box.secret("db-nova", "x")
     (box.secrets / "db-nova").chmod(0o600)

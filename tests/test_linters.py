@@ -29,6 +29,7 @@ def test_ruff() -> None:
     clean(run.run([tool("ruff"), "check", "--quiet", "."], cwd=PROJECT, check=False))
 
 
+@pytest.mark.timeout(180)  # without a cache of mypy's, on a busy machine
 def test_types() -> None:
     clean(run.run([sys.executable, "-m", "mypy"], cwd=PROJECT, check=False))
 

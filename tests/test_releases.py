@@ -27,7 +27,9 @@ from osbox.releases import resolve as locks
 from osbox.releases.lock import Package
 from osbox.site.load import load_site
 from osbox.site.site import Paths, Site
+from tests import records
 from tests.conftest import PROJECT
+from tests.deadlines import waited
 from tests.home import prepare
 from tests.test_patches import replies_come_at_once
 
@@ -167,18 +169,21 @@ WITH_OPENSTACK = [image for image in IMAGES if catalogue.OPENSTACK in (image.nam
 @pytest.fixture(scope="module", params=OTHERS)
 def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Report]]:
     """One build and one test run of a release; what has no OpenStack in it and what was fetched are shared with the default one."""
-    paths = Paths(PROJECT, prepare())
-    running = engine.start(paths, load_site(paths.home))
+    with waited("engine", within=600):
+        paths = Paths(PROJECT, prepare())
+        running = engine.start(paths, load_site(paths.home))
     version = f"release-{request.param}"
-    images.build(paths, running, WITH_OPENSTACK, version=version, release=request.param, replace=True)
+    with waited(f"images of {request.param}", within=1800):
+        images.build(paths, running, WITH_OPENSTACK, version=version, release=request.param, replace=True)
     for kind in ("native", "eventlet"):
         replies_come_at_once(running, version, kind)
-    yield {report.image: report for report in imagetests.check(paths, running, WITH_OPENSTACK, version=version)}
+    with waited("their tests", within=900):
+        found = {report.image: report for report in imagetests.check(paths, running, records.wanted(request), version=version)}
+    yield found
     images.clean(paths, running, version=version)
 
 
 @pytest.mark.images
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("image", WITH_OPENSTACK, ids=lambda image: image.name)
 def test_image(image: Image, reports: dict[str, Report]) -> None:
     assert reports[image.name].problems == ()

@@ -18,6 +18,7 @@ from osbox.images.sandbox import Sandbox
 from osbox.site.load import load_site
 from osbox.site.site import Paths
 from tests.conftest import PROJECT
+from tests.deadlines import waited
 from tests.home import prepare
 
 IMAGE = "os-base-image"
@@ -27,10 +28,11 @@ pytestmark = pytest.mark.images
 
 @pytest.fixture(scope="module")
 def running() -> Engine:
-    paths = Paths(PROJECT, prepare())
-    found = engine.start(paths, load_site(paths.home))
-    images.build(paths, found, [catalogue.find(IMAGE)])
-    return found
+    with waited("engine and one image", within=1200):
+        paths = Paths(PROJECT, prepare())
+        found = engine.start(paths, load_site(paths.home))
+        images.build(paths, found, [catalogue.find(IMAGE)])
+        return found
 
 
 Hold = Callable[[Sandbox], tuple[str, Path]]

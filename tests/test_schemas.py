@@ -17,6 +17,7 @@ from osbox.releases.release import DEFAULT
 from osbox.site.load import load_site
 from osbox.site.site import Paths
 from tests.conftest import PROJECT
+from tests.deadlines import waited
 from tests.home import prepare
 
 CATALOGUE = PROJECT / "images/keystone/etc/osbox/catalogue.toml"
@@ -61,10 +62,11 @@ SCHEMAS = PROJECT / "releases" / DEFAULT / "schema"
 
 @pytest.fixture(scope="module")
 def at() -> tuple[Paths, Engine]:
-    paths = Paths(PROJECT, prepare())
-    running = engine.start(paths, load_site(paths.home))
-    images.build(paths, running, catalogue.IMAGES, version="latest")
-    return paths, running
+    with waited("engine and images", within=2400):
+        paths = Paths(PROJECT, prepare())
+        running = engine.start(paths, load_site(paths.home))
+        images.build(paths, running, catalogue.IMAGES, version="latest")
+        return paths, running
 
 
 @pytest.mark.images

@@ -20,20 +20,22 @@ from osbox.site.load import load_site
 from osbox.site.site import Paths
 from osbox.supply import sbom, verify, vulnerabilities
 from tests.conftest import PROJECT
+from tests.deadlines import waited
 from tests.home import prepare
 from tests.supply.test_traceability import advisory, export
 
 VERSION = os.environ.get("BUILD_VERSION", "latest")
 KEYSTONE, MEMCACHED = catalogue.BY_NAME["os-keystone"], catalogue.BY_NAME["os-memcached"]
-pytestmark = [pytest.mark.images, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.images
 
 
 @pytest.fixture(scope="module")
 def at() -> tuple[Paths, Engine]:
-    paths = Paths(PROJECT, prepare())
-    running = engine.start(paths, load_site(paths.home))
-    images.build(paths, running, [KEYSTONE, MEMCACHED], version=VERSION)
-    return paths, running
+    with waited("engine and two images", within=2400):
+        paths = Paths(PROJECT, prepare())
+        running = engine.start(paths, load_site(paths.home))
+        images.build(paths, running, [KEYSTONE, MEMCACHED], version=VERSION)
+        return paths, running
 
 
 @pytest.fixture

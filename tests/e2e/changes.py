@@ -49,7 +49,7 @@ def up_does_what_is_planned(osbox: Tool) -> tuple[dict[str, str], dict[str, Any]
     before, begin = containers(), time.monotonic()
     said = osbox("up")
     took = time.monotonic() - begin
-    done = {change.name: change.action for change in observed(before, containers())}
+    done: dict[str, str] = {change.name: change.action for change in observed(before, containers())}
     assert done == of_containers(planned)
     assert _told(said) == done
     return done, {change["name"]: change["reasons"] for change in planned}, took
@@ -57,7 +57,7 @@ def up_does_what_is_planned(osbox: Tool) -> tuple[dict[str, str], dict[str, Any]
 
 def _told(said: str) -> dict[str, str]:
     """What `osbox up` itself says that it did to containers."""
-    found = {}
+    found: dict[str, str] = {}
     for line in said.splitlines():
         what, colon, names = line.partition(": ")
         if colon and what.endswith(" container"):

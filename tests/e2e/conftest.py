@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from osbox import run
+from tests.deadlines import waited
 from tests.home import HOME, prepare
 
 ENVIRONMENT = {"OSBOX_HOME": str(HOME), "NO_COLOR": "1", "COLUMNS": "200"}
@@ -60,9 +61,10 @@ def osbox() -> Iterator[Tool]:
     if os.geteuid() != 0:
         pytest.skip("the end-to-end tests make namespaces, bridges and an engine: they need root")
     tool = Tool()
-    prepare()
-    remove(tool)
-    prepare()
+    with waited("removal of what an earlier run left", within=600):
+        prepare()
+        remove(tool)
+        prepare()
     yield tool
     if not os.environ.get("OSBOX_CHECK_KEEP"):
         remove(tool)

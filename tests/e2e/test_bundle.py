@@ -25,6 +25,7 @@ from osbox.errors import Error, UserError
 from osbox.site.site import Paths, Site
 from osbox.supply import manifest as bundle
 from osbox.supply import unbundle
+from tests.deadlines import waited
 from tests.e2e.conftest import Tool, remove
 from tests.home import HOME, prepare
 
@@ -39,6 +40,7 @@ REACH = "import socket; socket.create_connection(('{}', 443), 5)"
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory for the file and for the other machine; on the disk of the checks, which has the room."""
     directory = HOME.with_name(HOME.name + "-bundle")
+    leftovers.end(Paths(directory / "osbox", directory / "home"))  # of a run that was killed
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     yield directory
@@ -59,7 +61,8 @@ def file(osbox: Tool, place: Path) -> Path:
         (HOME / name).write_text(PLANTED)
     begin = time.monotonic()
     try:
-        text = osbox("bundle", "create", str(place / "osbox.tar"), timeout=1800)
+        with waited("bundle", within=1800):
+            text = osbox("bundle", "create", str(place / "osbox.tar"), timeout=1800)
     finally:
         for name in PLACES:
             (HOME / name).unlink()
@@ -268,6 +271,7 @@ def test_everything_is_found_without_a_network(machine: Machine) -> None:
     machine("make", "setup", cwd=machine.checkout)  # finds that it was done
 
 
+@pytest.mark.timeout(2700)
 def test_demo_without_a_network(machine: Machine) -> None:
     """A machine that is busy otherwise lets a request time out; the same command again goes on."""
     for code in (None, None, 0):

@@ -58,6 +58,7 @@ def before(osbox: Tool) -> Iterator[dict[str, object]]:
             run.run(line.split(), check=False)
 
 
+@pytest.mark.timeout(2700)
 def test_demo_killed_at_every_step_goes_on(osbox: Tool, before: dict[str, object]) -> None:
     for step in STEPS:
         osbox.killed_after(f"{step}  $ osbox", "demo")
@@ -565,7 +566,7 @@ def test_a_second_cloud_beside_it(osbox: Tool) -> None:
     osbox("--name", "beside", "up", timeout=600)
     token = run.run([Tool.program, "--name", "beside", "openstack", "token", "issue", "-f", "value", "-c", "id"], env=ENVIRONMENT, timeout=60)
     assert token.out.strip()
-    assert len(osbox.json("--name", "beside", "status")) == len(osbox.json("status")) - 1, "all but the rack"
+    assert len(osbox.json("--name", "beside", "status")) == len(osbox.json("status")) - 1, "all but the rack"  # type: ignore[arg-type]
     with_both = osbox("down", "--purge", code=2)
     assert "osbox --name beside down --purge" in with_both
     osbox("--name", "beside", "down", "--purge")

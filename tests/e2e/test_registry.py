@@ -13,6 +13,7 @@ import pytest
 
 from osbox import run
 from osbox.build import debian
+from tests.deadlines import waited
 from tests.e2e.conftest import ENVIRONMENT, Tool
 from tests.home import HOME
 
@@ -43,11 +44,12 @@ class Registry:
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program from Debian's package; nothing is installed."""
     place = tmp_path_factory.mktemp("docker-registry")
-    if run.run(["apt-get", "download", "-q", "docker-registry"], cwd=place, check=False).code != 0:
-        run.run(["apt-get", "update", "-q"])
-        run.run(["apt-get", "download", "-q", "docker-registry"], cwd=place)
-    [package] = place.glob("*.deb")
-    run.run(["dpkg-deb", "-x", str(package), str(place)])
+    with waited("registry's package", within=300):
+        if run.run(["apt-get", "download", "-q", "docker-registry"], cwd=place, check=False).code != 0:
+            run.run(["apt-get", "update", "-q"])
+            run.run(["apt-get", "download", "-q", "docker-registry"], cwd=place)
+        [package] = place.glob("*.deb")
+        run.run(["dpkg-deb", "-x", str(package), str(place)])
     return place / PROGRAM
 
 

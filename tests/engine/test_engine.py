@@ -23,7 +23,9 @@ from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.site.load import find_paths
 from osbox.site.site import HOME, Paths, Site
-from tests.e2e.conftest import HOME as CHECK_HOME
+from osbox.supply import bundle
+from tests.deadlines import waited
+from tests.home import HOME as CHECK_HOME
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, bridges and an engine: run as root")]
 CLONE_NEWNET = 0x40000000
@@ -49,10 +51,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An engine's root file system, copied where this machine has one already."""
     mine = Paths(find_paths().project, tmp_path_factory.mktemp("root"))
     made = [home / "engine/root" for home in HOMES if engine_root.is_current(home / "engine/root")]
-    if made:
-        mine.engine.mkdir()
-        run.run(["cp", "-a", str(made[0]), str(mine.engine)])
-    yield engine_root.ensure(mine)
+    with waited("engine's root file system", within=600):
+        if made:
+            mine.engine.mkdir()
+            (copy := mine.engine / "root").mkdir()
+            # As into a bundle: an engine may run on it, and files come and go.
+            with run.reading(bundle.root_argv(made[0], mine.home / "empty")) as source, \
+                 run.feeding(["tar", "--extract", "--directory", str(copy), "--preserve-permissions", "--numeric-owner"]) as sink:
+                shutil.copyfileobj(source, sink)
+        found = engine_root.ensure(mine)
+    yield found
     engine_root.remove_tree(mine.home)
 
 
@@ -130,7 +138,7 @@ def container(at: Engine, paths: Paths, root: Path, *, subnet: str, bridge: str 
 
 
 def rules(root: Path) -> list[str]:
-    return list(snapshot(root)["iptables"])  # type: ignore[call-overload]
+    return list(snapshot(root)["iptables"])  # type: ignore[call-overload,no-any-return]
 
 
 def test_purge_leaves_the_host_as_it_was(make: Callable[[str], Paths], root: Path) -> None:

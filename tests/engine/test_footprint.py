@@ -1,10 +1,10 @@
 """Which firewall rules are ours, what is recorded and kept, and that removing files stops at a mount."""
 
 import ipaddress
-import os
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +14,7 @@ from osbox.engine import root as engine_root
 from osbox.engine.firewall import Own
 from osbox.errors import Error
 from osbox.site.ledger import Entry, ledger
-from osbox.site.site import Paths
+from osbox.site.site import Paths, Site
 from tests.conftest import PROJECT
 
 OWN = Own(frozenset({"osbox-engine", "osbox"}), (ipaddress.ip_network("10.29.27.0/24"), ipaddress.ip_network("10.29.28.0/24")))
@@ -190,7 +190,7 @@ def test_undo_without_a_record_touches_nothing(paths: Paths, monkeypatch: pytest
     book = ledger(paths.home)
     book.add(Entry(kind="firewall", name="engine", details={"part": "engine", "boot": "long ago", "netns": "", "chains": {}, "tables": []}))
     book.add(Entry(kind="link", name="theirs", details={"part": "net"}))
-    assert footprint.undo(paths, engine.Site()) == []
+    assert footprint.undo(paths, Site()) == []
     assert [entry.name for entry in book.entries()] == ["theirs"]
 
 
@@ -232,7 +232,7 @@ def test_a_root_that_cannot_be_made_says_why(said: str, message: str, paths: Pat
     assert error.evidence
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts: run as root")
+@pytest.mark.root
 def test_removing_files_never_crosses_into_a_mount(tmp_path: Path) -> None:
     inner, precious = tmp_path / "top/a b/mnt", tmp_path / "precious"
     inner.mkdir(parents=True)
@@ -265,7 +265,7 @@ def test_a_process_is_ours_by_what_it_stands_in_not_by_its_name(paths: Paths) ->
 
 def test_pairs_that_a_killed_dockerd_left() -> None:
     """As `ip -json link` showed them; the other pairs are a container's, in a bridge, or by names that Docker does not give."""
-    links = [
+    links: list[dict[str, Any]] = [
         {"ifname": "vetha7fc3c5", "link": "vethf4081f7"}, {"ifname": "vethf4081f7", "link": "vetha7fc3c5"},
         {"ifname": "veth0000001", "link_index": 7},
         {"ifname": "veth0000002", "link": "veth0000003", "master": "br-1"}, {"ifname": "veth0000003", "link": "veth0000002"},

@@ -11,6 +11,7 @@ from osbox.images.contents import DIRECTORY, FILE, LINK, Entry, Layer
 from osbox.images.runspec import load
 from osbox.imagetests import files, reading, subject
 from osbox.imagetests.subject import Subject
+from osbox.site import sources
 from tests.conftest import PROJECT
 
 SITE = "opt/x/lib/python3.13/site-packages"
@@ -97,9 +98,9 @@ def test_leftovers_but_for_copyright_files() -> None:
     "http://localhost/": set(), "http://deb.de" + "bian.org/debian": set(), "https://[::1]:80/": {"[::1]:80"},
 }.items())  # fmt: skip
 def test_names_of_this_machine(url: str, names: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject.sources, "apt_mirrors", lambda: [url])
-    monkeypatch.setattr(subject.sources, "pip_config", dict)
-    monkeypatch.setattr(subject.sources, "proxy_args", lambda: {"no_proxy": "://not.looked.at"})
+    monkeypatch.setattr(sources, "apt_mirrors", lambda: [url])
+    monkeypatch.setattr(sources, "pip_config", dict)
+    monkeypatch.setattr(sources, "proxy_args", lambda: {"no_proxy": "://not.looked.at"})
     assert subject.host_names() == names
 
 

@@ -70,7 +70,7 @@ CASES: dict[str, tuple[str, list[str], int, dict[str, str]]] = {
 def story(state: str, seen: list[str], step: int, facts: dict[str, str]) -> Story:
     """The events one after the other, the last of them a step before now."""
     first = NOW - timedelta(seconds=step * len(seen))
-    events = [Event(first + timedelta(seconds=step * number), *text.split(" ", 1)) for number, text in enumerate(seen)]  # type: ignore[arg-type]
+    events = [Event(first + timedelta(seconds=step * number), *text.split(" ", 1)) for number, text in enumerate(seen)]
     return Story("rack-1", state, NOW, events, WORDS, facts)
 
 

@@ -68,7 +68,7 @@ def test_a_spec_is_the_same_every_time_and_differs_between_sites() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"cpus": 0}, {"ram": -1}, {"disk": 0}])
-def test_a_spec_with_nothing_in_it_is_refused(wrong: dict[str, int]) -> None:
+def test_a_spec_with_nothing_in_it_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"cannot have (cpus 0|ram -1|disk 0)"):
         rack.spec(SITE, 1, **wrong)
 

@@ -25,7 +25,7 @@ from osbox.site.site import Site
 
 SITE = Site.model_validate({"name": "nettest", "bridge": "nt-prov", "veth": ("nt0", "nt1"), "subnet": "10.29.78.0/24"})
 CLONE_NEWNET = 0x40000000
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: run as root")
+needs_root = pytest.mark.root  # makes network namespaces
 
 
 class Iptables:

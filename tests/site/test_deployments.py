@@ -41,7 +41,7 @@ def test_what_was_given_stays(base: Paths) -> None:
 
 
 def test_what_another_one_has_is_left_out(base: Paths) -> None:
-    taken = Site(subnet="10.29.36.0/23", loopback="127.0.0.3")  # type: ignore[arg-type] # as site.toml has it
+    taken = Site(subnet="10.29.36.0/23", loopback="127.0.0.3")  # as site.toml has it
     assert str(settled(base, "lab", taken).subnet) == "10.29.53.0/24"
 
 

@@ -1,6 +1,5 @@
 """Passwords: made once, for few eyes."""
 
-import os
 import re
 
 import pytest
@@ -9,7 +8,7 @@ from osbox.site import secrets
 from osbox.site.site import Paths
 from tests.conftest import PROJECT
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="secrets are given to the containers' user, which needs root")
+pytestmark = pytest.mark.root  # secrets are given to the containers' user
 
 
 def test_secrets_are_made_once(paths: Paths) -> None:

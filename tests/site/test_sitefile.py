@@ -1,7 +1,6 @@
 """site.toml changed in place: what people wrote stays, what is set is read back, and nothing is ever half-written."""
 
 import errno
-import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -137,7 +136,7 @@ def test_every_command_tells_the_line_of_a_syntax_error(
         assert "line 2" in said
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+@pytest.mark.root
 def test_a_full_disk_leaves_the_old_file(home: Path) -> None:
     small = home / "small"
     small.mkdir()

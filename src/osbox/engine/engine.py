@@ -115,12 +115,14 @@ def stop(paths: Paths) -> bool:
     return bool(pid or ended)
 
 
-KEPT = ("engine", "artifacts", "downloads", "inventory", "provenance", "tools", "build-secrets", "site.toml")
-"""What `down --purge --keep-images` leaves in the state directory: what can be made again, at a cost, and what was written by hand."""
+KEPT = ("engine", "artifacts", "downloads", "inventory", "provenance", "tools", "build-secrets", "site.toml", "checks.jsonl")
+"""What `down --purge --keep-images` leaves in the state directory: what can be made again, at a cost, and what was written by hand.
+
+checks.jsonl is of the project's own tests: which of them passed with what (docs/testing.md)."""
 MADE = (
     *KEPT, "applied.json", "applied.json.new", "clouds", "engine.gone", "secrets", "logs", "tests", "clouds.yaml",
     "debian.tar", "demo.svg", "id_ed25519", "id_ed25519.new", "id_ed25519.pub", "ledger.json", "ledger.json.new", "openrc", "options", "rack.yaml",
-    "site.toml.new", "stack.env", "stack.env.new", "tmp",
+    "site.toml.new", "stack.env", "stack.env.new", "tmp", "checks.jsonl.new",
     *(f"{name}.lock" for name in ("build", "clouds", "contents", "debian", "guest", "machine", "nodes", "ramdisk")),
 )  # fmt: skip
 """All that osbox puts there. Anything else stays: OSBOX_HOME may have been set to a directory with other things in it."""

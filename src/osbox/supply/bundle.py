@@ -18,9 +18,11 @@ import platform
 import shutil
 import sys
 import tarfile
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import zstandard
 
@@ -35,6 +37,7 @@ from osbox.site.site import Paths
 from osbox.supply import manifest as manifests
 from osbox.supply.manifest import Manifest, Member
 
+T = TypeVar("T")
 LEVEL = 3  # zstd: 255 MB and 3.3 s of processor time for the images, where gzip -1 took 10.4 s for 301 MB
 PYTHONS = ("3.11", "3.12", "3.13")  # Debian 12, Ubuntu 24.04, Debian 13; and the one that runs
 MIN_FREE_BYTES = 3 << 30  # a bundle has about 0.7 GB, and its parts as much
@@ -45,6 +48,8 @@ ROOT = ("bin", "dev", "etc", "lib", "lib64", "sbin", "usr", "var/lib/dpkg")
 ROOT_EMPTY = ("boot", "home", "media", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "var", "var/cache",
               "var/lib", "var/lock", "var/log", "var/run", "var/spool", "var/tmp")  # fmt: skip
 ROOT_LEFT_OUT = ("etc/docker", "etc/hostname", "etc/resolv.conf", "etc/containerd")
+TRIES, PAUSE_SECONDS = 3, 2.0
+CHANGED = "tar failed with exit code 1"  # all was packed, but a file was another one at its end than at its beginning, or gone
 
 
 def create(
@@ -72,7 +77,7 @@ def create(
         manifest = Manifest(
             revision=revision, changed=tuple(changed), created=datetime.now(UTC).isoformat(timespec="seconds"), machine=platform.machine(),
             version=version, release=release, python=_pythons(), engine=engine_root.recipe(), images=_contents(engine, tags),
-            files={name: manifests.sha256(paths.project / name) for name in names}, members=tuple(members),
+            files=_packed(parts), members=tuple(members),
         )  # fmt: skip
         with log.step(f"Write {file}"):
             _assemble(file, parts, manifest)
@@ -90,6 +95,21 @@ def _require_space(file: Path) -> None:
             f"only {free >> 20} MiB free under {file.parent}: making a bundle needs {MIN_FREE_BYTES >> 20} MiB",
             hint="free some space, or name a file on a larger disk",
         )
+
+
+def _settled(pack: Callable[[], T]) -> T:
+    """Pack what may be in use: what changed while it was read is tried again, and named when it goes on changing."""
+    for tried in range(1, TRIES + 1):
+        try:
+            return pack()
+        except Error as error:
+            if error.message != CHANGED:
+                raise
+            if tried == TRIES:
+                hint = "let what writes there come to its end, then the same command again"
+                raise Error(f"files changed while they were packed, {TRIES} times", evidence=error.evidence, hint=hint) from error
+            time.sleep(PAUSE_SECONDS)
+    raise AssertionError
 
 
 def _contents(engine: Engine, tags: Sequence[str]) -> Mapping[str, str]:
@@ -134,11 +154,22 @@ def _pack_checkout(paths: Paths, names: Sequence[str], parts: Path) -> Member:
     listed.write_text("".join(f"{name}\0" for name in names))
     # Modes as they are: images are made of them, too.
     target = parts / manifests.CHECKOUT
-    run.run([
+    _settled(lambda: run.run([
         "tar", "--create", "--file", str(target), "--directory", str(paths.project), "--owner=0", "--group=0", "--numeric-owner",
         "--mtime=@0", "--format=gnu", "--no-recursion", "--null", f"--files-from={listed}",
-    ])  # fmt: skip
+    ]))  # fmt: skip
     return Member(manifests.CHECKOUT, manifests.sha256(target), target.stat().st_size, target.stat().st_size)
+
+
+def _packed(parts: Path) -> dict[str, str]:
+    """The packed checkout's files with their SHA-256 (as manifests.sha256 has it): those that lie there may be others by now."""
+    with tarfile.open(parts / manifests.CHECKOUT) as tar:
+        return {info.name: _sha256(tar, info) for info in tar}
+
+
+def _sha256(tar: tarfile.TarFile, info: tarfile.TarInfo) -> str:
+    content = None if info.issym() else tar.extractfile(info)
+    return hashlib.sha256(content.read() if content else info.linkname.encode()).hexdigest()
 
 
 # --- wheels ------------------------------------------------------------------------------------------------------------------
@@ -169,9 +200,10 @@ def _copy_provenance(paths: Paths, tags: Sequence[str], parts: Path) -> list[Mem
     (parts / manifests.PROVENANCE).mkdir()
     members = []
     for file in filter(Path.is_file, sorted(provenance.file(paths, tag) for tag in tags)):
-        shutil.copyfile(file, parts / manifests.PROVENANCE / file.name)
-        size = file.stat().st_size
-        members.append(Member(f"{manifests.PROVENANCE}{file.name}", manifests.sha256(file), size, size))
+        copy = parts / manifests.PROVENANCE / file.name
+        shutil.copyfile(file, copy)  # a build may write another one now
+        size = copy.stat().st_size
+        members.append(Member(f"{manifests.PROVENANCE}{file.name}", manifests.sha256(copy), size, size))
     return members
 
 
@@ -180,8 +212,12 @@ def _copy_provenance(paths: Paths, tags: Sequence[str], parts: Path) -> list[Mem
 def _pack(argv: Sequence[str], parts: Path, name: str) -> Member:
     """Compress what a process writes."""
     target = parts / name
-    with target.open("wb") as sink, run.reading(argv) as source:
-        unpacked, size = zstandard.ZstdCompressor(level=LEVEL, threads=os.cpu_count() or 1).copy_stream(source, sink)
+
+    def pack() -> tuple[int, int]:
+        with target.open("wb") as sink, run.reading(argv) as source:
+            return zstandard.ZstdCompressor(level=LEVEL, threads=os.cpu_count() or 1).copy_stream(source, sink)
+
+    unpacked, size = _settled(pack)
     return Member(name, manifests.sha256(target), size, unpacked)
 
 
@@ -190,13 +226,32 @@ def _pack_engine(paths: Paths, engine: Engine, parts: Path) -> Member:
     if engine.kind == "private" and not engine_root.is_current(root):
         raise UserError("the engine that runs was made by another osbox", hint="osbox engine stop, then the same command again")
     engine_root.ensure(paths)
+    return _pack(root_argv(root, parts / "empty"), parts, manifests.ENGINE)
+
+
+def root_argv(root: Path, empty: Path) -> list[str]:
+    """The command that writes an engine's root as a tar, also while the engine runs. empty: a new directory for what it needs."""
     there = [name for name in ROOT if (root / name).exists() or (root / name).is_symlink()]
-    empty = [name for name in ROOT_EMPTY if (root / name).is_dir() or (root / name).is_symlink()]
-    return _pack([
-        "tar", "--create", "--directory", str(root), "--numeric-owner", "--sort=name", "--format=gnu",
-        *(f"--exclude=./{name}" for name in ROOT_LEFT_OUT), "--no-recursion", *(f"./{name}" for name in empty),
-        "--recursion", *(f"./{name}" for name in there),
-    ], parts, manifests.ENGINE)  # fmt: skip
+    return [
+        "tar", "--create", "--numeric-owner", "--sort=name", "--format=gnu", *(f"--exclude=./{name}" for name in ROOT_LEFT_OUT),
+        "--directory", str(empty), "--no-recursion", *(f"./{name}" for name in _make_empty(root, empty)),
+        "--directory", str(root), "--recursion", *(f"./{name}" for name in there),
+    ]  # fmt: skip
+
+
+def _make_empty(root: Path, empty: Path) -> list[str]:
+    """The directories that are packed empty, made anew: of a live one, which changes under tar's eyes, tar would complain."""
+    empty.mkdir()
+    made = [name for name in ROOT_EMPTY if (root / name).is_dir() or (root / name).is_symlink()]
+    for name in made:
+        live, new = root / name, empty / name
+        if live.is_symlink():
+            new.symlink_to(live.readlink())
+        else:
+            new.mkdir()
+            shutil.copymode(live, new)
+        os.chown(new, live.lstat().st_uid, live.lstat().st_gid, follow_symlinks=False)
+    return made
 
 
 def _pack_artifact(directory: Path, parts: Path) -> Member:

@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from osbox import run
+from osbox.engine import processes as leftovers
+from osbox.site.site import Paths
+from tests.conftest import PROJECT
+from tests.deadlines import waited
 from tests.e2e.conftest import Tool
 from tests.e2e.outside import world
 from tests.e2e.outside.world import NAMESPACE, World
@@ -63,11 +67,26 @@ class Outpost:
         self.docker("builder", "prune", "--all", "--force")
 
 
+PREFIX = "osbox-outpost-"
+
+
+def remove_outposts() -> None:
+    """Those of a run that was killed: engines, in the namespace of then, and their file systems."""
+    for home in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if home.is_mount():
+            Outpost(World(home, home), home).inside(Tool.program, "down", "--purge")
+            leftovers.end(Paths(PROJECT, home))  # the namespace may be gone
+            run.run(["umount", str(home)])
+        home.rmdir()
+
+
 @pytest.fixture(scope="package")
 def outpost() -> Iterator[Outpost]:
     if os.geteuid() != 0:
         pytest.skip("makes namespaces, mounts and an engine: run as root")
-    home = Path(tempfile.mkdtemp(prefix="osbox-outpost-"))
+    with waited("removal of what an earlier run left outside", within=300):
+        remove_outposts()
+    home = Path(tempfile.mkdtemp(prefix=PREFIX))
     with world.namespace(), world.programs() as outside:
         run.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=755", "tmpfs", str(home)])
         there = Outpost(outside, home)

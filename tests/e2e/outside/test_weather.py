@@ -12,6 +12,7 @@ import pytest
 
 from osbox import run
 from tests.conftest import PROJECT
+from tests.deadlines import waited
 from tests.e2e.conftest import Tool
 from tests.e2e.outside import world
 from tests.e2e.outside.conftest import SIZE, Outpost
@@ -30,7 +31,8 @@ def mirror(outpost: Outpost, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     (folder / "pip.conf").write_text(f"[global]\ntimeout = 2\ntrusted-host = {HERE}\n")
     with world.proxy(outpost.world):
         outpost.settings = {"http_proxy": outpost.world.proxy}
-        outpost.osbox("engine", "start")  # there already, unless these tests run alone
+        with waited("engine behind the proxy", within=600):
+            outpost.osbox("engine", "start")  # there already, unless these tests run alone
     with world.mirror(outpost.world):
         outpost.settings = {
             "OSBOX_MIRROR": f"{outpost.world.mirror}/our-debian", "PIP_INDEX_URL": f"{outpost.world.mirror}/our-simple/",

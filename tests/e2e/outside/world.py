@@ -5,12 +5,13 @@ Squid and nginx are Debian's, taken from their packages without being installed 
 
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,8 +25,10 @@ from pip._internal.models.index import PyPI  # the addresses that pip has built 
 
 from osbox import run
 from osbox.site import sources as host
+from tests.deadlines import waited
 
 NAMESPACE = "osbox-way"
+PREFIX = "osbox-outside-"
 LINKS = ("osbox-way0", "osbox-way1")  # the host's end, the namespace's
 HERE, THERE = "10.29.94.1", "10.29.94.2"  # the host's address, the namespace's
 USER, PASSWORD = "proxied-person", "hunter-of-layers"
@@ -151,14 +154,26 @@ def remove_namespace() -> None:
 @contextmanager
 def programs() -> Iterator[World]:
     """Squid and nginx unpacked, and a CA made, in a directory that their unprivileged user can read."""
-    folder = Path(tempfile.mkdtemp(prefix="osbox-outside-"))
+    remove_programs()
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     try:
         folder.chmod(0o755)
-        unpack(folder)
-        make_authority(folder)
+        with waited("proxy and mirror, from their packages", within=300):
+            unpack(folder)
+            make_authority(folder)
         shutil.chown(folder, "nobody")
         yield World(folder, folder / "root")
     finally:
+        shutil.rmtree(folder)
+
+
+def remove_programs() -> None:
+    """Those of a run that was killed: they would go on listening where ours are to."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if (process / "exe").readlink().is_relative_to(folder):
+                    os.kill(int(process.name), signal.SIGKILL)
         shutil.rmtree(folder)
 
 
