@@ -89,7 +89,7 @@ class Client:
             yield api.service, lambda _, scope=scope, api=api: checks.probe_api(scope, self.site, api)  # type: ignore[misc]
         for agent in AGENTS:
             scope = self.system if agent.api == "baremetal" else self.member
-            yield agent.service, lambda _, scope=scope, agent=agent: checks.probe_agent(scope, self.site, agent)  # type: ignore[misc]
+            yield agent.service, lambda _, scope=scope, agent=agent: checks.probe_agent(checks.told_of_agents(scope, self.site, agent), agent)  # type: ignore[misc]
         # Answered by the conductor, over the bus.
         yield "ironic-conductor by RPC", lambda _: self._say(self.system, "GET", ":6385/v1/nodes/rack-1/validate")
         yield "swift-proxy, writing", self._put

@@ -1,6 +1,6 @@
 """The calls that prove a service works, each "" or why it does not."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from osbox.cloud import keystone, sessions
 from osbox.cloud.services import APIS, Agent, Api
@@ -43,16 +43,27 @@ def probe_objects(authenticated: "Session", paths: Paths, site: Site, api: Api, 
     return ""
 
 
-def probe_agent(authenticated: "Session", site: Site, agent: Agent, since: str = "") -> str:
-    """"" when every agent of the kind is reported alive, by a heartbeat not older than since (UTC, ISO 8601), else why not."""
+Told = list[dict[str, Any]] | str
+"""What an API tells of its agents, or why it tells nothing."""
+
+
+def told_of_agents(authenticated: "Session", site: Site, agent: Agent) -> Told:
+    """What the API of an agent's project tells of all its agents."""
     api = next(item for item in APIS if item.type == agent.api)
     try:
         answer = authenticated.get(f"http://{site.loopback}:{api.port}{api.path}{agent.path}", headers=HEADERS, raise_exc=False)
-        found = answer.json()[agent.key] if answer.status_code == 200 else None  # noqa: PLR2004 - OK
+        return list(answer.json()[agent.key]) if answer.status_code == 200 else f"HTTP {answer.status_code}"  # noqa: PLR2004 - OK
     except Exception as error:  # noqa: BLE001
         return _reason(error)
+
+
+def probe_agent(told: Told, agent: Agent, since: str = "") -> str:
+    """"" when every agent of the kind is told to be alive, by a heartbeat not older than since (UTC, ISO 8601), else why not."""
+    if isinstance(told, str):
+        return told
+    found = [item for item in told if item.get("binary", agent.service) == agent.service]  # Ironic's conductors have no other kind beside them
     if not found:
-        return "not registered yet" if found == [] else f"HTTP {answer.status_code}"
+        return "not registered yet"
     key, value = agent.alive
     if not all(item.get(key) == value for item in found):
         return "no heartbeat"

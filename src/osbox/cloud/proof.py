@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Lock
+from typing import Generic, TypeVar
 
 from osbox import log, run
 from osbox.board import Board
 from osbox.cloud import keystone, sessions
-from osbox.cloud.checks import probe_agent, probe_api, probe_identity, probe_objects
+from osbox.cloud.checks import Told, probe_agent, probe_api, probe_identity, probe_objects, told_of_agents
 from osbox.cloud.compose import ServiceState, observe
 from osbox.cloud.services import AGENTS, APIS, INFRASTRUCTURE, Agent
 from osbox.engine import docker, processes
@@ -21,6 +22,7 @@ READY_SECONDS = 300  # two cores bring everything up in about a minute; a laptop
 POLL_SECONDS = 1
 PING_SECONDS = 20  # one question's; a service listens about five seconds after its container was started
 
+T = TypeVar("T")
 Check = Callable[[], str]
 """Returns "" when what it checks is well, else the reason why not."""
 
@@ -34,7 +36,8 @@ def prove(
     one, or over the bus. logged_in: Keystone gave a token a moment ago, and nothing was changed since. Returns when (time.monotonic) each
     service was seen ready, and what was changed in the cloud.
     """
-    waiting, containers = _Waiting(engine, site), _Containers(engine, site)
+    waiting, containers = _Waiting(engine, site), _Look(partial(observe, engine, site))
+    looks: dict[tuple[str, str], _Look[Told]] = {}
     with waiting.board:
         if not logged_in:
             waiting.until({"keystone": lambda: probe_identity(paths, site)})
@@ -51,12 +54,12 @@ def prove(
                 checks[api.service] = partial(probe_objects, scope, paths, site, api, changed)
         for agent in AGENTS:
             scope = system if agent.api == "baremetal" else member
-            alive = partial(probe_agent, scope, site, agent)
+            look = looks.setdefault((agent.api, agent.path), _Look(partial(told_of_agents, scope, site, agent)))
             if agent.topic and agent.service in since:
-                checks[agent.service] = partial(_first_reason, alive, partial(_ping, site, engine, agent))
+                checks[agent.service] = partial(_first_reason, partial(_alive, look, agent, ""), partial(_ping, site, engine, agent))
             else:
-                checks[agent.service] = partial(alive, since.get(agent.service, ""))
-        checks |= {name: partial(containers.reason, name) for name in INFRASTRUCTURE}
+                checks[agent.service] = partial(_alive, look, agent, since.get(agent.service, ""))
+        checks |= {name: partial(_is_well, containers, name) for name in INFRASTRUCTURE}
         waiting.until(checks)
     return waiting.ready, changed
 
@@ -110,19 +113,27 @@ class _Waiting:
             time.sleep(POLL_SECONDS)
 
 
-class _Containers:
-    """The containers as they were seen within the last second: eleven checks share one look."""
+class _Look(Generic[T]):
+    """What was seen within the last second: checks side by side share one look. Who asks waits for a look that is under way."""
 
-    def __init__(self, engine: Engine, site: Site) -> None:
-        self.engine, self.site, self.lock = engine, site, Lock()
-        self.seen, self.states = 0.0, dict[str, ServiceState]()
+    def __init__(self, look: Callable[[], T]) -> None:
+        self.look, self.lock = look, Lock()
+        self.at = float("-inf")
 
-    def reason(self, service: str) -> str:
-        """What Docker's health check of a service without an API says; "" when it is healthy."""
+    def __call__(self) -> T:
         with self.lock:
-            if time.monotonic() - self.seen > POLL_SECONDS:
-                self.states, self.seen = observe(self.engine, self.site), time.monotonic()
-            return container_reason(self.states.get(service))
+            if time.monotonic() - self.at > POLL_SECONDS:
+                self.seen, self.at = self.look(), time.monotonic()
+            return self.seen
+
+
+def _alive(told: Callable[[], Told], agent: Agent, since: str) -> str:
+    return probe_agent(told(), agent, since)
+
+
+def _is_well(states: Callable[[], Mapping[str, ServiceState]], service: str) -> str:
+    """What Docker's health check of a service without an API says; "" when it is healthy."""
+    return container_reason(states().get(service))
 
 
 def container_reason(state: ServiceState | None) -> str:

@@ -25,6 +25,7 @@ class Api:
 class Agent:
     """A service without an API: another service's API says whether it is alive (it asks database or bus, not a port).
 
+    path tells of all agents of that API's project, among them those whose `binary` is the service.
     topic is that of the bus (`<project> <topic>`) on which it answers osbox-rpc-ping. A heartbeat since its container was started is asked
     of those without one.
     """
@@ -48,11 +49,11 @@ APIS = (
     Api("ironic-api", "ironic", "baremetal", 6385, "", "/v1/nodes?limit=1", user="ironic"),
 )
 AGENTS = (
-    Agent("nova-conductor", "compute", "/os-services?binary=nova-conductor", "services", ("state", "up"), topic="nova conductor"),
-    Agent("nova-scheduler", "compute", "/os-services?binary=nova-scheduler", "services", ("state", "up"), topic="nova scheduler"),
-    Agent("nova-compute", "compute", "/os-services?binary=nova-compute", "services", ("state", "up"), topic="nova compute"),
-    Agent("neutron-openvswitch-agent", "network", "/v2.0/agents?binary=neutron-openvswitch-agent", "agents", ("alive", True), "heartbeat_timestamp"),
-    Agent("neutron-dhcp-agent", "network", "/v2.0/agents?binary=neutron-dhcp-agent", "agents", ("alive", True), "heartbeat_timestamp"),
+    Agent("nova-conductor", "compute", "/os-services", "services", ("state", "up"), topic="nova conductor"),
+    Agent("nova-scheduler", "compute", "/os-services", "services", ("state", "up"), topic="nova scheduler"),
+    Agent("nova-compute", "compute", "/os-services", "services", ("state", "up"), topic="nova compute"),
+    Agent("neutron-openvswitch-agent", "network", "/v2.0/agents", "agents", ("alive", True), "heartbeat_timestamp"),
+    Agent("neutron-dhcp-agent", "network", "/v2.0/agents", "agents", ("alive", True), "heartbeat_timestamp"),
     Agent("ironic-conductor", "baremetal", "/v1/conductors?detail=true", "conductors", ("alive", True)),
 )
 INFRASTRUCTURE = (

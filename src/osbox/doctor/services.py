@@ -31,7 +31,7 @@ def _of(service: str, state: dict[str, object], restarts: int) -> Iterator[Findi
         yield error(f"{service} does not run: {state['Status']}{killed}", f"exit code {state.get('ExitCode')}", f"{logs}, then osbox up")
     elif status == "unhealthy":
         yield error(f"{service} is unhealthy", said, logs)
-    elif status == "starting":
+    elif status == "starting" and said:  # without a word, it was not asked yet
         yield warning(f"{service} has not been healthy since it started", f"{since}: {said}", logs)
     if restarts:
         yield warning(f"{service} was started again {restarts} times by the engine", since, logs)
