@@ -31,10 +31,12 @@ from tests import records
 from tests.conftest import PROJECT
 from tests.deadlines import waited
 from tests.home import prepare
+from tests.samples import sample
 from tests.test_patches import replies_come_at_once
 
 RELEASES = PROJECT / "releases"
 NAMES = releases.known(RELEASES)
+SAMPLE = sample(NAMES)
 SERVICES = {"placement": "openstack-placement"}  # the project's name on PyPI where it differs
 
 
@@ -160,9 +162,10 @@ def test_programs_of_the_old_kind_are_not_started(tmp_path: Path) -> None:
     assert within.why_no_script(tmp_path / "broken") == "ModuleNotFoundError: No module named 'there_is_none'"
 
 
-# --- with the engine: the oldest and the newest ----------------------------------------------------------------------
+# --- with the engine: one other than the default, in turn --------------------------------------------------------------
 
-OTHERS = [NAMES[0], pytest.param(NAMES[1], marks=pytest.mark.full), NAMES[-1]]  # the default one is built and tested by test_images.py
+OTHERS = [pytest.param(name, marks=() if name == SAMPLE else pytest.mark.full) for name in NAMES if name != release.DEFAULT]
+"""The default one is built and tested by test_images.py."""
 WITH_OPENSTACK = [image for image in IMAGES if catalogue.OPENSTACK in (image.name, image.base)]  # the rest is the same in every release
 
 

@@ -136,7 +136,7 @@ def test_a_build_over_its_budget_fails(at: tuple[Paths, Engine], monkeypatch: py
     assert "apt-install" in caught.value.evidence
 
 
-@pytest.mark.parametrize("image", [KEYSTONE, MEMCACHED], ids=lambda image: image.name)
+@pytest.mark.parametrize("image", [pytest.param(KEYSTONE, marks=pytest.mark.full), MEMCACHED], ids=lambda image: image.name)
 def test_two_builds_of_one_commit_are_alike(at: tuple[Paths, Engine], image: catalogue.Image) -> None:
     """Every step anew on the same base: Python packages with their bytecode, Debian packages with their scripts.
 

@@ -272,6 +272,15 @@ def test_everything_is_found_without_a_network(machine: Machine) -> None:
 
 
 @pytest.mark.timeout(2700)
+def test_cloud_without_a_network(machine: Machine) -> None:
+    """Comes up and has what nodes and servers boot: nothing was fetched, nothing was built."""
+    machine.osbox("up", timeout=600)
+    begin = time.monotonic()
+    assert "image debian-13" in machine.osbox("setup")
+    assert time.monotonic() - begin < 60, "ramdisk and image came with the bundle"
+
+
+@pytest.mark.full
 def test_demo_without_a_network(machine: Machine) -> None:
     """A machine that is busy otherwise lets a request time out; the same command again goes on."""
     for code in (None, None, 0):

@@ -138,6 +138,7 @@ def python_packages(outpost: Outpost) -> None:
         outpost.docker("build", "--network=host", "--quiet", *secrets, *words)
 
 
+@pytest.mark.full
 def test_settings_of_apt_and_pip_do_as_well(outpost: Outpost, proxy: None, by_files: dict[str, str]) -> None:
     """No variable names the proxy: apt.conf and pip.conf do, as people have them."""
     outpost.forget()
@@ -150,6 +151,7 @@ def test_settings_of_apt_and_pip_do_as_well(outpost: Outpost, proxy: None, by_fi
     assert found_in_images(outpost) == set()
 
 
+@pytest.mark.full
 def test_from_private_mirrors(outpost: Outpost, mirror: None, tmp_path: Path) -> None:
     outpost.forget()
     (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {outpost.world.mirror}/our-simple/\ntrusted-host = {HERE}\n")

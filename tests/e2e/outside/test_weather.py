@@ -78,6 +78,7 @@ def shrunk(place: Path) -> bool:
     return run.run(["mount", "-o", f"remount,size={(usage.used >> 20) + 2}m", str(place)], check=False).code == 0
 
 
+@pytest.mark.full
 def test_two_builds_at_once(outpost: Outpost, mirror: str) -> None:
     """The second waits, says so, and finds everything made."""
     outpost.forget()
@@ -89,6 +90,7 @@ def test_two_builds_at_once(outpost: Outpost, mirror: str) -> None:
     assert all("🔨  os-memcached:latest - Done" in text for text in said)
 
 
+@pytest.mark.full
 def test_a_mirror_that_never_answers_is_named(outpost: Outpost, mirror: str) -> None:
     good = outpost.settings
     with world.silence() as silent:
@@ -100,6 +102,7 @@ def test_a_mirror_that_never_answers_is_named(outpost: Outpost, mirror: str) -> 
     assert tags(outpost, "silent") == set()
 
 
+@pytest.mark.full
 def test_an_index_that_never_answers_is_named(outpost: Outpost, mirror: str) -> None:
     good = outpost.settings
     with world.silence() as silent:
@@ -111,6 +114,7 @@ def test_an_index_that_never_answers_is_named(outpost: Outpost, mirror: str) -> 
     assert tags(outpost, "latest") & {"os-openstack", "os-placement"} == set()
 
 
+@pytest.mark.full
 def test_a_wheel_of_another_hash(outpost: Outpost, mirror: str) -> None:
     """The lock's hash is the authority, whatever the index says."""
     version = re.search(r"^iso8601==(\S+)", (PROJECT / "releases/2026.1/common.lock").read_text(), re.MULTILINE)
@@ -126,6 +130,7 @@ def test_a_wheel_of_another_hash(outpost: Outpost, mirror: str) -> None:
     (outpost.world.folder / "altered" / found[1].lstrip("/")).unlink()
 
 
+@pytest.mark.full
 def test_a_package_of_another_hash(outpost: Outpost, mirror: str) -> None:
     """Debian's signed lists are the authority. When the mirror is whole again, the same command goes on."""
     outpost.osbox("build", "memcached")  # there already, unless this test runs alone
@@ -173,6 +178,7 @@ def test_a_build_that_is_ended_goes_on(outpost: Outpost, mirror: str) -> None:
     assert "🔨  os-memcached:ended - Done" in outpost.osbox(*build)
 
 
+@pytest.mark.full
 def test_a_tag_of_other_content_is_replaced_only_when_asked(outpost: Outpost, mirror: str) -> None:
     for version in ("1.0", "latest"):
         outpost.docker("tag", "os-base-image:latest", f"os-memcached:{version}")
