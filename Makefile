@@ -51,6 +51,9 @@ check: quick
 check-full: quick
 	@$(PYTEST) -m 'not quick' --full --session-timeout=$(FULL_SECONDS) $(TESTS)
 
+bench: setup
+	@.venv/bin/python bench/gate.py $(if $(BASE),--base $(BASE))
+
 setup: .venv/installed
 
 # The environment is made anew when the system's Python changed under it, and filled again when the lock changes.

@@ -102,6 +102,18 @@ def test_openstack_client(osbox: Tool) -> None:
     assert client("baremetal", "node", "list", "--fields", "name", "-f", "value").split() == ["rack-1"]
 
 
+def test_what_is_set_for_other_things_does_not_matter(osbox: Tool) -> None:
+    """Proxies that know nothing of the addresses here; another machine's Docker, another project of Compose's."""
+    dead = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"), "http://127.0.0.1:9")
+    dead |= {"DOCKER_HOST": "tcp://127.0.0.1:9", "DOCKER_CONTEXT": "x", "COMPOSE_PROJECT_NAME": "x", "COMPOSE_FILE": "/x.yaml"}
+    for words, said in (
+        (["engine", "status"], "private"), (["status"], "keystone"), (["node", "list"], "rack-1"), (["up"], "Nothing to change"),
+        (["openstack", "server", "list"], "bm-node-1"),
+    ):  # fmt: skip
+        result = run.run([Tool.program, *words], env={**ENVIRONMENT, **dead}, check=False, timeout=120)
+        assert said in result.out, f"{words}: {result.out}{result.err}"
+
+
 def test_port_of_the_server_is_bound(osbox: Tool) -> None:
     port = json.loads(client("port", "list", "--server", "bm-node-1", "--long", "-f", "json"))[0]
     shown = json.loads(client("port", "show", port["ID"], "-f", "json"))

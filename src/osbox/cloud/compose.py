@@ -7,7 +7,6 @@
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from osbox.cloud import envfile
 from osbox.cloud.changes import SHARED, Live
 from osbox.engine import docker
 from osbox.engine.engine import Engine
+from osbox.environment import without
 from osbox.errors import Error
 from osbox.site.site import LABEL, Paths, Site
 
@@ -98,9 +98,9 @@ def argv(engine: Engine, paths: Paths, *words: str, rack: bool = False) -> list[
     text = values.read_text()
     # Compose prefers the environment to its file: an OSBOX_HOME there is that of all deployments, not of the one that is named.
     names = [line.partition("=")[0] for line in text.splitlines()]
-    clean = ["env", *(word for name in names if name in os.environ for word in ("-u", name))]
+    clean = without(names)
     return engine.argv(
-        *(clean if len(clean) > 1 else []), "docker", "compose", "--env-file", values,
+        *clean, "docker", "compose", "--env-file", values,
         *_overlays(paths, rack=rack, listen="\nOSBOX_LISTEN=\n" not in text), *words,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from osbox import environment
 from osbox.cloud.services import REGION
 from osbox.site import secrets
 from osbox.site.site import Paths, Site
@@ -39,6 +40,6 @@ def client() -> str:
 
 
 def client_environment(paths: Paths, name: str) -> dict[str, str]:
-    """What makes the client use this cloud of clouds.yaml, and not another one whose openrc was sourced."""
+    """What makes the client use this cloud of clouds.yaml, and not another one whose openrc was sourced; without a proxy."""
     cleared = {key: "" for key in os.environ if key.startswith("OS_")}
-    return cleared | {"OS_CLIENT_CONFIG_FILE": str(paths.home / "clouds.yaml"), "OS_CLOUD": name}
+    return cleared | environment.direct() | {"OS_CLIENT_CONFIG_FILE": str(paths.home / "clouds.yaml"), "OS_CLOUD": name}

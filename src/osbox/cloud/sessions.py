@@ -42,7 +42,9 @@ def log_in(site: Site, user: str, password: str, scope: dict[str, str]) -> "Sess
     from keystoneauth1.session import Session  # noqa: PLC0415
 
     whole: dict[str, Any] = {"username": user, "password": password, "user_domain_id": "default", **scope}
-    return Session(auth=v3.Password(auth_url=f"http://{site.loopback}:5000/v3", **whole), timeout=CALL_SECONDS)
+    made = Session(auth=v3.Password(auth_url=f"http://{site.loopback}:5000/v3", **whole), timeout=CALL_SECONDS)
+    made.session.trust_env = False  # no proxy of the environment: it knows nothing of the addresses here (osbox.environment)
+    return made
 
 
 def connect(paths: Paths, site: Site, *, system: bool = False) -> "Connection":

@@ -14,7 +14,7 @@ from typing import Any
 from osbox.bootpath import port as bridgeport
 from osbox.cloud import ports
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
-from osbox.engine import engine
+from osbox.engine import engine, host
 from osbox.errors import Error
 from osbox.site import sources
 
@@ -33,7 +33,7 @@ def check_engine(facts: Facts) -> Iterator[Finding]:
         yield ok(f"the {facts.engine.kind} engine runs: Docker {facts.engine.version}", where)
         return
     try:
-        engine.refuse_beside_old_engine()
+        host.refuse_beside_old()
     except Error as old:
         yield error(old.message, old.evidence, old.hint)
         return

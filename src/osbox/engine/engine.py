@@ -5,7 +5,6 @@ mount namespace of its own. It needs nothing installed on the host. What dockerd
 starts and put back by `purge` (osbox.engine.footprint).
 """
 
-import json
 import os
 import shutil
 import signal
@@ -14,15 +13,14 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from osbox import lock, log, run
-from osbox.engine import footprint, lostports, processes
+from osbox import environment, lock, log, run
+from osbox.engine import footprint, host, lostports, processes
 from osbox.engine import root as engine_root
 from osbox.errors import Error, UserError
 from osbox.site.site import Paths, Site
 
-__all__ = ["Engine", "find", "purge", "refuse_beside_old_engine", "remove_files", "require_root", "start", "stop", "tools"]
+__all__ = ["Engine", "find", "purge", "remove_files", "require_root", "start", "stop", "tools"]
 
-MINIMUM = 25  # Docker 25 brought `--start-interval` of health checks
 START_SECONDS = 90
 STOP_SECONDS = 60
 MIN_FREE_BYTES = 8 << 30  # images 1.5 GB, build cache 3 GB, guest and virtual disks: seen to need about 6 GB
@@ -39,7 +37,7 @@ class Engine:
 
     def argv(self, *words: str | Path) -> list[str]:
         """The command line that runs `words` where the engine's client and paths are."""
-        return [*self.prefix, *map(str, words)]
+        return [*self.prefix, *environment.client(self.kind), *map(str, words)]
 
 
 def start(paths: Paths, site: Site) -> Engine:
@@ -49,12 +47,9 @@ def start(paths: Paths, site: Site) -> Engine:
         _require_sight(running, paths)
         return running
     if site.engine == "host":
-        raise UserError(
-            f"--engine host: no Docker engine ≥ {MINIMUM} with Buildx and Compose v2 answers", evidence=_host_says(),
-            hint="start or upgrade Docker, or use --engine private",
-        )  # fmt: skip
+        raise host.refusal()
     require_root()
-    refuse_beside_old_engine()
+    host.refuse_beside_old()
     with _lock(paths):
         return _settled(paths, site) or _start_private(paths, site)
 
@@ -79,13 +74,13 @@ def find(paths: Paths, site: Site) -> Engine | None:
         pid = _private_pid(paths)
         if pid:
             prefix = ("nsenter", "-t", str(pid), "-m", "--")
-            version = _server_version(prefix)
+            version = host.server_version("private", prefix)
             if version:
                 return Engine("private", version, prefix, pid)
     # A private engine that was made before stays the one in use: two engines would mean two sets of images.
     if site.engine == "host" or (site.engine == "auto" and not (paths.engine / "data").is_dir()):
-        version = _server_version(())
-        if version and _recent(version) and _has_plugins():
+        version = host.usable()
+        if version:
             return Engine("host", version)
     return None
 
@@ -239,42 +234,6 @@ def _private_pid(paths: Paths) -> int:
         return 0
     ours = words[0].endswith(b"dockerd") and f"--data-root={paths.engine / 'data'}".encode() in words
     return pid if ours and processes.alive(pid) else 0
-
-
-def _server_version(prefix: tuple[str, ...]) -> str:
-    if not prefix and not shutil.which("docker"):
-        return ""
-    result = run.run([*prefix, "docker", "version", "--format", "{{json .Server.Version}}"], check=False, timeout=20)
-    try:
-        return str(json.loads(result.out)) if result.code == 0 else ""
-    except ValueError:
-        return ""
-
-
-def _recent(version: str) -> bool:
-    major = version.split(".", maxsplit=1)[0]
-    return major.isdigit() and int(major) >= MINIMUM
-
-
-def _has_plugins() -> bool:
-    return all(run.run(["docker", plugin, "version"], check=False).code == 0 for plugin in ("buildx", "compose"))
-
-
-def _host_says() -> str:
-    if not shutil.which("docker"):
-        return "docker: command not found"
-    result = run.run(["docker", "version"], check=False, timeout=20)
-    return run.tail(result.out + result.err)
-
-
-def refuse_beside_old_engine() -> None:
-    """A second dockerd in the same network namespace rewrites the first one's firewall chains: never do that to a stranger."""
-    version = _server_version(())
-    if version and not (_recent(version) and _has_plugins()):
-        raise Error(
-            f"Docker {version} runs on this machine: too old for osbox, and a second engine beside it would rewrite its firewall chains",
-            hint=f"upgrade it to Docker ≥ {MINIMUM} with Buildx and Compose v2, or stop it, and run the command again",
-        )
 
 
 def _require_space(paths: Paths) -> None:

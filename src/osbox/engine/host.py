@@ -1,0 +1,81 @@
+"""The machine's own Docker: whether it may be used, and why not."""
+
+import json
+import shutil
+
+from osbox import environment, run
+from osbox.errors import Error, UserError
+
+MINIMUM = 25  # Docker 25 brought `--start-interval` of health checks
+HERE = ("unix://", "npipe://")
+"""How the address of an engine on this machine begins."""
+ANSWER_SECONDS = 20
+
+
+def server_version(kind: str, prefix: tuple[str, ...]) -> str:
+    """The version of the engine that the client behind a prefix reaches; "" when none answers."""
+    if not prefix and not shutil.which("docker"):
+        return ""
+    words = [*prefix, *environment.client(kind), "docker", "version", "--format", "{{json .Server.Version}}"]
+    result = run.run(words, check=False, timeout=ANSWER_SECONDS)
+    try:
+        return str(json.loads(result.out)) if result.code == 0 else ""
+    except ValueError:
+        return ""
+
+
+def usable() -> str:
+    """The version of the machine's Docker when it is recent enough, whole and on this machine; else ""."""
+    version = server_version("host", ())
+    return version if version and _is_recent(version) and _has_plugins() and _is_here() else ""
+
+
+def refusal() -> UserError:
+    """Why the machine's Docker cannot be used although it was asked for."""
+    if not _is_here():
+        return UserError(
+            f"--engine host: Docker's client is set to {_endpoint()}, which is another machine's engine",
+            hint="unset DOCKER_HOST and DOCKER_CONTEXT (docker context use default), or use --engine private",
+        )
+    return UserError(
+        f"--engine host: no Docker engine ≥ {MINIMUM} with Buildx and Compose v2 answers", evidence=_says(),
+        hint="start or upgrade Docker, or use --engine private",
+    )  # fmt: skip
+
+
+def refuse_beside_old() -> None:
+    """A second dockerd in the same network namespace rewrites the first one's firewall chains: never do that to a stranger."""
+    version = server_version("host", ())
+    if version and _is_here() and not (_is_recent(version) and _has_plugins()):
+        raise Error(
+            f"Docker {version} runs on this machine: too old for osbox, and a second engine beside it would rewrite its firewall chains",
+            hint=f"upgrade it to Docker ≥ {MINIMUM} with Buildx and Compose v2, or stop it, and run the command again",
+        )
+
+
+def _endpoint() -> str:
+    """The address of the engine that the client is set to, by a variable or by a context."""
+    if not shutil.which("docker"):
+        return ""
+    return run.run(["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"], check=False, timeout=ANSWER_SECONDS).out.strip()
+
+
+def _is_here() -> bool:
+    endpoint = _endpoint()
+    return not endpoint or endpoint.startswith(HERE)
+
+
+def _is_recent(version: str) -> bool:
+    major = version.split(".", maxsplit=1)[0]
+    return major.isdigit() and int(major) >= MINIMUM
+
+
+def _has_plugins() -> bool:
+    return all(run.run(["docker", plugin, "version"], check=False).code == 0 for plugin in ("buildx", "compose"))
+
+
+def _says() -> str:
+    if not shutil.which("docker"):
+        return "docker: command not found"
+    result = run.run(["docker", "version"], check=False, timeout=ANSWER_SECONDS)
+    return run.tail(result.out + result.err)
