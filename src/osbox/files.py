@@ -1,18 +1,55 @@
-"""Write a file whole or not at all: whoever is killed, or finds the disk full, leaves the old one."""
+"""Write a file whole or not at all: whoever is killed, or finds the disk full, leaves the old one. Text is UTF-8 whatever the locale."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
+PRIVATE, PUBLIC = 0o600, 0o644
 
-def write_private(file: Path, content: str | bytes, *, owner: int | None = None) -> None:
-    """Write a file with mode 0600, on the disk before it has its name; owner: the user and group it is given, ours without one."""
-    new = file.with_name(f"{file.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+
+def write(file: Path, content: str | bytes, *, mode: int | None = None, owner: int | None = None, shared: bool = False) -> None:
+    """Have a file with this content, on the disk before it has its name; its directory is made when it is missing.
+
+    mode: without one that of the file that was there, or 0644. owner: the user and group it is given, ours without one. shared: several
+    processes may be writing it at once, each for itself. Raises OSError, after which the old file is as it was.
+    """
+    if mode is None:
+        mode = file.stat().st_mode & 0o777 if file.exists() else PUBLIC
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(f"{file.name}.{os.getpid()}.new" if shared else f"{file.name}.new")
+    try:
+        _write(new, content.encode() if isinstance(content, str) else content, mode)
+        if owner is not None:
+            os.chown(new, owner, owner)
+        new.rename(file)
+    except OSError:
+        with suppress(OSError):
+            new.unlink()
+        raise
+    _sync(file.parent)  # a rename is only as durable as its directory
+
+
+def write_changed(file: Path, content: str | bytes, *, mode: int = PUBLIC) -> bool:
+    """As `write`, unless the file is that already, mode included; returns whether it was written."""
+    wanted = content.encode() if isinstance(content, str) else content
+    if file.is_file() and file.stat().st_mode & 0o777 == mode and file.read_bytes() == wanted:
+        return False
+    write(file, wanted, mode=mode)
+    return True
+
+
+def _write(new: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
     with os.fdopen(descriptor, "wb") as stream:
-        os.fchmod(descriptor, 0o600)  # it may have been there
-        stream.write(content.encode() if isinstance(content, str) else content)
+        os.fchmod(descriptor, mode)  # it may have been there, and the umask is a person's
+        stream.write(content)
         stream.flush()
         os.fsync(descriptor)
-    if owner is not None:
-        os.chown(new, owner, owner)
-    new.rename(file)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -14,6 +14,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
+from osbox import files as whole
 from osbox.build import debian, dockerfile
 from osbox.build.accounts import digest_of_link
 from osbox.engine import docker
@@ -57,10 +58,9 @@ def record(paths: Paths, engine: Engine, images: Mapping[Image, Inputs], *, vers
         before = load(paths, tag)
         if labels.inputs(entry) == inputs.digest and not (before and subjects(before)[0] == entry["Id"]):
             target = file(paths, tag)
-            target.parent.mkdir(parents=True, exist_ok=True)
             bases = {name: entries[name]["Id"] for name in tags[tag] if name in entries}
             document = statement(image, entry, bases, inputs.files, release=release, at=at, versions=versions)
-            target.write_text(json.dumps(document, indent=2) + "\n")
+            whole.write(target, json.dumps(document, indent=2) + "\n")
 
 
 def statement(

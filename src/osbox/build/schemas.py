@@ -4,7 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
-from osbox import run
+from osbox import files, run
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
@@ -55,12 +55,9 @@ def _dump(box: Sandbox, tag: str, spec: runspec.RunSpec, database: str, secrets:
 
 def write(folder: Path, found: dict[str, str]) -> list[str]:
     """Write the files that differ by more than chance; returns the projects. An old file stays whole until the new one is."""
-    folder.mkdir(exist_ok=True)
     changed = differing(folder, found)
     for project in changed:
-        new = folder / f"{project}.sql.new"
-        new.write_text(found[project])
-        new.rename(folder / f"{project}.sql")
+        files.write(folder / f"{project}.sql", found[project])
     return changed
 
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from osbox import files
 from osbox.cloud.changes import Config, Start
-from osbox.files import write_private
 from osbox.site.site import Paths
 
 FILE = "applied.json"
@@ -40,4 +40,4 @@ def write(paths: Paths, applied: Applied) -> None:
         return
     starts = {name: asdict(start) for name, start in applied.starts.items()}
     whole = {"format": FORMAT, "services": applied.services, "starts": starts}
-    write_private(paths.home / FILE, json.dumps(whole, sort_keys=True))
+    files.write(paths.home / FILE, json.dumps(whole, sort_keys=True), mode=files.PRIVATE)

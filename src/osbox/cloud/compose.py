@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from osbox import files as whole
 from osbox import run
 from osbox.cloud import envfile
 from osbox.cloud.changes import SHARED, Live
@@ -73,11 +74,8 @@ def write(paths: Paths, wanted: Mapping[Path, str]) -> None:
     for file in outdated(paths, wanted):
         if file not in wanted:
             file.unlink()
-            continue
-        file.parent.mkdir(parents=True, exist_ok=True)
-        new = file.with_name(f"{file.name}.new")
-        new.write_text(wanted[file])
-        new.rename(file)
+        else:
+            whole.write(file, wanted[file])
 
 
 def version(paths: Paths) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from osbox import environment
+from osbox import environment, files
 from osbox.cloud.services import REGION
 from osbox.site import secrets
 from osbox.site.site import Paths, Site
@@ -22,15 +22,10 @@ def write_credentials(paths: Paths, site: Site) -> None:
         site.name: {"auth": project, **common},
         f"{site.name}-system": {"auth": {**auth, "system_scope": "all"}, **common},
     }
-    _write_private(paths.home / "clouds.yaml", yaml.safe_dump({"clouds": clouds}, sort_keys=False))
+    files.write_changed(paths.home / "clouds.yaml", yaml.safe_dump({"clouds": clouds}, sort_keys=False), mode=files.PRIVATE)
     lines = [f"export OS_{key.upper()}={value}" for key, value in project.items()]
-    _write_private(paths.home / "openrc", "\n".join([*lines, "export OS_IDENTITY_API_VERSION=3", f"export OS_REGION_NAME={REGION}", ""]))
-
-
-def _write_private(file: Path, text: str) -> None:
-    if not file.exists() or file.read_text() != text:
-        file.touch(mode=0o600)
-        file.write_text(text)
+    openrc = "\n".join([*lines, "export OS_IDENTITY_API_VERSION=3", f"export OS_REGION_NAME={REGION}", ""])
+    files.write_changed(paths.home / "openrc", openrc, mode=files.PRIVATE)
 
 
 def client() -> str:

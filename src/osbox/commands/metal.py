@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from osbox import log, run
+from osbox import files, log, run
 from osbox.cloud import sessions, stack
 from osbox.commands.context import Context, Json, print_json
 from osbox.contents import images
@@ -38,7 +38,7 @@ def rack_add(  # noqa: PLR0917 - the options of a node
         stack.start_rack(here.paths, here.site, at)
         made = rack.define(at, here.site, wanted)
     file = here.paths.home / "rack.yaml"
-    file.write_text(rack.enrolment(rack.nodes(at, here.site), here.site, here.paths.secrets / "bmc-password"))
+    files.write(file, rack.enrolment(rack.nodes(at, here.site), here.site, here.paths.secrets / "bmc-password"))
     log.out.print(f"Virtual nodes made: {', '.join(made) or 'none, all were there'}\nTo enrol them: osbox node enroll {file}")
 
 

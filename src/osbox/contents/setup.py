@@ -50,7 +50,7 @@ def key_pair(cloud: "Connection", paths: Paths) -> list[str]:
     if not private.exists():
         key = Ed25519PrivateKey.generate()
         text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
-        files.write_private(private, text)
+        files.write(private, text, mode=files.PRIVATE)
         changed.append(f"key {private}")
     loaded = serialization.load_ssh_private_key(private.read_bytes(), password=None)
     public = loaded.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()

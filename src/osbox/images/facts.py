@@ -1,12 +1,12 @@
 """What was read of an image once, kept in the state directory by the image's id: an image of that id never changes."""
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from osbox import files
 from osbox.site.site import Paths
 
 FORMAT = 1  # of the kept files; another number and they are read anew
@@ -21,12 +21,8 @@ def kept(paths: Paths, one: str, what: str) -> list[Any] | None:
 
 
 def keep(paths: Paths, one: str, what: str, rows: Sequence[Any]) -> None:
-    """Another process may be writing the same: each writes its own file whole."""
-    file = _file(paths, one, what)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f"{file.name}.{os.getpid()}")
-    new.write_text(json.dumps({"format": FORMAT, "rows": rows}))
-    new.rename(file)
+    """Another process may be writing the same."""
+    files.write(_file(paths, one, what), json.dumps({"format": FORMAT, "rows": rows}), shared=True)
 
 
 def forget(paths: Paths, ids: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ They share the engine, its images and what was built; names of links, subnets, a
 import ipaddress
 import re
 
-from osbox import lock
+from osbox import files, lock
 from osbox.errors import Error, UserError
 from osbox.site.load import load_site
 from osbox.site.site import Paths, Site
@@ -48,13 +48,11 @@ def settle(base: Paths, base_site: Site, name: str) -> None:
         return
     with lock.alone(base.home / "clouds.lock"):
         wish = _free(base, base_site, name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        new = file.with_name("site.toml.new")
-        new.write_text(
+        files.write(
+            file,
             f'name = "{wish.name}"\nbridge = "{wish.bridge}"\nveth = ["{wish.veth[0]}", "{wish.veth[1]}"]\nsubnet = "{wish.subnet}"\n'
             f'control_subnet = "{wish.control_subnet}"\ncontrol_bridge = "{wish.control_bridge}"\nloopback = "{wish.loopback}"\n'
         )
-        new.rename(file)
 
 
 def _free(base: Paths, base_site: Site, name: str) -> Site:

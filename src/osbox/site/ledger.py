@@ -5,7 +5,6 @@ it finds nothing to undo), never a thing that nobody remembers. The first entry 
 state that a thing had before osbox touched it, and a second run must not write the touched state over it.
 """
 
-import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from osbox import lock
+from osbox import files, lock
 from osbox.errors import Error
 
 Kind = Literal["link", "address", "firewall", "port", "file", "mount", "namespace", "sysctl"]
@@ -82,22 +81,9 @@ class Ledger:
             ) from error  # fmt: skip
 
     def _write(self, entries: tuple[Entry, ...]) -> None:
-        new = self.file.with_name(f"{self.file.name}.new")
-        with new.open("w") as target:
-            target.write(_Book(entries=entries).model_dump_json(indent=2) + "\n")
-            target.flush()
-            os.fsync(target.fileno())
-        new.replace(self.file)
-        self._sync_directory()  # a rename is only as durable as its directory
+        files.write(self.file, _Book(entries=entries).model_dump_json(indent=2) + "\n")
         if not entries:
             self.file.unlink()
-
-    def _sync_directory(self) -> None:
-        directory = os.open(self.file.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
 
     def _locked(self) -> AbstractContextManager[None]:
         """One writer at a time. The directory itself is the lock, so that no lock file stays behind."""

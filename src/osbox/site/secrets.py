@@ -3,7 +3,7 @@
 import secrets
 from pathlib import Path
 
-from osbox.files import write_private
+from osbox import files
 from osbox.site.site import Paths
 
 UID = 42400  # the user `stack` of the images (images/base/Dockerfile); Compose mounts secret files with their owner
@@ -33,7 +33,7 @@ def missing(paths: Paths) -> list[str]:
 
 def write(file: Path, text: str) -> None:
     """Write a secret with mode 0600, whole or not at all."""
-    write_private(file, text + "\n", owner=UID)
+    files.write(file, text + "\n", mode=files.PRIVATE, owner=UID)
 
 
 def read(paths: Paths, name: str) -> str:

@@ -1,6 +1,5 @@
 """site.toml, changed in place: comments, order and everything else of it stay as people wrote them."""
 
-import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -8,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from osbox import lock
+from osbox import files, lock
 from osbox.errors import Error
 from osbox.site.load import load_site
 from osbox.site.site import Value
@@ -42,7 +41,7 @@ def _change(home: Path, edits: Mapping[Where, Value | None]) -> list[Where]:
                 text = _edited(text, where, value, data, file)
                 done.append(where)
         if done:
-            _write(file, text)
+            files.write(file, text)
         return done
 
 
@@ -101,19 +100,3 @@ def _table(above: Any) -> Any:
     from tomlkit.items import InlineTable  # noqa: PLC0415
 
     return tomlkit.inline_table() if isinstance(above, InlineTable) else tomlkit.table(is_super_table=True)
-
-
-def _write(file: Path, text: str) -> None:
-    """Whole or not at all: a full disk leaves the old file."""
-    new = file.with_name(f"{file.name}.new")
-    try:
-        with new.open("w", newline="") as stream:
-            if file.exists():
-                os.fchmod(stream.fileno(), file.stat().st_mode & 0o777)
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.rename(file)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from osbox import files as whole
 from osbox import run
 from osbox.site.site import Paths
 
@@ -47,9 +48,7 @@ def build_secrets(paths: Paths) -> dict[str, Path]:
         if not content:
             file.unlink(missing_ok=True)
             continue
-        if not file.exists() or file.read_bytes() != content:  # not while another build reads it
-            file.touch(mode=0o600)
-            file.write_bytes(content)
+        whole.write_changed(file, content, mode=whole.PRIVATE)  # another build may be reading it
         secrets[name] = file
     return secrets
 

@@ -24,7 +24,7 @@ from packageurl import PackageURL
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from osbox import run
+from osbox import files, run
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.images import contents, inventory, layers, packages
@@ -46,8 +46,7 @@ def make(paths: Paths, engine: Engine, image: Image, version: str) -> str:
         read = layers.read(engine, [entry["Id"]], packages.is_wanted)
         tree = contents.merge(read[one] for one in layers.of(entry) if one in read)
         text = json.dumps(document(entry, image.tag(version), tree, _debian(tree, entry)), indent=2, sort_keys=True) + "\n"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        files.write(file, text, shared=True)
     return file.read_text()
 
 

@@ -1,0 +1,66 @@
+"""A file is there whole, with the mode that was asked for; a disk that is full leaves the old one and nothing beside it."""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from osbox import files
+
+
+def mode(file: Path) -> int:
+    return file.stat().st_mode & 0o777
+
+
+@pytest.fixture(params=[0o022, 0o077, 0o000], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    old = os.umask(request.param)
+    yield
+    os.umask(old)
+
+
+def test_a_file_has_its_content_and_mode_whatever_the_umask(umask: None, tmp_path: Path) -> None:
+    public, private = tmp_path / "below" / "a", tmp_path / "b"
+    files.write(public, "grün\n")
+    files.write(private, b"\x00", mode=files.PRIVATE)
+    assert (public.read_bytes(), mode(public)) == ("grün\n".encode(), 0o644)
+    assert (private.read_bytes(), mode(private)) == (b"\x00", 0o600)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "below"]
+
+
+def test_a_file_that_is_there_keeps_its_mode_unless_another_is_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_text("old")
+    file.chmod(0o640)
+    files.write(file, "new")
+    assert (file.read_text(), mode(file)) == ("new", 0o640)
+    files.write(file, "secret", mode=files.PRIVATE)
+    assert mode(file) == 0o600
+
+
+def test_what_is_right_is_not_written_again(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    assert files.write_changed(file, "x", mode=files.PRIVATE)
+    before = file.stat().st_ino
+    assert not files.write_changed(file, "x", mode=files.PRIVATE)
+    assert file.stat().st_ino == before
+    file.chmod(0o644)
+    assert files.write_changed(file, "x", mode=files.PRIVATE), "a secret that others could read"
+    assert mode(file) == 0o600
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, shared: bool) -> None:
+    file = tmp_path / "a"
+    files.write(file, "old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write(file, "new", shared=shared)
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
