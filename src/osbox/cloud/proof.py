@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Lock
+from threading import Event, Lock
 from typing import Generic, TypeVar
 
-from osbox import log, run
+from osbox import log, run, waiting
 from osbox.board import Board
 from osbox.cloud import keystone, sessions
 from osbox.cloud.checks import Told, probe_agent, probe_api, probe_identity, probe_objects, told_of_agents
@@ -36,11 +36,11 @@ def prove(
     one, or over the bus. logged_in: Keystone gave a token a moment ago, and nothing was changed since. Returns when (time.monotonic) each
     service was seen ready, and what was changed in the cloud.
     """
-    waiting, containers = _Waiting(engine, site), _Look(partial(observe, engine, site))
+    shown, containers = _Waiting(engine, site), _Look(partial(observe, engine, site))
     looks: dict[tuple[str, str], _Look[Told]] = {}
-    with waiting.board:
+    with shown.board:
         if not logged_in:
-            waiting.until({"keystone": lambda: probe_identity(paths, site)})
+            shown.until({"keystone": lambda: probe_identity(paths, site)})
         with ThreadPoolExecutor(2) as pool:  # logins and the catalogue's reading cost Keystone most of a second, one after the other
             member, system = sessions.session(paths, site), sessions.session(paths, site, system=True)
             token = pool.submit(system.get_token)
@@ -60,8 +60,8 @@ def prove(
             else:
                 checks[agent.service] = partial(_alive, look, agent, since.get(agent.service, ""))
         checks |= {name: partial(_is_well, containers, name) for name in INFRASTRUCTURE}
-        waiting.until(checks)
-    return waiting.ready, changed
+        shown.until(checks)
+    return shown.ready, changed
 
 
 def _first_reason(*checks: Check) -> str:
@@ -88,17 +88,15 @@ class _Waiting:
 
     def until(self, checks: dict[str, Check]) -> None:
         """Raises Error naming what is not ready after READY_SECONDS, with the last lines of its log."""
-        with ThreadPoolExecutor(len(checks)) as pool:
-            for name in checks:
-                self.board.start(name)
-            for done in [pool.submit(self._until_ready, name, check) for name, check in checks.items()]:
-                done.result()
+        for name in checks:
+            self.board.start(name)
+        waiting.beside({name: partial(self._until_ready, name, check) for name, check in checks.items()})
         late = {name: self.reasons[name] for name in checks if self.reasons[name]}
         if late:
             raise not_ready(self.engine, self.site, late)
 
-    def _until_ready(self, name: str, check: Check) -> None:
-        while True:
+    def _until_ready(self, name: str, check: Check, stop: Event) -> None:
+        while not stop.is_set():
             self.reasons[name] = check()
             if not self.reasons[name]:
                 # Keystone is asked twice, for a token and by its API: a line once.
@@ -110,7 +108,7 @@ class _Waiting:
                 return
             if self.engine.pid and not processes.alive(self.engine.pid):
                 raise Error("the engine ended while its containers started", hint="osbox up again; osbox engine status")
-            time.sleep(POLL_SECONDS)
+            stop.wait(POLL_SECONDS)
 
 
 class _Look(Generic[T]):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from threading import Thread
 
-from osbox import log, run
+from osbox import log, run, waiting
 from osbox.cloud import applied, checks, compose, credentials, ports, proof
 from osbox.cloud import plan as planning
 from osbox.cloud.applied import Applied
@@ -116,11 +116,14 @@ def start_rack(paths: Paths, site: Site, engine: Engine) -> None:
     result = run.run(argv, check=False)
     if result.code != 0:
         raise Error("the rack could not be started", evidence=run.tail(result.err), hint="make all builds os-rack")
-    deadline = time.monotonic() + RACK_SECONDS
-    while reason := proof.container_reason(observe(engine, site, RACK).get(RACK)):
-        if time.monotonic() > deadline:
-            raise proof.not_ready(engine, site, {RACK: reason})
-        time.sleep(proof.POLL_SECONDS)
+    reasons = dict[str, str]()
+
+    def well() -> bool:
+        reasons[RACK] = proof.container_reason(observe(engine, site, RACK).get(RACK))
+        return not reasons[RACK]
+
+    if not waiting.happens(well, RACK_SECONDS, poll=proof.POLL_SECONDS):
+        raise proof.not_ready(engine, site, reasons)
 
 
 def logs_argv(engine: Engine, paths: Paths, services: Iterable[str], *, follow: bool, tail: int, rack: bool) -> list[str]:

@@ -1,6 +1,5 @@
 """Servers on bare metal: wait until one may be had and until it is ACTIVE, see its login prompt, log in."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 ACTIVE_SECONDS = 1800  # Ironic's own deploy_callback_timeout: a slow disk under emulation included
 LOGIN_SECONDS = 900
 SSH_SECONDS = 240
-POLL_SECONDS = 2
+POLL_SECONDS = 1
 FIRMWARE = ("SeaBIOS (", "BdsDxe: starting")
 """What firmware prints first: the virtual nodes' BIOS and UEFI."""
 
@@ -52,8 +51,11 @@ def wait_active(cloud: "Connection", system: "Connection", name: str, report: Ca
 
     Raises Error with Nova's fault, or with the node's last state when the time is over.
     """
-    deadline, told = time.monotonic() + ACTIVE_SECONDS, ""
-    while True:
+    told = ""
+    node: Any = None
+
+    def active() -> Server | None:
+        nonlocal told, node
         server = find(cloud, name)
         if server is None:
             raise Error(f"there is no server {name}", hint="osbox openstack server list")
@@ -62,17 +64,23 @@ def wait_active(cloud: "Connection", system: "Connection", name: str, report: Ca
         if state != told:
             report(name, state)
             told = state
-        if server.status == "ACTIVE" and node and node.provision_state == "active":
-            return Server(server.id, name, _address(server), node.name)
         if server.status == "ERROR":
-            fault = (cloud.compute.get_server(server.id).fault or {}).get("message", "")
-            evidence = fault or (node.last_error if node else "")
-            raise Error(f"Nova could not build {name}", evidence=evidence, hint=f"osbox openstack server delete {name}")
-        if time.monotonic() > deadline:
-            evidence = f"last seen: {state}\n{(node.last_error if node else '') or 'no error of Ironic'}"
-            hint = f"osbox explain {node.name}" if node else "osbox node list"
-            raise Error(f"{name} was not ACTIVE within {ACTIVE_SECONDS // 60} minutes", evidence=evidence, hint=hint)
-        time.sleep(POLL_SECONDS)
+            raise _broken(cloud, server, node)
+        ready = server.status == "ACTIVE" and node and node.provision_state == "active"
+        return Server(server.id, name, _address(server), node.name) if ready else None
+
+    server = waiting.happens(active, ACTIVE_SECONDS, poll=POLL_SECONDS)
+    if server:
+        return server
+    evidence = f"last seen: {told}\n{(node.last_error if node else '') or 'no error of Ironic'}"
+    hint = f"osbox explain {node.name}" if node else "osbox node list"
+    raise Error(f"{name} was not ACTIVE within {ACTIVE_SECONDS // 60} minutes", evidence=evidence, hint=hint)
+
+
+def _broken(cloud: "Connection", server: Any, node: Any) -> Error:
+    fault = (cloud.compute.get_server(server.id).fault or {}).get("message", "")
+    evidence = fault or (node.last_error if node else "")
+    return Error(f"Nova could not build {server.name}", evidence=evidence, hint=f"osbox openstack server delete {server.name}")
 
 
 def _address(server: Any) -> str:
@@ -81,17 +89,18 @@ def _address(server: Any) -> str:
 
 def wait_login(read_console: Callable[[], str], name: str) -> str:
     """Wait for `NAME login:` on the console and return the end of what it shows; raises Error with it when it does not come."""
-    deadline = time.monotonic() + LOGIN_SECONDS
-    prompt = f"{name} login:"
-    while True:
+    prompt, text = f"{name} login:", ""
+
+    def shown() -> bool:
+        nonlocal text
         text = read_console()
         # Only what came since the node was last switched on: a prompt of the boot before proves nothing.
         text = text[max(0, *(text.rfind(banner) for banner in FIRMWARE)) :]
-        if prompt in text:
-            return text[: text.rindex(prompt) + len(prompt)]
-        if time.monotonic() > deadline:
-            raise Error(f"no `{prompt}` on the console within {LOGIN_SECONDS // 60} minutes", evidence=run.tail(text), hint="osbox node console")
-        time.sleep(POLL_SECONDS)
+        return prompt in text
+
+    if not waiting.happens(shown, LOGIN_SECONDS, poll=POLL_SECONDS):
+        raise Error(f"no `{prompt}` on the console within {LOGIN_SECONDS // 60} minutes", evidence=run.tail(text), hint="osbox node console")
+    return text[: text.rindex(prompt) + len(prompt)]
 
 
 def ssh_argv(paths: Paths, user: str, address: str, *command: str) -> list[str]:
@@ -104,15 +113,17 @@ def ssh_argv(paths: Paths, user: str, address: str, *command: str) -> list[str]:
 
 def ssh(paths: Paths, user: str, address: str, command: str) -> str:
     """Run a command on the server by SSH, as soon as it lets us in; returns what it printed."""
-    deadline = time.monotonic() + SSH_SECONDS
     argv = ssh_argv(paths, user, address, command)
-    while True:
-        result = run.run(argv, check=False, timeout=120)
-        if result.code == 0:
-            return result.out
-        if time.monotonic() > deadline:
-            raise Error(f"{address} does not let {user} in by SSH", evidence=run.line(argv) + "\n" + run.tail(result.err), hint="osbox node console")
-        time.sleep(POLL_SECONDS)
+    results = list[run.Result]()
+
+    def done() -> bool:
+        results.append(run.run(argv, check=False, timeout=120))
+        return results[-1].code == 0
+
+    if not waiting.happens(done, SSH_SECONDS, poll=POLL_SECONDS):
+        evidence = run.line(argv) + "\n" + run.tail(results[-1].err)
+        raise Error(f"{address} does not let {user} in by SSH", evidence=evidence, hint="osbox node console")
+    return results[-1].out
 
 
 def delete(cloud: "Connection", name: str) -> bool:

@@ -8,12 +8,11 @@ starts and put back by `purge` (osbox.engine.footprint).
 import os
 import shutil
 import signal
-import time
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from osbox import environment, lock, log, run
+from osbox import environment, lock, log, run, waiting
 from osbox.engine import footprint, host, lostports, processes
 from osbox.engine import root as engine_root
 from osbox.errors import Error, UserError
@@ -100,10 +99,7 @@ def stop(paths: Paths) -> bool:
     if pid:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while _private_pid(paths) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        if _private_pid(paths):
+        if not waiting.happens(lambda: not _private_pid(paths), STOP_SECONDS, poll=0.1):
             log.warn(f"dockerd (pid {pid}) did not end within {STOP_SECONDS} s: it is killed")
     ended = processes.end(paths)
     (paths.engine / "dockerd.pid").unlink(missing_ok=True)
@@ -214,14 +210,10 @@ def _launch(paths: Paths, site: Site, root: Path) -> int:
 
 
 def _wait(paths: Paths, site: Site, pid: int) -> Engine:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        engine = find(paths, site)
-        if engine:
-            return engine
-        if not processes.alive(pid):
-            break
-        time.sleep(0.1)
+    waiting.happens(lambda: find(paths, site) or not processes.alive(pid), START_SECONDS, poll=0.1)
+    engine = find(paths, site)
+    if engine:
+        return engine
     raise Error("the private engine did not start", evidence=_log_tail(paths), hint=f"read {paths.engine}/dockerd.log")
 
 

@@ -11,13 +11,13 @@ ones back. docs/engine.md lists them. The filter's tools are those of the engine
 import ipaddress
 import json
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from osbox import log, run
+from osbox import log, run, waiting
 from osbox.engine import firewall, processes
 from osbox.engine import root as engine_root
 from osbox.engine.firewall import Own
@@ -214,12 +214,8 @@ def _docker_notes(paths: Paths) -> dict[str, str]:
 
 
 def _remove_bridges(names: list[str]) -> list[str]:
-    deadline = time.monotonic() + SETTLE_SECONDS
-    ports = _ports(names)  # a container's veth goes with its network namespace
-    while ports and time.monotonic() < deadline:
-        time.sleep(0.1)
-        ports = _ports(names)
-    for link in [*ports, *names]:
+    waiting.happens(lambda: not _ports(names), SETTLE_SECONDS, poll=0.1)  # a container's veth goes with its network namespace
+    for link in [*_ports(names), *names]:
         run.run(["ip", "link", "delete", link], check=False)  # it may go by itself at this moment
     left = [link["ifname"] for link in _links() if link["ifname"] in names]
     if left:
@@ -273,18 +269,19 @@ def _set(name: str, value: str | None) -> bool:
     return True
 
 
+def _is_removed(group: Path) -> bool:
+    with suppress(OSError):
+        group.rmdir()
+    return not group.is_dir()
+
+
 def _remove_cgroups(name: str) -> list[str]:
     """Remove our control group from every hierarchy; the kernel refuses while a process is in it."""
     base = Path("/sys/fs/cgroup")
     tops = [top for top in (base / name, *base.glob(f"*/{name}")) if top.is_dir()]
     groups = [group for top in tops for group in sorted([top, *(path for path in top.rglob("*") if path.is_dir())], reverse=True)]
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while groups:
-        try:
-            groups[0].rmdir()
-            groups.pop(0)
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+    for group in groups:
+        waiting.happens(partial(_is_removed, group), SETTLE_SECONDS, poll=0.1)
+        if group.is_dir():
+            group.rmdir()  # tells why
     return [f"control group {name}"] if tops else []

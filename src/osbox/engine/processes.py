@@ -7,11 +7,11 @@ namespace; they must end before another dockerd takes the same data, or ports an
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from osbox import waiting
 from osbox.errors import Error
 from osbox.site.site import Paths
 
@@ -39,12 +39,9 @@ def end(paths: Paths) -> int:
         _wait(paths, DAEMON_SECONDS, _is_daemon)
     if _signal(paths, signal.SIGTERM, _is_first):
         _wait(paths, GRACE_SECONDS, _is_first)
-    deadline = time.monotonic() + KILL_SECONDS
-    while _signal(paths, signal.SIGKILL, lambda _: True):
-        if time.monotonic() > deadline:
-            left = "\n".join(f"{pid} {name(pid)}" for pid in find(paths))
-            raise Error("processes of the private engine do not end", evidence=left, hint="look at them: ps -o pid,stat,wchan,args -p PID")
-        time.sleep(0.1)
+    if not waiting.happens(lambda: not _signal(paths, signal.SIGKILL, lambda _: True), KILL_SECONDS, poll=0.1):
+        left = "\n".join(f"{pid} {name(pid)}" for pid in find(paths))
+        raise Error("processes of the private engine do not end", evidence=left, hint="look at them: ps -o pid,stat,wchan,args -p PID")
     return len(there)
 
 
@@ -139,6 +136,4 @@ def _signal(paths: Paths, number: signal.Signals, wanted: Callable[[int], bool])
 
 
 def _wait(paths: Paths, seconds: float, wanted: Callable[[int], bool]) -> None:
-    deadline = time.monotonic() + seconds
-    while any(wanted(pid) for pid in find(paths)) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    waiting.happens(lambda: not any(wanted(pid) for pid in find(paths)), seconds, poll=0.1)

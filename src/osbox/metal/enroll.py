@@ -13,7 +13,7 @@ from osbox.metal.nodesfile import Inventory, Node
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
-POLL_SECONDS = 2
+POLL_SECONDS = 1
 MICROVERSION = "1.80"
 ABORT_SECONDS = 150  # more than the 120 s after which Ironic's API gives up on its conductor: its rpc_response_timeout
 HEARTBEAT_SECONDS = 45  # more than the ramdisk's longest interval: 0.6 of [api]ramdisk_heartbeat_timeout
