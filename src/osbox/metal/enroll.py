@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1
 MICROVERSION = "1.80"
 ABORT_SECONDS = 150  # more than the 120 s after which Ironic's API gives up on its conductor: its rpc_response_timeout
-HEARTBEAT_SECONDS = 45  # more than the ramdisk's longest interval: 0.6 of [api]ramdisk_heartbeat_timeout
+HEARTBEAT_SECONDS = 25  # more than the ramdisk's longest interval: 0.6 of [api]ramdisk_heartbeat_timeout
 STEP_SECONDS = 1800
 """How long one step (verify, inspect, clean) may take by default: Ironic's own deploy and clean callback time-outs."""
 INTERFACES = (
