@@ -29,7 +29,12 @@ class MadeUp:
 
     def free(self, size: int) -> None:
         """How much of the disk is free, as its tests see it."""
-        self.pytester.makeconftest(f"import shutil\nshutil.disk_usage = lambda _: type('Usage', (), {{'free': {size}}})\n")
+        # Put back at its end: where the made-up run is in this process, what comes after it would see that disk, too.
+        self.pytester.makeconftest(
+            "import shutil\nreal = shutil.disk_usage\n"
+            f"def pytest_configure(config): shutil.disk_usage = lambda _: type('Usage', (), {{'free': {size}}})\n"
+            "def pytest_unconfigure(config): shutil.disk_usage = real\n"
+        )
 
     def write(self, text: str, name: str = "test_made_up.py") -> None:
         (self.path / "tests" / name).write_text(text)

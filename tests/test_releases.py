@@ -31,12 +31,10 @@ from tests import records
 from tests.conftest import PROJECT
 from tests.deadlines import waited
 from tests.home import prepare
-from tests.samples import sample
 from tests.test_patches import replies_come_at_once
 
 RELEASES = PROJECT / "releases"
 NAMES = releases.known(RELEASES)
-SAMPLE = sample(NAMES)
 SERVICES = {"placement": "openstack-placement"}  # the project's name on PyPI where it differs
 
 
@@ -162,10 +160,10 @@ def test_programs_of_the_old_kind_are_not_started(tmp_path: Path) -> None:
     assert within.why_no_script(tmp_path / "broken") == "ModuleNotFoundError: No module named 'there_is_none'"
 
 
-# --- with the engine: one other than the default, in turn --------------------------------------------------------------
+# --- with the engine -----------------------------------------------------------------------------------------------------
 
-OTHERS = [pytest.param(name, marks=() if name == SAMPLE else pytest.mark.full) for name in NAMES if name != release.DEFAULT]
-"""The default one is built and tested by test_images.py."""
+OTHERS = [name for name in NAMES if name != release.DEFAULT]
+"""The default one is built and tested by test_images.py; one other stands beside it as a cloud in e2e/test_cloud.py."""
 WITH_OPENSTACK = [image for image in IMAGES if catalogue.OPENSTACK in (image.name, image.base)]  # the rest is the same in every release
 
 
@@ -187,6 +185,7 @@ def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Report]]:
 
 
 @pytest.mark.images
+@pytest.mark.full
 @pytest.mark.parametrize("image", WITH_OPENSTACK, ids=lambda image: image.name)
 def test_image(image: Image, reports: dict[str, Report]) -> None:
     assert reports[image.name].problems == ()
