@@ -65,13 +65,14 @@ def main() -> None:
 
 def default_base() -> str:
     """The last tag; else the commit that the change to be judged began at."""
-    tag = git("describe", "--tags", "--abbrev=0")
+    clean = not git("status", "--porcelain", "--untracked-files=no")
+    tag = git("describe", "--tags", "--abbrev=0", *(["HEAD~1"] if clean else []))  # a tag of this very commit is no older one
     if tag:
         return tag
     began = git("merge-base", "HEAD", "@{upstream}")
     if began and began != git("rev-parse", "HEAD"):
         return began
-    return "HEAD" if git("status", "--porcelain", "--untracked-files=no") else "HEAD~1"
+    return "HEAD~1" if clean else "HEAD"
 
 
 def git(*words: str) -> str:

@@ -38,11 +38,11 @@ def main() -> None:
     options = parser.parse_args()
     paths = find_paths()
     site = load_site(paths.home)
-    seconds([OSBOX, "set", *OPTIONS])
-    seconds([OSBOX, "up"])
-    before = memory(site.name)
     system = sessions.connect(paths, site, system=True)
     try:
+        seconds([OSBOX, "set", *OPTIONS])
+        seconds([OSBOX, "up"])
+        before = memory(site.name)
         begin = time.monotonic()
         with ThreadPoolExecutor(AT_A_TIME) as pool:
             list(pool.map(lambda number: enrol(system, number), range(options.count)))

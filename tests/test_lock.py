@@ -53,3 +53,18 @@ def test_ctrl_c_ends_the_wait(place: Path, holder: int) -> None:
         second.send_signal(signal.SIGINT)
         assert second.wait(5) != 0
         assert time.monotonic() - begin < 1
+
+
+def test_a_lock_that_was_removed_meanwhile_locks_nothing(tmp_path: Path) -> None:
+    """Whoever waited for it takes the one that lies there now."""
+    place = tmp_path / "below" / "lock"
+    with run.spawn([sys.executable, "-c", HOLD, str(place), "1"], stdout=-1) as first:
+        assert first.stdout
+        assert first.stdout.readline() == "held\n"
+        place.unlink()
+        place.parent.rmdir()
+        with run.spawn([sys.executable, "-c", HOLD, str(place), "1"], stdout=-1) as second:
+            assert second.stdout
+            assert second.stdout.readline() == "held\n", "the removed one is nobody's"
+            with lock.alone(place):
+                assert second.wait(5) == 0, "we waited for it"

@@ -29,12 +29,12 @@ def write(file: Path, content: str | bytes, *, mode: int | None = None, owner: i
     _sync(file.parent)  # a rename is only as durable as its directory
 
 
-def write_changed(file: Path, content: str | bytes, *, mode: int = PUBLIC) -> bool:
+def write_changed(file: Path, content: str | bytes, *, mode: int = PUBLIC, shared: bool = False) -> bool:
     """As `write`, unless the file is that already, mode included; returns whether it was written."""
     wanted = content.encode() if isinstance(content, str) else content
     if file.is_file() and file.stat().st_mode & 0o777 == mode and file.read_bytes() == wanted:
         return False
-    write(file, wanted, mode=mode)
+    write(file, wanted, mode=mode, shared=shared)
     return True
 
 

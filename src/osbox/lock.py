@@ -21,18 +21,39 @@ def alone(place: Path, busy: str = "", who: str = "") -> Iterator[None]:
     one process.
     """
     directory = place.is_dir()
-    if not directory:
-        place.parent.mkdir(parents=True, exist_ok=True)
-    # Not truncated when it is opened: it says who holds it.
-    descriptor = os.open(place, os.O_RDONLY if directory else os.O_RDWR | os.O_CREAT, MODE)
+    descriptor = _held(place, busy, directory=directory)
     try:
-        _wait(descriptor, "" if directory else place.name, busy)
         if not directory:
             os.truncate(descriptor, 0)
             os.pwrite(descriptor, f"{who}{', ' if who else ''}process {os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)  # and the lock with it
+
+
+def _held(place: Path, busy: str, *, directory: bool) -> int:
+    """A descriptor that holds the lock. A file that was removed while we waited (osbox down --purge) locks nothing: the one that lies
+    there now does."""
+    while True:
+        if not directory:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        # Not truncated when it is opened: it says who holds it.
+        descriptor = os.open(place, os.O_RDONLY if directory else os.O_RDWR | os.O_CREAT, MODE)
+        try:
+            _wait(descriptor, "" if directory else place.name, busy)
+            if directory or _is_at(descriptor, place):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, place: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), place.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _wait(descriptor: int, name: str, busy: str) -> None:

@@ -98,6 +98,8 @@ class _Waiting:
     def _until_ready(self, name: str, check: Check, stop: Event) -> None:
         while not stop.is_set():
             self.reasons[name] = check()
+            if stop.is_set():  # nobody waits any more: the error is what is said
+                return
             if not self.reasons[name]:
                 # Keystone is asked twice, for a token and by its API: a line once.
                 line = "" if name in self.ready else f"✔  {name} - Ready {log.seconds(time.monotonic() - self.begin)}"

@@ -3,7 +3,7 @@
 import json
 import os
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,6 +50,13 @@ class Context:
         """One command at a time that changes the same of this deployment: its machine, contents or nodes. A second one says so and waits."""
         busy = f"Another command changes the {what} of {self.site.name}" if what != "machine" else f"Another command changes {self.site.name}"
         return lock.alone(self.paths.home / f"{what}.lock", busy, f"osbox {command}")
+
+    def again(self) -> "Context":
+        """This deployment as its files say it now: while a command waited for its turn, another one may have changed or removed them."""
+        if self.named:
+            return replace(self, site=deployments.site(self.base, self.base_site, self.site.name))
+        site = load_site(self.base.home).model_copy(update={"engine": self.base_site.engine})
+        return replace(self, site=site, base_site=site)
 
     def found(self) -> Engine | None:
         """The engine if it runs."""

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -34,7 +34,7 @@ class Meanwhile:
     def __init__(self, here: Context) -> None:
         """here: of the deployment that they are for."""
         program = Path(sys.executable).with_name("osbox")
-        options = ["--engine", here.base_site.engine, *(["--name", here.site.name] if here.named else [])]
+        options = ["--engine", here.base_site.engine, "--name", here.site.name]  # also the base's: OSBOX_NAME may say another
         self._argv, self._held = [*run.ENDS_WITH_US, str(program), *options], ExitStack()
 
     def __enter__(self) -> "Meanwhile":
@@ -49,7 +49,8 @@ class Meanwhile:
         begin, said = time.monotonic(), list[str]()
 
         def read() -> None:
-            said.extend(process.stdout or ())
+            with suppress(ValueError):  # closed under it: the block was left early
+                said.extend(process.stdout or ())
             process.wait()
             job.took = time.monotonic() - begin
 

@@ -37,8 +37,8 @@ def rack_add(  # noqa: PLR0917 - the options of a node
     with here.alone("rack add"):
         stack.start_rack(here.paths, here.site, at)
         made = rack.define(at, here.site, wanted)
-    file = here.paths.home / "rack.yaml"
-    files.write(file, rack.enrolment(rack.nodes(at, here.site), here.site, here.paths.secrets / "bmc-password"))
+        file = here.paths.home / "rack.yaml"
+        files.write(file, rack.enrolment(rack.nodes(at, here.site), here.site, here.paths.secrets / "bmc-password"))
     log.out.print(f"Virtual nodes made: {', '.join(made) or 'none, all were there'}\nTo enrol them: osbox node enroll {file}")
 
 

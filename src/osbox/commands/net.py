@@ -1,5 +1,6 @@
 """osbox net connect, show, disconnect."""
 
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -40,6 +41,5 @@ def show(context: typer.Context, json: Json = False) -> None:
 def disconnect(context: typer.Context) -> None:
     """Undo `connect`: the physical interface gets back what it had."""
     here: Context = context.obj
-    if here.paths.home.is_dir():
-        with here.alone("net disconnect"):
-            network.disconnect(here.paths, here.site, here.found())
+    with here.alone("net disconnect") if here.paths.home.is_dir() else nullcontext():
+        network.disconnect(here.paths, here.site, here.found())

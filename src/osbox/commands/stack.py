@@ -41,10 +41,13 @@ def up(
     if only_plan:
         plan(context, version, listen, workers)
     engine.require_root()
-    site = _site(here, listen, workers)
+    _site(here, listen, workers)  # a wrong address is refused before anything is started
     begin = time.monotonic()
-    at = here.engine()  # which settles where a new deployment is, and its lock
+    here.engine()  # which settles where a new deployment is, and its lock
     with here.alone("up"):
+        at = here.engine()  # a purge may have come before
+        here = here.again()
+        site = _site(here, listen, workers)
         if workers and sitefile.put(here.paths.home, {("workers",): workers}):
             log.say(f"workers = {workers} is kept in {here.paths.home / sitefile.NAME}")
         network_changes = net.ensure_bridge(here.paths, site)

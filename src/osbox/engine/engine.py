@@ -113,7 +113,7 @@ checks.jsonl is of the project's own tests: which of them passed with what (docs
 MADE = (
     *KEPT, "applied.json", "applied.json.new", "clouds", "engine.gone", "secrets", "logs", "tests", "clouds.yaml",
     "debian.tar", "demo.svg", "id_ed25519", "id_ed25519.new", "id_ed25519.pub", "ledger.json", "ledger.json.new", "openrc", "options", "rack.yaml",
-    "site.toml.new", "stack.env", "stack.env.new", "tmp", "checks.jsonl.new",
+    "site.toml.new", "stack.env", "stack.env.new", "tmp", "checks.jsonl.new", "clouds.yaml.new", "openrc.new", "rack.yaml.new",
     *(f"{name}.lock" for name in ("build", "clouds", "contents", "debian", "guest", "machine", "nodes", "ramdisk")),
 )  # fmt: skip
 """All that osbox puts there. Anything else stays: OSBOX_HOME may have been set to a directory with other things in it."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osbox import log, run
+from osbox import environment, log, run
 from osbox.engine import processes
 from osbox.site.site import LABEL, Paths
 
@@ -71,7 +71,7 @@ def remove(paths: Paths, prefix: Sequence[str]) -> list[str]:
         for kind, force in (("container", ["--force"]), ("network", [])):
             found = _ids(prefix, kind, "--filter", f"label={LABEL}={name}")
             if found:
-                run.run([*prefix, "docker", kind, "rm", *force, *found])
+                run.run([*_docker(prefix), kind, "rm", *force, *found])
     return sorted(owners)
 
 
@@ -99,13 +99,18 @@ def _proxies(paths: Paths) -> list[Proxy]:
     return found
 
 
+def _docker(prefix: Sequence[str]) -> list[str]:
+    """The private engine's client, which sees nothing of another engine that a person has set."""
+    return [*prefix, *environment.client("private"), "docker"]
+
+
 def _ids(prefix: Sequence[str], kind: str, *options: str) -> list[str]:
     """Of containers: all with options, else those that run."""
     every = ["--all"] if kind == "container" and options else []
-    return run.run([*prefix, "docker", kind, "ls", "--quiet", *every, *options]).out.split()
+    return run.run([*_docker(prefix), kind, "ls", "--quiet", *every, *options]).out.split()
 
 
 def _inspect(prefix: Sequence[str], kind: str, *options: str) -> list[dict[str, Any]]:
     """What ends between the two questions is left out."""
     found = _ids(prefix, kind, *options)
-    return list(json.loads(run.run([*prefix, "docker", kind, "inspect", *found], check=False).out or "[]")) if found else []
+    return list(json.loads(run.run([*_docker(prefix), kind, "inspect", *found], check=False).out or "[]")) if found else []

@@ -48,7 +48,7 @@ def build_secrets(paths: Paths) -> dict[str, Path]:
         if not content:
             file.unlink(missing_ok=True)
             continue
-        whole.write_changed(file, content, mode=whole.PRIVATE)  # another build may be reading it
+        whole.write_changed(file, content, mode=whole.PRIVATE, shared=True)  # another build may be reading it, or writing it, too
         secrets[name] = file
     return secrets
 
