@@ -22,8 +22,11 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the result. aim: not to be exceeded; floor: what cannot be undercut, measured in the same run; runs: every single
-    measurement; other: the same of the project that it is compared with."""
+    """One line of the result.
+
+    aim: not to be exceeded; floor: what cannot be undercut, measured in the same run; runs: every single
+    measurement; other: the same of the project that it is compared with.
+    """
 
     what: str
     value: float
@@ -58,7 +61,9 @@ def beside(figures: Sequence[Figure], others: Mapping[str, float]) -> list[Figur
     return [replace(item, other=others.get(item.what)) for item in figures]
 
 
-def report(figures: Sequence[Figure], file: Path | None, *, other: str = "", notes: Sequence[str] = ()) -> None:
+def report(
+    figures: Sequence[Figure], file: Path | None, *, other: str = "", notes: Sequence[str] = ()
+) -> None:
     """Print the table; with a file, write the same as JSON. other: the name of what is compared with."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     compared = [other.upper(), "RATIO"] if other else []
@@ -77,7 +82,12 @@ def report(figures: Sequence[Figure], file: Path | None, *, other: str = "", not
     for line in (f"{os.cpu_count()} processors; mean load of the last 15 minutes: {load:.1f}", *notes):
         out.print(line, markup=False)
     if file:
-        data = {"processors": os.cpu_count(), "load": load, "notes": list(notes), "figures": [vars(item) for item in figures]}
+        data = {
+            "processors": os.cpu_count(),
+            "load": load,
+            "notes": list(notes),
+            "figures": [vars(item) for item in figures],
+        }
         file.write_text(json.dumps(data, indent=2) + "\n")
 
 

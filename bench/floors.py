@@ -1,4 +1,5 @@
-"""What cannot be undercut: the parts of a cold build, each alone on the machine, with its packages at hand."""
+"""What cannot be undercut: the parts of a cold build, each alone on the machine, with its packages at
+hand."""
 
 import re
 import sys
@@ -18,7 +19,10 @@ MEGABYTE = 10**6
 APT = "apt-install /tmp/packages.txt"
 UV = "install-locked .*common.lock"
 BRANCHES = ("os-rabbitmq", "os-mysql", "os-rack", "os-httpboot", "os-openvswitch", "os-ironic-conductor")
-COMPILE = "cp -r /opt/openstack/lib /tmp/lib && time -p python3 -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /tmp/lib"
+COMPILE = (
+    "cp -r /opt/openstack/lib /tmp/lib && time -p python3 -m compileall -q -f -j 0 --invalidation-mode"
+    " unchecked-hash /tmp/lib"
+)
 
 
 def measure(place: Place, _: int) -> list[Figure]:
@@ -42,21 +46,30 @@ def bootstrap(place: Place) -> float:
     """Seconds that mmdebstrap takes for the base."""
     tar = place.home / "tmp/floor.tar"
     begin = time.monotonic()
-    engine_root.debootstrap(Paths(place.checkout, place.home), tar, ("debian-archive-keyring",), variant="apt")
+    engine_root.debootstrap(
+        Paths(place.checkout, place.home), tar, ("debian-archive-keyring",), variant="apt"
+    )
     tar.unlink()
     return round(time.monotonic() - begin, 1)
 
 
 def step(place: Place, name: str, pattern: str) -> float:
-    """Seconds of some steps of an image that is built alone and anew on what is there, with packages from the cache."""
+    """Seconds of some steps of an image that is built alone and anew on what is there, with packages from the
+    cache."""
     paths, image, said = Paths(place.checkout, place.home), catalogue.find(name), list[str]()
     at = engine.find(paths, load_site(place.home))
     if not at:
         sys.exit("the benchmark's engine does not run any more")
     known = dockerfile.parse((place.checkout / image.dockerfile).read_text()).declared
-    values = {"DEBIAN": debian.TAG, "BASE": f"{image.base}:latest", "BUILDER": f"{catalogue.BUILDER.name}:latest"}
+    values = {
+        "DEBIAN": debian.TAG,
+        "BASE": f"{image.base}:latest",
+        "BUILDER": f"{catalogue.BUILDER.name}:latest",
+    }
     args = {key: value for key, value in values.items() if key in known}
-    argv = docker.build_argv(at, paths, image.dockerfile, target=name, tag="bench-floor", args=args, no_cache=True)
+    argv = docker.build_argv(
+        at, paths, image.dockerfile, target=name, tag="bench-floor", args=args, no_cache=True
+    )
     out.print(f"build {name} alone", style="dim")
     if docker.build(at, argv, said.append) != 0:
         sys.exit("\n".join([*said[-20:], f"{name} could not be built alone: nothing is measured"]))
@@ -67,6 +80,15 @@ def step(place: Place, name: str, pattern: str) -> float:
 def compilation(place: Place) -> float:
     """Seconds that compiling the shared packages takes."""
     # `time` is the shell's; dash has none.
-    words = ["run", "--rm", "--user=0", "--network=none", "--entrypoint=bash", "os-openstack", "-c", f"{{ {COMPILE}; }} 2>&1"]
+    words = [
+        "run",
+        "--rm",
+        "--user=0",
+        "--network=none",
+        "--entrypoint=bash",
+        "os-openstack",
+        "-c",
+        f"{{ {COMPILE}; }} 2>&1",
+    ]
     found = re.search(r"^real ([\d.]+)", place.docker(*words), re.MULTILINE)
     return float(found[1]) if found else 0.0

@@ -1,7 +1,8 @@
-"""A gate against getting slower: the short figures of this checkout and of an older commit, in turn (A B A B), on the same machine.
+"""A gate against getting slower: the short figures of this checkout and of an older commit, in turn (A B A
+B), on the same machine.
 
-Exit code 1 when one of this checkout's is more than 15 % over the older one's. Makes an engine and a cloud in /var/lib/osbox-bench, and
-removes them again (--keep leaves the engine with its caches).
+Exit code 1 when one of this checkout's is more than 15 % over the older one's. Makes an engine and a cloud in
+/var/lib/osbox-bench, and removes them again (--keep leaves the engine with its caches).
 
     make bench [BASE=COMMIT]
     .venv/bin/python bench/gate.py [--base COMMIT] [--turns 2] [--limit 1.15] [--json FILE]
@@ -27,7 +28,8 @@ HOME = Path("/var/lib/osbox-bench")
 NAME = "osbox-bench"
 OPTION = "nova-scheduler.DEFAULT.debug"
 LIMIT = 1.15
-"""What one run of a figure differs from another with nothing changed: up to 10 % were seen on two shared cores."""
+"""What one run of a figure differs from another with nothing changed: up to 10 % were seen on two shared
+cores."""
 AGAIN = 5
 """How often in a turn what takes a second or two is measured."""
 
@@ -37,7 +39,12 @@ Runs = dict[str, list[float]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--base", default="", metavar="COMMIT", help="default: the last tag; without one, where this change began")
+    parser.add_argument(
+        "--base",
+        default="",
+        metavar="COMMIT",
+        help="default: the last tag; without one, where this change began",
+    )
     parser.add_argument("--turns", type=int, default=2, help="turns of each of the two")
     parser.add_argument("--limit", type=float, default=LIMIT, help="the ratio from which on it fails")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
@@ -59,14 +66,18 @@ def main() -> None:
             places["this"].osbox("down", "--purge", *(["--keep-images"] if options.keep else []))
     slower = report(base, runs, options.limit)
     if options.json:
-        options.json.write_text(json.dumps({"base": base, "limit": options.limit, "runs": runs}, indent=2) + "\n")
+        options.json.write_text(
+            json.dumps({"base": base, "limit": options.limit, "runs": runs}, indent=2) + "\n"
+        )
     sys.exit(f"slower than {base} by more than {options.limit - 1:.0%}: {', '.join(slower)}" if slower else 0)
 
 
 def default_base() -> str:
     """The last tag; else the commit that the change to be judged began at."""
     clean = not git("status", "--porcelain", "--untracked-files=no")
-    tag = git("describe", "--tags", "--abbrev=0", *(["HEAD~1"] if clean else []))  # a tag of this very commit is no older one
+    tag = git(
+        "describe", "--tags", "--abbrev=0", *(["HEAD~1"] if clean else [])
+    )  # a tag of this very commit is no older one
     if tag:
         return tag
     began = git("merge-base", "HEAD", "@{upstream}")
@@ -86,7 +97,10 @@ def checkout(commit: str) -> Iterator[Path]:
     """A work tree of an older commit; the installed osbox runs on it by PYTHONPATH."""
     with tempfile.TemporaryDirectory(prefix="osbox-gate-") as folder:
         place = Path(folder) / "older"
-        run.run(["git", "-C", str(PROJECT), "worktree", "add", "--detach", str(place), commit], hint="git log --oneline names commits")
+        run.run(
+            ["git", "-C", str(PROJECT), "worktree", "add", "--detach", str(place), commit],
+            hint="git log --oneline names commits",
+        )
         try:
             yield place
         finally:
@@ -99,7 +113,9 @@ def measure(place: Place, runs: Runs) -> None:
     place.osbox("build")
     place.osbox("up")  # once, so that nothing is read from the disk for the first time in what is measured
     place.osbox("down")
-    volumes = place.docker("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={NAME}").split()
+    volumes = place.docker(
+        "volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={NAME}"
+    ).split()
     place.docker("volume", "rm", *volumes)
     note(runs, "osbox up on empty volumes", place.osbox("up"))
     for number in range(AGAIN):
@@ -125,7 +141,9 @@ def report(base: str, runs: dict[str, Runs], limit: float) -> list[str]:
         ratio = statistics.median(new) / statistics.median(old)
         slower += [what] if ratio > limit else []
         listed = " | ".join(" ".join(f"{value:g}" for value in side) for side in (old, new))
-        table.add_row(what, f"{statistics.median(old):.1f} s", f"{statistics.median(new):.1f} s", f"{ratio:.2f}", listed)
+        table.add_row(
+            what, f"{statistics.median(old):.1f} s", f"{statistics.median(new):.1f} s", f"{ratio:.2f}", listed
+        )
     out.print(table)
     return slower
 

@@ -1,6 +1,8 @@
-"""How long the images take, how large they are, how far that is from what cannot be undercut, and from Kolla's on the same machine.
+"""How long the images take, how large they are, how far that is from what cannot be undercut, and from
+Kolla's on the same machine.
 
-    .venv/bin/python bench/images.py [--only PART]… [--runs N] [--skip-kolla] [--json FILE] [--home DIRECTORY] [--keep]
+    .venv/bin/python bench/images.py [--only PART]… [--runs N] [--skip-kolla] [--json FILE] [--home DIRECTORY]
+    [--keep]
 
 Everything is measured on an engine of the benchmark's own, in a copy of the checkout; both are removed.
 """
@@ -34,7 +36,10 @@ def main() -> None:
         sys.exit("this makes an engine: run it as root")
     other = engine.find(Paths(Path(__file__).resolve().parents[1], Path(HOME)), load_site(Path(HOME)))
     if other and not options.beside:
-        sys.exit(f"the engine of {HOME} runs, and both would share the processors and the firewall's chains; first: osbox engine stop")
+        sys.exit(
+            f"the engine of {HOME} runs, and both would share the processors and the firewall's chains;"
+            " first: osbox engine stop"
+        )
     wanted = [name for name in PARTS if name in (options.only or PARTS)]
     figures: list[Figure] = []
     notes: list[str] = []
@@ -45,7 +50,9 @@ def main() -> None:
         for name in wanted:
             out.rule(name)
             found = PARTS[name](place, options.runs)
-            out.print(*[f"{figure.what}: {figure.value} {figure.unit}" for figure in found], sep="\n", markup=False)
+            out.print(
+                *[f"{figure.what}: {figure.value} {figure.unit}" for figure in found], sep="\n", markup=False
+            )
             figures += found
         if not options.skip_kolla:
             out.rule("kolla")
@@ -55,11 +62,30 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", action="append", choices=PARTS, metavar="PART", help=f"measure this only, may be repeated: {', '.join(PARTS)}")
-    parser.add_argument("--runs", type=int, default=3, metavar="N", help="of what is cheap, the median of N (%(default)s); cold is built once")
-    parser.add_argument("--skip-kolla", action="store_true", help="do not build Kolla's images for comparison")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=PARTS,
+        metavar="PART",
+        help=f"measure this only, may be repeated: {', '.join(PARTS)}",
+    )
+    parser.add_argument(
+        "--runs",
+        type=int,
+        default=3,
+        metavar="N",
+        help="of what is cheap, the median of N (%(default)s); cold is built once",
+    )
+    parser.add_argument(
+        "--skip-kolla", action="store_true", help="do not build Kolla's images for comparison"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    parser.add_argument("--home", type=Path, default=Path("/var/lib/osbox-bench"), help="state directory, made and removed (%(default)s)")
+    parser.add_argument(
+        "--home",
+        type=Path,
+        default=Path("/var/lib/osbox-bench"),
+        help="state directory, made and removed (%(default)s)",
+    )
     parser.add_argument("--keep", action="store_true", help="leave the engine and the images there")
     parser.add_argument("--beside", action="store_true", help="measure although another engine runs")
     return parser.parse_args()
@@ -85,11 +111,18 @@ def unchanged(place: Place, runs: int) -> list[Figure]:
 
 def conf(place: Place, runs: int) -> list[Figure]:
     """A line more in one configuration file of one service."""
-    return changed(place, "one conf file of one service changed", place.checkout / "images/keystone/etc/keystone/keystone.conf", runs, 5)
+    return changed(
+        place,
+        "one conf file of one service changed",
+        place.checkout / "images/keystone/etc/keystone/keystone.conf",
+        runs,
+        5,
+    )
 
 
 def lock(place: Place, runs: int) -> list[Figure]:
-    """A line more in a lock: what stands on it is installed anew, from the cache of packages, as with a new version in it."""
+    """A line more in a lock: what stands on it is installed anew, from the cache of packages, as with a new
+    version in it."""
     folder = place.checkout / "releases/2026.1"
     return [
         *changed(place, "one package of Keystone's own changed", folder / "keystone.lock", runs),
@@ -120,7 +153,11 @@ def confirm(file: Path) -> None:
     sums = file.with_name(release.SUMS)
     if sums.exists():
         names = [line.split()[1] for line in sums.read_text().splitlines()]
-        sums.write_text("".join(f"{hashlib.sha256(sums.with_name(name).read_bytes()).hexdigest()}  {name}\n" for name in names))
+        sums.write_text(
+            "".join(
+                f"{hashlib.sha256(sums.with_name(name).read_bytes()).hexdigest()}  {name}\n" for name in names
+            )
+        )
 
 
 def size(place: Place, _: int) -> list[Figure]:
@@ -131,7 +168,9 @@ def size(place: Place, _: int) -> list[Figure]:
         Figure("unique bytes of all images but the rack", round(unique(others) / MEGABYTE), "MB", 900),
         Figure("what the rack adds", round((unique(there) - unique(others)) / MEGABYTE), "MB", 450),
         Figure("the largest image", round(sum(others[largest].values()) / MEGABYTE), "MB", 450),
-        Figure("images that run as root", sum(runs_as_root(place, name) for name in there), f"of {len(there)}"),
+        Figure(
+            "images that run as root", sum(runs_as_root(place, name) for name in there), f"of {len(there)}"
+        ),
     ]
 
 
@@ -145,8 +184,14 @@ def test(place: Place, _: int) -> list[Figure]:
 
 
 PARTS: dict[str, Callable[[Place, int], list[Figure]]] = {
-    "cold": cold, "unchanged": unchanged, "conf": conf, "lock": lock, "size": size, "test": test, "floor": floors.measure,
-}  # fmt: skip
+    "cold": cold,
+    "unchanged": unchanged,
+    "conf": conf,
+    "lock": lock,
+    "size": size,
+    "test": test,
+    "floor": floors.measure,
+}
 
 if __name__ == "__main__":
     main()

@@ -1,8 +1,9 @@
-"""Kolla's images of the same services, built on the same engine: what it costs to build them, and how large they are.
+"""Kolla's images of the same services, built on the same engine: what it costs to build them, and how large
+they are.
 
-What is not as Kolla's users have it, and each thing helps Kolla: OpenStack's source is the published one from the package index, lying
-on the disk, and no plug-ins beside it; MariaDB, RabbitMQ and the Docker client are Debian's, from the mirror that this machine uses;
-its vendors' repositories and keys are not asked.
+What is not as Kolla's users have it, and each thing helps Kolla: OpenStack's source is the published one from
+the package index, lying on the disk, and no plug-ins beside it; MariaDB, RabbitMQ and the Docker client are
+Debian's, from the mirror that this machine uses; its vendors' repositories and keys are not asked.
 """
 
 import json
@@ -23,28 +24,57 @@ from osbox.site import sources as host
 VERSION = "22.2.0"  # of the series 2026.1
 RELEASE = "2026.1"
 IMAGES = (
-    "keystone", "glance-api", "placement-api", "nova-api", "nova-conductor", "nova-scheduler", "nova-compute-ironic", "neutron-server",
-    "neutron-openvswitch-agent", "neutron-dhcp-agent", "ironic-api", "ironic-conductor", "ironic-pxe", "mariadb-server", "rabbitmq",
-    "memcached", "openvswitch-db-server", "openvswitch-vswitchd", "dnsmasq", "httpd",
-)  # fmt: skip
+    "keystone",
+    "glance-api",
+    "placement-api",
+    "nova-api",
+    "nova-conductor",
+    "nova-scheduler",
+    "nova-compute-ironic",
+    "neutron-server",
+    "neutron-openvswitch-agent",
+    "neutron-dhcp-agent",
+    "ironic-api",
+    "ironic-conductor",
+    "ironic-pxe",
+    "mariadb-server",
+    "rabbitmq",
+    "memcached",
+    "openvswitch-db-server",
+    "openvswitch-vswitchd",
+    "dnsmasq",
+    "httpd",
+)
 PROJECTS = {
-    "keystone-base": "keystone", "glance-base": "glance", "placement-base": "openstack-placement", "nova-base": "nova",
-    "neutron-base": "neutron", "ironic-base": "ironic",
-}  # fmt: skip
+    "keystone-base": "keystone",
+    "glance-base": "glance",
+    "placement-base": "openstack-placement",
+    "nova-base": "nova",
+    "neutron-base": "neutron",
+    "ironic-base": "ironic",
+}
 OFF = (
-    "neutron-base-plugin-neutron-fwaas", "neutron-base-plugin-networking-baremetal", "neutron-base-plugin-networking-generic-switch",
-    "neutron-base-plugin-networking-sfc", "neutron-base-plugin-vpnaas-agent", "neutron-server-plugin-neutron-dynamic-routing",
+    "neutron-base-plugin-neutron-fwaas",
+    "neutron-base-plugin-networking-baremetal",
+    "neutron-base-plugin-networking-generic-switch",
+    "neutron-base-plugin-networking-sfc",
+    "neutron-base-plugin-vpnaas-agent",
+    "neutron-server-plugin-neutron-dynamic-routing",
     "nova-base-plugin-blazar",
-    "ironic-conductor-plugin-prometheus-exporter", "mariadb-server-plugin-mariadb-docker",
-)  # fmt: skip
+    "ironic-conductor-plugin-prometheus-exporter",
+    "mariadb-server-plugin-mariadb-docker",
+)
 KEY = "/etc/kolla/apt-keys/debian.gpg"
-SOURCES = "Types: deb\\nURIs: {mirror}\\nSuites: trixie trixie-updates\\nComponents: main\\nSigned-By: {key}\\n"
+SOURCES = (
+    "Types: deb\\nURIs: {mirror}\\nSuites: trixie trixie-updates\\nComponents: main\\nSigned-By: {key}\\n"
+)
 OVERRIDE = """\
 {{% extends parent_template %}}
 {{% block base_header %}}
 RUN mkdir -p /etc/kolla/apt-keys /etc/ssl/certs && cp /usr/share/keyrings/debian-archive-keyring.gpg {key} \\
  && printf '{sources}' >/etc/apt/sources.list.d/debian.sources \\
- && printf '{options}' >/etc/apt/apt.conf.d/99host && printf '#!/bin/sh\\n' >/usr/local/bin/extrepo && chmod 755 /usr/local/bin/extrepo
+ && printf '{options}' >/etc/apt/apt.conf.d/99host \\
+ && printf '#!/bin/sh\\n' >/usr/local/bin/extrepo && chmod 755 /usr/local/bin/extrepo
 COPY ca.pem /etc/bench-ca.pem
 ENV {environment}
 {{% endblock %}}
@@ -71,7 +101,8 @@ logs_dir = {folder}/logs
 
 
 def measure(place: Place) -> tuple[dict[str, float], list[str]]:
-    """Kolla's figures by the names of ours, and what to know of them; nothing but the reason where it cannot be built here."""
+    """Kolla's figures by the names of ours, and what to know of them; nothing but the reason where it cannot
+    be built here."""
     try:
         builder = prepare(place, place.home / "tmp/kolla")
         cold, again = build(builder), build(builder)
@@ -81,11 +112,16 @@ def measure(place: Place) -> tuple[dict[str, float], list[str]]:
     layers = place.layers(names)
     sizes = {name: sum(of_image.values()) for name, of_image in layers.items()}
     figures = {
-        "cold make all": cold, "unchanged make all": again,
-        "unique bytes of all images but the rack": round(unique(layers) / 1e6), "the largest image": round(max(sizes.values()) / 1e6),
+        "cold make all": cold,
+        "unchanged make all": again,
+        "unique bytes of all images but the rack": round(unique(layers) / 1e6),
+        "the largest image": round(max(sizes.values()) / 1e6),
         "images that run as root": float(sum(root(place, name) for name in names)),
-    }  # fmt: skip
-    return figures, [f"kolla {VERSION}, {len(names)} images and what they stand on; {' '.join((__doc__ or '').partition('.')[2].split())}"]
+    }
+    return figures, [
+        f"kolla {VERSION}, {len(names)} images and what they stand on;"
+        f" {' '.join((__doc__ or '').partition('.')[2].split())}"
+    ]
 
 
 def prepare(place: Place, folder: Path) -> list[str]:
@@ -118,14 +154,27 @@ def prepare(place: Place, folder: Path) -> list[str]:
 
 
 def sources(place: Place, pip: list[str], folder: Path) -> dict[str, Path]:
-    """OpenStack's sources by Kolla's names: of each project, the version that our release has; and its constraints."""
+    """OpenStack's sources by Kolla's names: of each project, the version that our release has; and its
+    constraints."""
     release = place.checkout / "releases" / RELEASE
     locked = "\n".join(file.read_text() for file in release.glob("*.lock"))
     found = {}
     for image, project in PROJECTS.items():
         [version, *_] = re.findall(rf"^{project}==(\S+)", locked, re.MULTILINE)
         at = folder / project
-        run.run([*pip, "download", "--quiet", "--no-deps", "--no-binary", project, "--dest", str(at), f"{project}=={version}"])
+        run.run(
+            [
+                *pip,
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--no-binary",
+                project,
+                "--dest",
+                str(at),
+                f"{project}=={version}",
+            ]
+        )
         [found[image]] = at.glob("*.tar.gz")
     archive = folder / "requirements.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
@@ -139,7 +188,9 @@ def override(mirror: str) -> str:
     variables = {"PIP_CERT": "/etc/bench-ca.pem", "SSL_CERT_FILE": "/etc/bench-ca.pem", **host.proxy_args()}
     variables |= {f"PIP_{key.upper().replace('-', '_')}": value for key, value in host.pip_config().items()}
     environment = " ".join(f'{name}="{value}"' for name, value in variables.items())
-    return OVERRIDE.format(key=KEY, sources=SOURCES.format(mirror=mirror, key=KEY), options=options, environment=environment)
+    return OVERRIDE.format(
+        key=KEY, sources=SOURCES.format(mirror=mirror, key=KEY), options=options, environment=environment
+    )
 
 
 def build(argv: list[str]) -> float:
@@ -149,7 +200,12 @@ def build(argv: list[str]) -> float:
     begin = time.monotonic()
     code = run.stream(argv, said.append)
     if code != 0:
-        raise Error("kolla-build failed", evidence="\n".join(line[:200] for line in said if line.startswith("ERROR") and "Failed with" in line))
+        raise Error(
+            "kolla-build failed",
+            evidence="\n".join(
+                line[:200] for line in said if line.startswith("ERROR") and "Failed with" in line
+            ),
+        )
     return round(time.monotonic() - begin, 1)
 
 

@@ -1,6 +1,8 @@
-"""A thousand nodes of Ironic's fake hardware: until Nova's scheduler has them all, how long a list takes, what memory it costs.
+"""A thousand nodes of Ironic's fake hardware: until Nova's scheduler has them all, how long a list takes,
+what memory it costs.
 
-Takes the cloud in OSBOX_HOME as it is, allows it fake hardware by `osbox set`, and takes both back at its end.
+Takes the cloud in OSBOX_HOME as it is, allows it fake hardware by `osbox set`, and takes both back at its
+end.
 
     OSBOX_HOME=/var/lib/osbox-bench .venv/bin/python bench/nodes.py [--count 1000] [--json FILE]
 """
@@ -23,10 +25,18 @@ CLASS = "bench"
 PREFIX = "bench-node-"
 KINDS = ("boot", "deploy", "management", "power")
 """The interfaces that are fake; the others have one that does nothing."""
-OPTIONS = ("ironic.DEFAULT.enabled_hardware_types=redfish,ipmi,fake-hardware", *(
-    f"ironic.DEFAULT.enabled_{kind}_interfaces={real},fake"
-    for kind, real in (("boot", "ipxe,pxe"), ("deploy", "direct"), ("management", "redfish,ipmitool,noop"), ("power", "redfish,ipmitool"))
-))  # fmt: skip
+OPTIONS = (
+    "ironic.DEFAULT.enabled_hardware_types=redfish,ipmi,fake-hardware",
+    *(
+        f"ironic.DEFAULT.enabled_{kind}_interfaces={real},fake"
+        for kind, real in (
+            ("boot", "ipxe,pxe"),
+            ("deploy", "direct"),
+            ("management", "redfish,ipmitool,noop"),
+            ("power", "redfish,ipmitool"),
+        )
+    ),
+)
 AT_A_TIME = 8
 DEADLINE_SECONDS = 1800
 
@@ -48,30 +58,53 @@ def main() -> None:
             list(pool.map(lambda number: enrol(system, number), range(options.count)))
         enrolled = time.monotonic()
         out.print(f"{options.count} nodes are available after {enrolled - begin:.0f} s")
-        waiting.wait("Placement knowing them all", lambda: known(paths, site) >= options.count, DEADLINE_SECONDS, poll=2)
+        waiting.wait(
+            "Placement knowing them all",
+            lambda: known(paths, site) >= options.count,
+            DEADLINE_SECONDS,
+            poll=2,
+        )
         schedulable = time.monotonic()
-        listing = median(f"osbox node list of {options.count}", 3, lambda: seconds([OSBOX, "node", "list", "--json"]))
+        listing = median(
+            f"osbox node list of {options.count}", 3, lambda: seconds([OSBOX, "node", "list", "--json"])
+        )
         after = memory(site.name)
     finally:
         with ThreadPoolExecutor(AT_A_TIME) as pool:
-            list(pool.map(system.baremetal.delete_node, [node for node in system.baremetal.nodes() if str(node.name).startswith(PREFIX)]))
+            list(
+                pool.map(
+                    system.baremetal.delete_node,
+                    [node for node in system.baremetal.nodes() if str(node.name).startswith(PREFIX)],
+                )
+            )
         seconds([OSBOX, "unset", *(option.partition("=")[0] for option in OPTIONS)])
         seconds([OSBOX, "up"])
-    report([
-        Figure(f"{options.count} nodes from the first request to available", round(enrolled - begin, 1), "s"),
-        Figure("from then until all are schedulable", round(schedulable - enrolled, 1), "s", 300),
-        listing,
-        Figure("memory of the cloud before", before, "MiB"), Figure("memory of the cloud with them", after, "MiB"),
-    ], options.json)  # fmt: skip
+    report(
+        [
+            Figure(
+                f"{options.count} nodes from the first request to available", round(enrolled - begin, 1), "s"
+            ),
+            Figure("from then until all are schedulable", round(schedulable - enrolled, 1), "s", 300),
+            listing,
+            Figure("memory of the cloud before", before, "MiB"),
+            Figure("memory of the cloud with them", after, "MiB"),
+        ],
+        options.json,
+    )
 
 
 def enrol(system: Any, number: int) -> None:
     """One node, through Ironic's own states to available."""
     fakes = {f"{kind}_interface": "fake" for kind in KINDS}
     node = system.baremetal.create_node(
-        name=f"{PREFIX}{number}", driver="fake-hardware", resource_class=CLASS, network_interface="noop", inspect_interface="no-inspect",
-        properties={"cpu_arch": "x86_64"}, **fakes,
-    )  # fmt: skip
+        name=f"{PREFIX}{number}",
+        driver="fake-hardware",
+        resource_class=CLASS,
+        network_interface="noop",
+        inspect_interface="no-inspect",
+        properties={"cpu_arch": "x86_64"},
+        **fakes,
+    )
     system.baremetal.set_node_provision_state(node, "manage", wait=True, timeout=DEADLINE_SECONDS)
     system.baremetal.set_node_power_state(node, "power off")
     system.baremetal.set_node_provision_state(node, "provide", wait=True, timeout=DEADLINE_SECONDS)

@@ -1,4 +1,5 @@
-"""Where the images are measured: an engine, a state directory and a copy of the checkout of the benchmark's own."""
+"""Where the images are measured: an engine, a state directory and a copy of the checkout of the benchmark's
+own."""
 
 import json
 import re
@@ -14,7 +15,8 @@ from common import OSBOX, PROJECT, out, seconds
 
 from osbox import run
 
-# Nothing of this may meet a cloud that is on the machine: the engine has its own directory, bridge and subnet.
+# Nothing of this may meet a cloud that is on the machine: the engine has its own directory, bridge and
+# subnet.
 SITE = """
 name = "osbox-bench"
 engine = "private"
@@ -31,7 +33,8 @@ loopback = "127.0.0.3"
 
 @dataclass(frozen=True)
 class Place:
-    """home: the state directory; checkout: a copy, whose files the benchmark changes; jobs: how many builds or tests at a time."""
+    """home: the state directory; checkout: a copy, whose files the benchmark changes; jobs: how many builds
+    or tests at a time."""
 
     home: Path
     checkout: Path
@@ -40,7 +43,12 @@ class Place:
     @property
     def environment(self) -> dict[str, str]:
         """PYTHONPATH makes the installed osbox work on the copy."""
-        return {"OSBOX_HOME": str(self.home), "NO_COLOR": "1", "BUILD_VERSION": "latest", "PYTHONPATH": str(self.checkout / "src")}
+        return {
+            "OSBOX_HOME": str(self.home),
+            "NO_COLOR": "1",
+            "BUILD_VERSION": "latest",
+            "PYTHONPATH": str(self.checkout / "src"),
+        }
 
     def make(self, *words: str) -> float:
         """Seconds that `make …` takes."""
@@ -60,21 +68,26 @@ class Place:
 
     def ids(self, pattern: str = "os-*") -> dict[str, str]:
         """The images of a name pattern that are there: id by name."""
-        lines = self.docker("images", "--no-trunc", "--filter", f"reference={pattern}", "--format", "{{.Repository}} {{.ID}}").splitlines()
+        lines = self.docker(
+            "images", "--no-trunc", "--filter", f"reference={pattern}", "--format", "{{.Repository}} {{.ID}}"
+        ).splitlines()
         return dict(line.split() for line in lines)
 
     def layers(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
         """The layers of images: bytes by digest, by image. A layer is known by itself and all below it."""
         found = {}
         for name, entry in zip(names, json.loads(self.docker("image", "inspect", *names)), strict=True):
-            lines = self.docker("history", "--no-trunc", "--human=false", "--format", "{{json .}}", name).splitlines()
+            lines = self.docker(
+                "history", "--no-trunc", "--human=false", "--format", "{{json .}}", name
+            ).splitlines()
             sizes = [int(json.loads(line)["Size"]) for line in reversed(lines)]
             found[name] = dict(zip(entry["RootFS"]["Layers"], _of_layers(entry, sizes), strict=True))
         return found
 
 
 def _of_layers(entry: Mapping[str, Any], sizes: list[int]) -> list[int]:
-    """The sizes of those steps that made a layer: Docker's history does not say which, but how many there are."""
+    """The sizes of those steps that made a layer: Docker's history does not say which, but how many there
+    are."""
     count = len(entry["RootFS"]["Layers"])
     empty = len(sizes) - count
     kept: list[int] = []
@@ -100,7 +113,10 @@ def made(home: Path, jobs: int, *, keep: bool) -> Iterator[Place]:
     if home.exists() and not (home / "site.toml").exists():
         sys.exit(f"{home} is there and not of this benchmark; name another one with --home")
     if not Path(sys.prefix, "installed").exists():
-        sys.exit("this Python is not the one that `make setup` made; next: make setup && .venv/bin/python bench/images.py")
+        sys.exit(
+            "this Python is not the one that `make setup` made; next: make setup && .venv/bin/python"
+            " bench/images.py"
+        )
     remove(place)
     home.mkdir(parents=True)
     (home / "site.toml").write_text(SITE)
@@ -125,7 +141,8 @@ def remove(place: Place) -> None:
 
 
 def step_seconds(text: str, pattern: str) -> float:
-    """How long the build steps that match took together, by a build's output; what came from the cache took no time."""
+    """How long the build steps that match took together, by a build's output; what came from the cache took
+    no time."""
     numbers = re.findall(rf"^#(\d+) \[[^\]]+\] .*(?:{pattern})", text, re.MULTILINE)
     done = dict(re.findall(r"^#(\d+) DONE ([\d.]+)s$", text, re.MULTILINE))
     return round(sum(float(done.get(number, 0)) for number in dict.fromkeys(numbers)), 1)
@@ -134,5 +151,7 @@ def step_seconds(text: str, pattern: str) -> float:
 def received() -> int:
     """Bytes that this machine has received on its way out since it started."""
     routes = json.loads(run.run(["ip", "-json", "route", "show", "default"]).out)
-    links = {route["dev"] for route in routes} or {path.name for path in Path("/sys/class/net").iterdir()} - {"lo"}
+    links = {route["dev"] for route in routes} or {path.name for path in Path("/sys/class/net").iterdir()} - {
+        "lo"
+    }
     return sum(int(Path(f"/sys/class/net/{name}/statistics/rx_bytes").read_text()) for name in links)

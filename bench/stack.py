@@ -27,7 +27,11 @@ IDLE_SECONDS = 60
 HISTORY = PROJECT / "docs" / "history.md"
 OPTION = "nova-scheduler.DEFAULT.debug"
 # Where the kernel counts the processor time of a container: control groups of version 1 (ns) and 2 (µs).
-COUNTERS = (("cpuacct/*/{}/cpuacct.usage", 1e9), ("*/{}/cpu.stat", 1e6), ("*/*/docker-{}.scope/cpu.stat", 1e6))
+COUNTERS = (
+    ("cpuacct/*/{}/cpuacct.usage", 1e9),
+    ("*/{}/cpu.stat", 1e6),
+    ("*/*/docker-{}.scope/cpu.stat", 1e6),
+)
 
 
 def main() -> None:
@@ -44,9 +48,20 @@ def main() -> None:
     cold = median("osbox up on empty volumes", 45, lambda: from_nothing(name))
     used = processor(name)
     spent = round(sum(used.values()), 1)
-    out.print(*[f"{value:6.1f} s  {service}" for service, value in sorted(used.items(), key=lambda item: -item[1])], sep="\n", markup=False)
+    out.print(
+        *[f"{value:6.1f} s  {service}" for service, value in sorted(used.items(), key=lambda item: -item[1])],
+        sep="\n",
+        markup=False,
+    )
     figures = [
-        Figure(cold.what, cold.value, cold.unit, cold.aim, cold.runs, floor=round(spent / (os.cpu_count() or 1), 1)),
+        Figure(
+            cold.what,
+            cold.value,
+            cold.unit,
+            cold.aim,
+            cold.runs,
+            floor=round(spent / (os.cpu_count() or 1), 1),
+        ),
         Figure("processor time of the containers meanwhile", spent, "s"),
         median("osbox up again", 2, lambda: seconds([OSBOX, "up"]), 5),
         median("one option of one service changed", 10, changed),
@@ -56,7 +71,11 @@ def main() -> None:
     seconds([OSBOX, "up"])
     time.sleep(IDLE_SECONDS)
     figures.append(Figure("memory of the idle cloud", memory(name), "MiB", 2560))
-    report(figures, options.json, notes=["the floor of `up`: the processor time of its containers, spread over all processors"])
+    report(
+        figures,
+        options.json,
+        notes=["the floor of `up`: the processor time of its containers, spread over all processors"],
+    )
     if options.record:
         record(figures)
 
@@ -68,7 +87,9 @@ def docker(*words: str) -> str:
 def from_nothing(name: str) -> float:
     """Take the cloud down, remove its volumes, and bring it up."""
     seconds([OSBOX, "down"])
-    volumes = docker("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={name}").split()
+    volumes = docker(
+        "volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={name}"
+    ).split()
     if volumes:
         docker("volume", "rm", *volumes)
     os.sync()
@@ -83,7 +104,8 @@ def changed() -> float:
 
 
 def revived() -> float:
-    """Kill every process of the engine and its containers at once; bring the cloud back from what is on the disk."""
+    """Kill every process of the engine and its containers at once; bring the cloud back from what is on the
+    disk."""
     paths = find_paths()
     while found := processes.find(paths):
         for pid in found:
@@ -94,7 +116,9 @@ def revived() -> float:
 
 
 def containers(name: str) -> list[str]:
-    found = docker("ps", "--quiet", "--no-trunc", "--filter", f"label=com.docker.compose.project={name}").split()
+    found = docker(
+        "ps", "--quiet", "--no-trunc", "--filter", f"label=com.docker.compose.project={name}"
+    ).split()
     return found or sys.exit(f"no container of {name} runs")
 
 
@@ -102,7 +126,10 @@ def processor(name: str) -> dict[str, float]:
     """Seconds of processor time that each container has used since it started."""
     ids = containers(name)
     names = docker("inspect", "--format", "{{.Name}}", *ids).split()
-    return {service.strip("/").removesuffix(f".{name}"): _used(container) for service, container in zip(names, ids, strict=True)}
+    return {
+        service.strip("/").removesuffix(f".{name}"): _used(container)
+        for service, container in zip(names, ids, strict=True)
+    }
 
 
 def _used(container: str) -> float:
@@ -115,7 +142,8 @@ def _used(container: str) -> float:
 
 
 def memory(name: str) -> float:
-    """What the control groups of all containers hold, page cache that can be dropped left out (as `docker stats` counts)."""
+    """What the control groups of all containers hold, page cache that can be dropped left out (as `docker
+    stats` counts)."""
     lines = docker("stats", "--no-stream", "--format", "json", *containers(name)).splitlines()
     used = [json.loads(line)["MemUsage"].partition(" / ")[0] for line in lines]
     found = [re.fullmatch(r"([\d.]+)(\w+)", text) for text in used]
@@ -124,11 +152,21 @@ def memory(name: str) -> float:
 
 def record(figures: list[Figure]) -> None:
     """One line a run: the newest last."""
-    commit = run.run(["git", "-C", str(PROJECT), "rev-parse", "--short", "HEAD"], check=False).out.strip() or "?"
-    cells = [f"{datetime.now(UTC):%Y-%m-%d}", commit, str(os.cpu_count()), *(f"{figure.value:g} {figure.unit}" for figure in figures)]
+    commit = (
+        run.run(["git", "-C", str(PROJECT), "rev-parse", "--short", "HEAD"], check=False).out.strip() or "?"
+    )
+    cells = [
+        f"{datetime.now(UTC):%Y-%m-%d}",
+        commit,
+        str(os.cpu_count()),
+        *(f"{figure.value:g} {figure.unit}" for figure in figures),
+    ]
     if not HISTORY.exists():
         titles = ["Date", "Commit", "Processors", *(figure.what for figure in figures)]
-        head = f"# History of the figures\n\nA line for each run of `bench/stack.py --record`.\n\n| {' | '.join(titles)} |\n|{'---|' * len(titles)}\n"
+        head = (
+            "# History of the figures\n\nA line for each run of `bench/stack.py --record`.\n\n|"
+            f" {' | '.join(titles)} |\n|{'---|' * len(titles)}\n"
+        )
         HISTORY.write_text(head)
     with HISTORY.open("a") as stream:
         stream.write(f"| {' | '.join(cells)} |\n")

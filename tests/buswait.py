@@ -1,7 +1,8 @@
-"""Runs inside an image, as `python - native|eventlet`: how oslo.messaging waits for a reply, without a broker.
+"""Runs inside an image, as `python - native|eventlet`: how oslo.messaging waits for a reply, without a
+broker.
 
-Prints milliseconds from the arrival of a reply to the return of the one that waits for it (median of 20), and how often something else
-that wants to run every 10 ms ran while one waited for 300 ms.
+Prints milliseconds from the arrival of a reply to the return of the one that waits for it (median of 20), and
+how often something else that wants to run every 10 ms ran while one waited for 300 ms.
 """
 
 import statistics
@@ -15,7 +16,7 @@ if sys.argv[1] == "eventlet":
 
 import threading
 
-from oslo_messaging._drivers.amqpdriver import ReplyWaiters  # type: ignore[import-not-found]
+from oslo_messaging._drivers.amqpdriver import ReplyWaiters
 
 
 def waited(waiters: ReplyWaiters, name: str, after: float) -> float:

@@ -1,4 +1,7 @@
-"""Quick tests first, then those that need root, then those that need the engine: images, then end to end. docs/testing.md has it all."""
+"""Quick tests first, then those that need root, then those that need the engine: images, then end to end.
+
+docs/testing.md has it all.
+"""
 
 import os
 from pathlib import Path
@@ -13,7 +16,9 @@ pytest_plugins = ["pytester", "tests.deadlines", "tests.disk", "tests.records"]
 PROJECT = Path(__file__).resolve().parents[1]
 
 KINDS = {
-    "quick": "needs neither root nor an engine; given to every test that has none of the other three (make quick)",
+    "quick": (
+        "needs neither root nor an engine; given to every test that has none of the other three (make quick)"
+    ),
     "root": "makes mounts, network namespaces, other users' processes; skipped for anybody but root",
     "images": "needs the engine; builds and tests images",
     "e2e": "needs the engine; starts what it needs on its own state directory and removes it",
@@ -28,12 +33,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="also run the long matrices that `make check` only samples")
+    parser.addoption(
+        "--full", action="store_true", help="also run the long matrices that `make check` only samples"
+    )
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """-n auto: the processors that we may use. xdist's own count is of cores, whether we may use them or not."""
+    """-n auto: the processors that we may use.
+
+    xdist's own count is of cores, whether we may use them or not.
+    """
     return len(os.sched_getaffinity(0))
 
 
@@ -51,8 +61,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("quick")
         if kind(item) == "root" and os.geteuid() != 0:
             item.add_marker(pytest.mark.skip("needs root"))
-    # A quick test with a deadline of its own is a long one: begun last, it would be what all processors wait for.
-    items.sort(key=lambda item: (order.index(kind(item)), kind(item) == "quick" and not item.get_closest_marker("timeout")))
+    # A quick test with a deadline of its own is a long one: begun last, it would be what all processors wait
+    # for.
+    items.sort(
+        key=lambda item: (
+            order.index(kind(item)),
+            kind(item) == "quick" and not item.get_closest_marker("timeout"),
+        )
+    )
 
 
 @pytest.fixture
@@ -72,6 +88,17 @@ def tracked(*patterns: str) -> list[Path]:
     """The files that git knows or would add."""
     from osbox import run  # noqa: PLC0415 - keeps collection quick
 
-    words = ["git", "-C", str(PROJECT), "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *patterns]
+    words = [
+        "git",
+        "-C",
+        str(PROJECT),
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "-z",
+        "--",
+        *patterns,
+    ]
     names = run.run(words).out.split("\0")
     return [PROJECT / name for name in sorted(set(names)) if name and (PROJECT / name).is_file()]

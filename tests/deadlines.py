@@ -1,7 +1,9 @@
-"""Every test has a deadline; what shared fixtures wait for has one of its own, and is told at the end of the run.
+"""Every test has a deadline; what shared fixtures wait for has one of its own, and is told at the end of the
+run.
 
-pytest-timeout times a test together with its set-up. A module's images or its cloud are made in the set-up of whichever test
-comes first: that time is not the test's. So a fixture says what it waits for (`waited`); the test's time stands still meanwhile.
+pytest-timeout times a test together with its set-up. A module's images or its cloud are made in the set-up of
+whichever test comes first: that time is not the test's. So a fixture says what it waits for (`waited`); the
+test's time stands still meanwhile.
 """
 
 import signal
@@ -16,7 +18,8 @@ import pytest_timeout  # type: ignore[import-untyped]
 from tests.conftest import kind
 
 SECONDS = {"quick": 30, "root": 60, "images": 300, "e2e": 900}
-"""By kind, for a test without a timeout mark; about three times what the slowest took (test_cloud.py: 329 s for a whole demo).
+"""By kind, for a test without a timeout mark; about three times what the slowest took (test_cloud.py: 329 s
+for a whole demo).
 
 The tear-down has as much again, each time that it is interrupted.
 """
@@ -34,7 +37,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """After a test that failed there is no timer any more, and after the last test the session's own fixtures are torn down."""
+    """After a test that failed there is no timer any more, and after the last test the session's own fixtures
+    are torn down."""
     seconds = SECONDS[kind(item)]
     with alarm(seconds, f"the tear-down did not end within {seconds} s", again=True):
         return (yield)
@@ -47,7 +51,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @contextmanager
 def waited(what: str, *, within: float) -> Iterator[None]:
-    """For the block of a fixture in which many tests wait for the same: it has a deadline of its own, and is told at the end."""
+    """For the block of a fixture in which many tests wait for the same: it has a deadline of its own, and is
+    told at the end."""
     begin = time.monotonic()
     how = " in vain"
     try:
@@ -61,7 +66,10 @@ def waited(what: str, *, within: float) -> Iterator[None]:
 
 @contextmanager
 def alarm(seconds: float, message: str, *, again: bool = False) -> Iterator[None]:
-    """Fail in the block when it takes longer; again: and every time after as long again. The timer of the test stands still."""
+    """Fail in the block when it takes longer; again: and every time after as long again.
+
+    The timer of the test stands still.
+    """
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
         if not pytest_timeout.is_debugging():

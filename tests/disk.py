@@ -17,13 +17,17 @@ TELLS = (os.strerror(errno.ENOSPC), "the disk is full", "MiB free under")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What is refused here has left nothing. An engine asks for the same when it starts, in the middle of some test's set-up."""
+    """What is refused here has left nothing.
+
+    An engine asks for the same when it starts, in the middle of some test's set-up.
+    """
     needy = any(kind(item) in ("images", "e2e") for item in session.items)
     if needy and os.geteuid() == 0 and not session.config.option.collectonly and free() < MIN_FREE_BYTES:
         raise pytest.UsageError(
-            f"only {free() >> 20} MiB free under {place()}: images and end-to-end tests need {MIN_FREE_BYTES >> 30} GiB; free some space, "
-            "or set OSBOX_CHECK_HOME to a directory on a larger disk"
-        )  # fmt: skip
+            f"only {free() >> 20} MiB free under {place()}: images and end-to-end tests need"
+            f" {MIN_FREE_BYTES >> 30} GiB; free some space, or set OSBOX_CHECK_HOME to a directory on a"
+            " larger disk"
+        )
 
 
 def place() -> Path:
@@ -43,6 +47,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if FULL:
         terminalreporter.write_line(
-            f"The disk was full in {len(FULL)} of these ({free() >> 20} MiB free now under {place()}): {', '.join(FULL)}. "
-            "Free some space and run the same again.", red=True,
-        )  # fmt: skip
+            f"The disk was full in {len(FULL)} of these ({free() >> 20} MiB free now under {place()}):"
+            f" {', '.join(FULL)}. Free some space and run the same again.",
+            red=True,
+        )

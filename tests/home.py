@@ -1,6 +1,7 @@
 """The state directory of the tests that need an engine: of their own, with names and subnets of its own.
 
-What is dear and can be made again (the engine's root, images, ramdisk, guest image) stays there for the next run.
+What is dear and can be made again (the engine's root, images, ramdisk, guest image) stays there for the next
+run.
 """
 
 import os

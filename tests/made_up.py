@@ -1,4 +1,5 @@
-"""pytest on made-up tests, with the rules of this project's own (conftest.py) and a state directory of their own."""
+"""pytest on made-up tests, with the rules of this project's own (conftest.py) and a state directory of their
+own."""
 
 import os
 
@@ -7,7 +8,10 @@ import pytest
 from tests import digests, disk, home, records
 from tests.conftest import PROJECT
 
-INI = "[pytest]\naddopts = -ra --strict-markers -p no:cacheprovider -p tests.conftest\ntestpaths = tests\ntimeout_method = signal\n"
+INI = (
+    "[pytest]\naddopts = -ra --strict-markers -p no:cacheprovider -p tests.conftest\ntestpaths ="
+    " tests\ntimeout_method = signal\n"
+)
 
 
 class MadeUp:
@@ -29,11 +33,12 @@ class MadeUp:
 
     def free(self, size: int) -> None:
         """How much of the disk is free, as its tests see it."""
-        # Put back at its end: where the made-up run is in this process, what comes after it would see that disk, too.
+        # Put back at its end: where the made-up run is in this process, what comes after it would see that
+        # disk, too.
         self.pytester.makeconftest(
-            "import shutil\nreal = shutil.disk_usage\n"
-            f"def pytest_configure(config): shutil.disk_usage = lambda _: type('Usage', (), {{'free': {size}}})\n"
-            "def pytest_unconfigure(config): shutil.disk_usage = real\n"
+            "import shutil\nreal = shutil.disk_usage\ndef pytest_configure(config): shutil.disk_usage ="
+            f" lambda _: type('Usage', (), {{'free': {size}}})\ndef pytest_unconfigure(config):"
+            " shutil.disk_usage = real\n"
         )
 
     def write(self, text: str, name: str = "test_made_up.py") -> None:
@@ -43,5 +48,6 @@ class MadeUp:
         return self.pytester.runpytest_subprocess(*words, timeout=100)
 
     def run_here(self, *words: str) -> pytest.RunResult:
-        """The same in this process, in a tenth of the time; the deadlines are those of the test that calls it."""
+        """The same in this process, in a tenth of the time; the deadlines are those of the test that calls
+        it."""
         return self.pytester.runpytest_inprocess("--timeout=0", *words)

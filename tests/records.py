@@ -1,8 +1,9 @@
 """What passed before on this machine, and is not repeated; docs/testing.md says when.
 
-A record is a line of JSON in the state directory of the checks: an image test with the digest of all that it depends on, or a
-whole file of end-to-end tests (they build on one another) with the digest of the tree. The last line about a test and a digest
-holds; a failure is written down, too. Written when the last test of a file is done: what is killed before leaves nothing.
+A record is a line of JSON in the state directory of the checks: an image test with the digest of all that it
+depends on, or a whole file of end-to-end tests (they build on one another) with the digest of the tree. The
+last line about a test and a digest holds; a failure is written down, too. Written when the last test of a
+file is done: what is killed before leaves nothing.
 """
 
 import json
@@ -26,16 +27,22 @@ LINES = 5000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--again", action="store_true", help="also run what passed before and whose inputs did not change")
+    parser.addoption(
+        "--again", action="store_true", help="also run what passed before and whose inputs did not change"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     alone = not hasattr(config, "workerinput") and not config.getoption("numprocesses", None)
-    if alone and (config.rootpath / ".git").exists():  # a checkout that came out of a bundle cannot tell what is in it
+    if (
+        alone and (config.rootpath / ".git").exists()
+    ):  # a checkout that came out of a bundle cannot tell what is in it
         config.pluginmanager.register(Records(config), "records")
 
 
-# --- the file --------------------------------------------------------------------------------------------------------
+# --- the file
+# --------------------------------------------------------------------------------
+
 
 def read(file: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """The last record of each test and digest. A line that a full disk or a kill cut off is none."""
@@ -56,18 +63,23 @@ def write(file: Path, records: Iterable[dict[str, Any]]) -> None:
     old = file.read_text(errors="replace") if file.exists() else ""
     if len(old.splitlines()) > LINES:
         new = file.with_name(file.name + ".new")
-        new.write_text("\n".join([*old.splitlines()[-LINES // 2:], *lines, ""]))
+        new.write_text("\n".join([*old.splitlines()[-LINES // 2 :], *lines, ""]))
         new.rename(file)
         return
     with file.open("a") as stream:
         stream.write("\n".join([*([""] if old and not old.endswith("\n") else []), *lines, ""]))
 
 
-# --- the run ---------------------------------------------------------------------------------------------------------
+# --- the run
+# --------------------------------------------------------------------------------
+
 
 @dataclass
 class Unit:
-    """What is repeated or not as one: an image test, or a file of end-to-end tests. files: a digest; tags: of the images it is about."""
+    """What is repeated or not as one: an image test, or a file of end-to-end tests.
+
+    files: a digest; tags: of the images it is about.
+    """
 
     name: str
     kind: str
@@ -90,7 +102,12 @@ def units(project: Path, items: Iterable[pytest.Item]) -> Iterator[Unit]:
             files.setdefault(item.path, []).append(item)
     for found in files.values():
         # With the names of its tests: a sample of them, or those that somebody chose, are not the whole file.
-        yield Unit(found[0].nodeid.partition("::")[0], "e2e", found, digests.of(of.tree, *(item.nodeid for item in found)))
+        yield Unit(
+            found[0].nodeid.partition("::")[0],
+            "e2e",
+            found,
+            digests.of(of.tree, *(item.nodeid for item in found)),
+        )
 
 
 @dataclass(eq=False)  # pytest keeps its plugins in sets
@@ -112,7 +129,11 @@ class Records:
             record = known.get((unit.name, unit.digest), {})
             unit.date = str(record.get("date", ""))
             counts = unit.kind == "images" or self.config.getoption("--full")
-            (self.left if counts and record.get("passed") is True else by_file.setdefault(unit.items[0].path, [])).append(unit)
+            (
+                self.left
+                if counts and record.get("passed") is True
+                else by_file.setdefault(unit.items[0].path, [])
+            ).append(unit)
         for there in by_file.values():
             self.ends[there[-1].items[-1]] = there
         gone = {item for unit in self.left for item in unit.items}
@@ -141,9 +162,23 @@ class Records:
         """What was found, unless a file changed meanwhile: then it is not known what was tested."""
         good, date = self.passed - self.failed, datetime.now(UTC).date().isoformat()
         try:
-            now = {unit.name: unit.files for unit in units(self.config.rootpath, [item for unit in done for item in unit.items])}
-            write(FILE, [{"test": unit.name, "digest": unit.digest, "passed": {item.nodeid for item in unit.items} <= good, "date": date}
-                         for unit in done if now[unit.name] == unit.files])  # fmt: skip
+            now = {
+                unit.name: unit.files
+                for unit in units(self.config.rootpath, [item for unit in done for item in unit.items])
+            }
+            write(
+                FILE,
+                [
+                    {
+                        "test": unit.name,
+                        "digest": unit.digest,
+                        "passed": {item.nodeid for item in unit.items} <= good,
+                        "date": date,
+                    }
+                    for unit in done
+                    if now[unit.name] == unit.files
+                ],
+            )
         except OSError as error:
             self.trouble = f"What passed is not written down in {FILE}: {error.strerror}"
 
@@ -155,10 +190,27 @@ class Records:
         """What is left out, and why."""
         images = [unit for unit in self.left if unit.kind == "images"]
         dates = sorted({unit.date for unit in images})
-        runs = f"the green run of {dates[0]}" if len(dates) == 1 else f"green runs of {dates[0]} to {dates[-1]}" if dates else ""
-        said = [f"{len(images)} image tests not repeated: same inputs and test code as {runs}; --again runs them"] if images else []
-        return said + [f"{unit.name} not repeated: its {len(unit.items)} tests passed with this very tree on {unit.date}; --again runs them"
-                       for unit in self.left if unit.kind == "e2e"]  # fmt: skip
+        runs = (
+            f"the green run of {dates[0]}"
+            if len(dates) == 1
+            else f"green runs of {dates[0]} to {dates[-1]}"
+            if dates
+            else ""
+        )
+        said = (
+            [
+                f"{len(images)} image tests not repeated: same inputs and test code as {runs}; --again runs"
+                " them"
+            ]
+            if images
+            else []
+        )
+        return said + [
+            f"{unit.name} not repeated: its {len(unit.items)} tests passed with this very tree on"
+            f" {unit.date}; --again runs them"
+            for unit in self.left
+            if unit.kind == "e2e"
+        ]
 
     def pytest_report_collectionfinish(self) -> list[str]:
         return self.lines()
@@ -169,7 +221,16 @@ class Records:
 
 
 def wanted(request: pytest.FixtureRequest) -> list[Image]:
-    """The images that the module's tests will look at with this parameter of the fixture: it need not test the others."""
+    """The images that the module's tests will look at with this parameter of the fixture: it need not test
+    the others."""
     given = getattr(request, "param", None)
-    mine = [item.callspec.params for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
-    return [params["image"] for params in mine if "image" in params and given in (None, params.get(request.fixturename))]
+    mine = [
+        item.callspec.params
+        for item in request.session.items
+        if item.path == request.path and hasattr(item, "callspec")
+    ]
+    return [
+        params["image"]
+        for params in mine
+        if "image" in params and given in (None, params.get(request.fixturename))
+    ]

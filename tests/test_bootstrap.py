@@ -1,4 +1,5 @@
-"""bootstrap, the first process of every container, run for real: its own directories, sockets on 127.0.0.1, a made-up database."""
+"""bootstrap, the first process of every container, run for real: its own directories, sockets on 127.0.0.1, a
+made-up database."""
 
 import http.server
 import json
@@ -19,7 +20,7 @@ from tests.conftest import PROJECT
 PROGRAM = PROJECT / "images" / "base" / "bootstrap.py"
 
 # A database as the driver shows it: what it holds stands in a file; every query is written down.
-PYMYSQL = '''
+PYMYSQL = """
 import json, os, pathlib
 STATE = pathlib.Path(os.environ["DATABASE"])
 class MySQLError(Exception): pass
@@ -40,22 +41,31 @@ def connect(**options):
     if not STATE.exists(): raise MySQLError(2003, "Can't connect to the server")
     assert options["password"] == "pw-of-db"
     return Connection()
-'''
+"""  # noqa: E501
 
 
 class Box:
     """Where one bootstrap runs: its configuration, secrets and files."""
 
     def __init__(self, top: Path) -> None:
-        self.top, self.secrets, self.run_dir, self.state = top, top / "secrets", top / "run", top / "database.json"
+        self.top, self.secrets, self.run_dir, self.state = (
+            top,
+            top / "secrets",
+            top / "run",
+            top / "database.json",
+        )
         for path in (self.secrets, self.run_dir, top / "modules"):
             path.mkdir()
         (top / "modules" / "pymysql.py").write_text(PYMYSQL)
         self.secret("db-osbox", "pw-of-db")
         self.env = {
-            "OSBOX_BOOTSTRAP": str(top / "bootstrap.toml"), "OSBOX_SECRETS": str(self.secrets), "OSBOX_RUN": str(self.run_dir),
-            "OSBOX_WAIT_SECONDS": "0.6", "PYTHONPATH": str(top / "modules"), "DATABASE": str(self.state),
-        }  # fmt: skip
+            "OSBOX_BOOTSTRAP": str(top / "bootstrap.toml"),
+            "OSBOX_SECRETS": str(self.secrets),
+            "OSBOX_RUN": str(self.run_dir),
+            "OSBOX_WAIT_SECONDS": "0.6",
+            "PYTHONPATH": str(top / "modules"),
+            "DATABASE": str(self.state),
+        }
 
     def secret(self, name: str, text: str) -> None:
         (self.secrets / name).write_text(text)
@@ -65,7 +75,12 @@ class Box:
 
     def __call__(self, config: str, *command: str, **env: str) -> run.Result:
         (self.top / "bootstrap.toml").write_text(config.replace("TOP", str(self.top)))
-        return run.run([sys.executable, str(PROGRAM), *(command or ["echo", "started"])], check=False, env={**self.env, **env}, timeout=30)
+        return run.run(
+            [sys.executable, str(PROGRAM), *(command or ["echo", "started"])],
+            check=False,
+            env={**self.env, **env},
+            timeout=30,
+        )
 
     def health(self, config: str) -> tuple[int, str]:
         result = self(f"[health]\n{config}", "health")
@@ -92,7 +107,8 @@ def file(text: str) -> str:
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Answers from a table of path → (status, body); Keystone's tokens are counted, only the newest is good."""
+    """Answers from a table of path → (status, body); Keystone's tokens are counted, only the newest is
+    good."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -120,8 +136,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(401, "wrong password")
             return
         self.server.tokens += 1
-        ends = [{"interface": "public", "url": "http://nowhere"}, {"interface": "internal", "url": f"{self.server.url}/guarded"}]
-        self.answer(201, json.dumps({"token": {"catalog": [{"type": "placement", "endpoints": ends}]}}), f"token-{self.server.tokens}")
+        ends = [
+            {"interface": "public", "url": "http://nowhere"},
+            {"interface": "internal", "url": f"{self.server.url}/guarded"},
+        ]
+        self.answer(
+            201,
+            json.dumps({"token": {"catalog": [{"type": "placement", "endpoints": ends}]}}),
+            f"token-{self.server.tokens}",
+        )
 
     def answer(self, status: int, body: str, token: str = "") -> None:
         self.send_response(status)
@@ -151,7 +174,8 @@ def web() -> Iterator[Server]:
         yield server
 
 
-# --- becoming the service --------------------------------------------------------------------------------------------
+# --- becoming the service
+# --------------------------------------------------------------------------------
 
 
 def test_it_becomes_the_command(box: Box) -> None:
@@ -162,7 +186,11 @@ def test_it_becomes_the_command(box: Box) -> None:
 
 
 def test_a_missing_program_is_127(box: Box) -> None:
-    says(box("", "no-such-program"), 127, "cannot run no-such-program: No such file or directory; it is not in this image's PATH")
+    says(
+        box("", "no-such-program"),
+        127,
+        "cannot run no-such-program: No such file or directory; it is not in this image's PATH",
+    )
 
 
 def test_no_command(box: Box) -> None:
@@ -175,7 +203,10 @@ DEFECTS = {
     "a part that is missing": ('[[file]]\npath = "TOP/x"\n', "KeyError: 'text'"),
     "no port": ('wait = ["mysql"]', "ValueError: "),
     "a directory that cannot be": ('directories = ["/dev/null/x"]', "NotADirectoryError: "),
-    "a program that is missing": ('[prepare]\ndirectory = "TOP"\nmarker = "m"\ncommands = [["no-such-program"]]', "No such file"),
+    "a program that is missing": (
+        '[prepare]\ndirectory = "TOP"\nmarker = "m"\ncommands = [["no-such-program"]]',
+        "No such file",
+    ),
 }
 
 
@@ -190,7 +221,8 @@ def test_directories_are_made_once(box: Box) -> None:
     assert (box.top / "a" / "b").is_dir()
 
 
-# --- secrets ---------------------------------------------------------------------------------------------------------
+# --- secrets
+# --------------------------------------------------------------------------------
 
 
 def test_a_fragment_holds_the_secret_and_only_its_user_reads_it(box: Box) -> None:
@@ -199,14 +231,20 @@ def test_a_fragment_holds_the_secret_and_only_its_user_reads_it(box: Box) -> Non
     fragment.parent.mkdir()
     fragment.write_text("readable by all, of an earlier start")
     fragment.chmod(0o644)
-    result = box(file("[database]\nconnection = mysql://nova:{db-nova}@${HOST}/nova {Not} $${X}"), HOST="mysql")
+    result = box(
+        file("[database]\nconnection = mysql://nova:{db-nova}@${HOST}/nova {Not} $${X}"), HOST="mysql"
+    )
     assert (result.code, result.err) == (0, "")
     assert fragment.read_text() == "[database]\nconnection = mysql://nova:s3cret.~_-@mysql/nova {Not} ${X}\n"
     assert stat.S_IMODE(fragment.stat().st_mode) == 0o600
 
 
 def test_a_missing_secret(box: Box) -> None:
-    says(box(file("{db-nova}")), 1, f"the secret db-nova is missing; mount a file with it as {box.secrets}/db-nova")
+    says(
+        box(file("{db-nova}")),
+        1,
+        f"the secret db-nova is missing; mount a file with it as {box.secrets}/db-nova",
+    )
 
 
 @pytest.mark.parametrize("value", ["", "with space", "a#b", "a/b", "two\nlines", 'a"b'])
@@ -231,18 +269,31 @@ def test_an_unreadable_secret(box: Box) -> None:
     if not python.exists():
         pytest.skip("no Python that another user can run")
     argv = ["setpriv", "--reuid=42400", "--regid=42400", "--clear-groups", str(python), str(program), "true"]
-    says(run.run(argv, check=False, env=box.env), 1, "uid 42400 cannot read the secret db-nova; chown 42400 it on the host")
+    says(
+        run.run(argv, check=False, env=box.env),
+        1,
+        "uid 42400 cannot read the secret db-nova; chown 42400 it on the host",
+    )
 
 
 def test_a_variable_that_is_not_set(box: Box) -> None:
-    says(box(file("address=${OSBOX_NOTHING}")), 1, "the variable OSBOX_NOTHING is not set; the Compose file sets it")
+    says(
+        box(file("address=${OSBOX_NOTHING}")),
+        1,
+        "the variable OSBOX_NOTHING is not set; the Compose file sets it",
+    )
 
 
-# --- waiting ---------------------------------------------------------------------------------------------------------
+# --- waiting
+# --------------------------------------------------------------------------------
 
 
 def test_a_deadline_says_what_and_why(box: Box) -> None:
-    says(box('wait = ["127.0.0.1:1"]'), 1, "127.0.0.1:1 was not ready within 1 s: Connection refused; look at its own log")
+    says(
+        box('wait = ["127.0.0.1:1"]'),
+        1,
+        "127.0.0.1:1 was not ready within 1 s: Connection refused; look at its own log",
+    )
     says(box('wait = ["http://127.0.0.1:1/"]'), 1, "Connection refused")
     says(box('wait_files = ["TOP/ring"]'), 1, "ring was not ready within 1 s: No such file or directory")
 
@@ -258,8 +309,12 @@ def test_it_waits_no_longer_than_needed(box: Box, web: Server) -> None:
 
 
 def test_it_ends_when_asked_to_while_it_waits(box: Box) -> None:
-    (box.top / "bootstrap.toml").write_text(f'wait = ["127.0.0.1:1"]\n{file("made")}'.replace("TOP", str(box.top)))
-    with run.spawn([sys.executable, str(PROGRAM), "true"], env={**box.env, "OSBOX_WAIT_SECONDS": "60"}) as process:
+    (box.top / "bootstrap.toml").write_text(
+        f'wait = ["127.0.0.1:1"]\n{file("made")}'.replace("TOP", str(box.top))
+    )
+    with run.spawn(
+        [sys.executable, str(PROGRAM), "true"], env={**box.env, "OSBOX_WAIT_SECONDS": "60"}
+    ) as process:
         deadline = time.monotonic() + 10
         while not list(box.top.rglob("*.conf")) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -278,20 +333,25 @@ def test_identity(box: Box, web: Server) -> None:
     config = '[identity]\nuser = "nova"\nservice = "{}"'
     says(box(config.format("placement"), OSBOX_KEYSTONE=web.url), 1, "the secret service-nova is missing")
     box.secret("service-nova", "wrong")
-    says(box(config.format("placement"), OSBOX_KEYSTONE=web.url), 1, "Keystone's user nova was not ready within 1 s: HTTP Error 401")
+    says(
+        box(config.format("placement"), OSBOX_KEYSTONE=web.url),
+        1,
+        "Keystone's user nova was not ready within 1 s: HTTP Error 401",
+    )
     box.secret("service-nova", "pw-of-service")
     says(box(config.format("volume"), OSBOX_KEYSTONE=web.url), 1, "the catalogue has no volume service yet")
     assert box(config.format("placement"), OSBOX_KEYSTONE=web.url).out == "started\n"
 
 
-# --- volumes and schemas ---------------------------------------------------------------------------------------------
+# --- volumes and schemas
+# --------------------------------------------------------------------------------
 
 PREPARE = """
 [prepare]
 directory = "TOP/volume"
 marker = ".installed"
 commands = [["sh", "-c", "echo run >>TOP/runs"], ["sh", "-c", "mkdir TOP/volume/data && test ! -e TOP/broken"]]
-"""
+"""  # noqa: E501
 
 
 def test_an_interrupted_preparation_is_begun_anew(box: Box) -> None:
@@ -349,7 +409,11 @@ def test_when_only_the_schema_is_wanted_nothing_else_is_waited_for(box: Box) -> 
 
 def test_a_schema_of_another_version_is_waited_for(box: Box) -> None:
     box.database(migrated={"nova": "of another version"})
-    says(box('[schema]\nproject = "nova"'), 1, "the database schema was not ready within 1 s: nova has not migrated it yet")
+    says(
+        box('[schema]\nproject = "nova"'),
+        1,
+        "the database schema was not ready within 1 s: nova has not migrated it yet",
+    )
     assert box(MIGRATE).out == "started\n"
 
 
@@ -357,12 +421,19 @@ def test_a_failed_migration_is_not_written_down(box: Box) -> None:
     box.database()
     failed = box(MIGRATE.replace("[0, 2]", "[0]").replace("exit 2", "echo why; exit 2"))
     assert failed.code == 1
-    assert failed.err.splitlines()[-2:] == ["why", "bootstrap: sh -c echo why; exit 2 failed with exit code 2; its last lines stand above"]
+    assert failed.err.splitlines()[-2:] == [
+        "why",
+        "bootstrap: sh -c echo why; exit 2 failed with exit code 2; its last lines stand above",
+    ]
     assert json.loads(box.state.read_text())["migrated"] == {}
 
 
 def test_the_database_s_errors_are_one_line(box: Box) -> None:
-    says(box(MIGRATE), 1, "the database was not ready within 1 s: the database says: Can't connect to the server")
+    says(
+        box(MIGRATE),
+        1,
+        "the database was not ready within 1 s: the database says: Can't connect to the server",
+    )
     box.database(lock=0)
     says(box(MIGRATE), 1, "another container has held the migration lock of nova for too long")
     box.database(error="Table 'osbox.migrated' doesn't exist")
@@ -370,16 +441,25 @@ def test_the_database_s_errors_are_one_line(box: Box) -> None:
     says(box('[schema]\nproject = "nova"'), 1, "Table 'osbox.migrated' doesn't exist")
 
 
-# --- health ----------------------------------------------------------------------------------------------------------
+# --- health
+# --------------------------------------------------------------------------------
 
 COMMANDS = {
     "well": ('command = ["echo", "fine"]', 0, "healthy"),
     "as expected": ('command = ["echo", "fine"]\nexpect = "ine"', 0, "healthy"),
     "not as expected": ('command = ["echo", "bad"]\nexpect = "fine"', 1, "unhealthy: bad"),
     "failed": ('command = ["sh", "-c", "echo why >&2; exit 1"]', 1, "unhealthy: why"),
-    "failed, and says what is expected": ('command = ["sh", "-c", "echo fine; exit 1"]\nexpect = "fine"', 1, "unhealthy: fine"),
+    "failed, and says what is expected": (
+        'command = ["sh", "-c", "echo fine; exit 1"]\nexpect = "fine"',
+        1,
+        "unhealthy: fine",
+    ),
     "failed without a word": ('command = ["false"]', 1, "unhealthy: exit code 1"),
-    "missing": ('command = ["no-such-program"]', 1, "unhealthy: [Errno 2] No such file or directory: 'no-such-program'"),
+    "missing": (
+        'command = ["no-such-program"]',
+        1,
+        "unhealthy: [Errno 2] No such file or directory: 'no-such-program'",
+    ),
     "no server": ('tcp = "127.0.0.1:1"\nsend = "x"', 1, "unhealthy: [Errno 111] Connection refused"),
     "no configuration": ("", 1, "unhealthy: 'url'"),
 }

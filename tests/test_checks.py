@@ -62,7 +62,8 @@ def test_one_processor_is_enough(made_up: MadeUp, monkeypatch: pytest.MonkeyPatc
     result.stdout.fnmatch_lines(["1 worker *"])
 
 
-# --- deadlines -------------------------------------------------------------------------------------------------------
+# --- deadlines
+# --------------------------------------------------------------------------------
 
 SLEEPS = """
 import time
@@ -114,26 +115,37 @@ def test_after_a_deadline_all_is_torn_down_and_the_next_test_runs(made_up: MadeU
     result = made_up.run("-v", "-rA")
     assert time.monotonic() - begin < 25
     result.assert_outcomes(failed=1, passed=2, errors=2)
-    result.stdout.fnmatch_lines_random([
-        "*test_that_sleeps FAILED*", "*test_after_it PASSED*", "*Timeout (>1.0s) from pytest-timeout*",
-        "*Timeout: waited for what never comes: not within 1 s*", "*Timeout: the tear-down did not end within * s*",
-        "Waited: the state 2 s, what never comes 1 s in vain",
-    ])  # fmt: skip
+    result.stdout.fnmatch_lines_random(
+        [
+            "*test_that_sleeps FAILED*",
+            "*test_after_it PASSED*",
+            "*Timeout (>1.0s) from pytest-timeout*",
+            "*Timeout: waited for what never comes: not within 1 s*",
+            "*Timeout: the tear-down did not end within * s*",
+            "Waited: the state 2 s, what never comes 1 s in vain",
+        ]
+    )
     assert not [name for name in ("state", "thing") if (made_up.path / name).exists()]
 
 
 def test_every_test_has_a_deadline(made_up: MadeUp) -> None:
     looks = "import pytest\n" + "".join(
-        f"@pytest.mark.{kind}\ndef test_{kind}(request): assert request.node.get_closest_marker('timeout').args == ({seconds},)\n"
+        f"@pytest.mark.{kind}\ndef test_{kind}(request): assert"
+        f" request.node.get_closest_marker('timeout').args == ({seconds},)\n"
         for kind, seconds in (("images", 300), ("e2e", 900))
     )
     looks += "def test_quick(request): assert request.node.get_closest_marker('timeout').args == (30,)\n"
-    looks += "@pytest.mark.timeout(7)\ndef test_own(request): assert request.node.get_closest_marker('timeout').args == (7,)\n"
+    looks += (
+        "@pytest.mark.timeout(7)\ndef test_own(request): assert"
+        " request.node.get_closest_marker('timeout').args == (7,)\n"
+    )
     made_up.write(looks)
     made_up.run().assert_outcomes(passed=4)
 
 
-# --- a full disk -----------------------------------------------------------------------------------------------------
+# --- a full disk
+# --------------------------------------------------------------------------------
+
 
 @pytest.mark.root
 def test_too_small_a_disk_is_refused_before_anything_is_made(made_up: MadeUp) -> None:
@@ -143,19 +155,31 @@ def test_too_small_a_disk_is_refused_before_anything_is_made(made_up: MadeUp) ->
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     said = [line for line in result.stderr.lines + result.stdout.lines if "free under" in line]
     assert len(said) == 1
-    assert said[0].startswith(f"ERROR: only 5120 MiB free under {made_up.path}: images and end-to-end tests need 8 GiB")
+    assert said[0].startswith(
+        f"ERROR: only 5120 MiB free under {made_up.path}: images and end-to-end tests need 8 GiB"
+    )
     assert not made_up.home.exists()
     made_up.run_here("-m", "root").assert_outcomes(passed=1, deselected=4)  # needs no engine
 
 
 def test_a_disk_that_fills_up_in_the_middle_is_said(made_up: MadeUp) -> None:
-    made_up.write("import errno, os\ndef test_it(): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\ndef test_other(): assert 0\n")
+    made_up.write(
+        "import errno, os\ndef test_it(): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\ndef"
+        " test_other(): assert 0\n"
+    )
     result = made_up.run_here()
-    result.stdout.re_match_lines([r"The disk was full in 1 of these \(\d+ MiB free now under .*\): tests/test_made_up.py::test_it\. Free some"])
+    result.stdout.re_match_lines(
+        [
+            r"The disk was full in 1 of these \(\d+ MiB free now under .*\): tests/test_made_up.py::test_it\."
+            r" Free some"
+        ]
+    )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
-# --- a check that was killed -----------------------------------------------------------------------------------------
+# --- a check that was killed
+# --------------------------------------------------------------------------------
+
 
 def test_programs_of_a_killed_check_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -174,7 +198,9 @@ def test_programs_of_a_killed_check_are_ended(tmp_path: Path, monkeypatch: pytes
 def test_outposts_of_a_killed_check_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     asked: list[tuple[Path, str]] = []
-    monkeypatch.setattr(outside.Outpost, "inside", lambda outpost, *words: asked.append((outpost.home, " ".join(words[1:]))))
+    monkeypatch.setattr(
+        outside.Outpost, "inside", lambda outpost, *words: asked.append((outpost.home, " ".join(words[1:])))
+    )
     mounted, bare = (tmp_path / f"{outside.PREFIX}{number}" for number in (1, 2))
     for home in (mounted, bare):
         home.mkdir()
@@ -187,7 +213,9 @@ def test_outposts_of_a_killed_check_are_removed(tmp_path: Path, monkeypatch: pyt
 
 def test_a_killed_check_leaves_no_process(made_up: MadeUp) -> None:
     """The workers of xdist end with what started them; nothing of it is at work in the next run."""
-    made_up.pytester.makeconftest("import os\nfrom pathlib import Path\nPath(f'worker-{os.getpid()}').touch()\n")
+    made_up.pytester.makeconftest(
+        "import os\nfrom pathlib import Path\nPath(f'worker-{os.getpid()}').touch()\n"
+    )
     made_up.write("import time\ndef test_it(): time.sleep(2)\ndef test_that(): time.sleep(2)\n")
     process = made_up.pytester.popen([*made_up.pytester._getpytestargs(), "-n2"])
     deadline = time.monotonic() + 60
@@ -196,7 +224,10 @@ def test_a_killed_check_leaves_no_process(made_up: MadeUp) -> None:
         time.sleep(0.1)
     process.kill()
     process.wait()
-    while any(Path(f"/proc/{file.name.partition('-')[2]}/cmdline").exists() for file in made_up.path.glob("worker-*")):
+    while any(
+        Path(f"/proc/{file.name.partition('-')[2]}/cmdline").exists()
+        for file in made_up.path.glob("worker-*")
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     made_up.run("-m", "quick").assert_outcomes(passed=2)

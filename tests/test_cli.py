@@ -47,7 +47,9 @@ WRONG = {
 
 @pytest.mark.parametrize(("argv", "message"), WRONG.values(), ids=WRONG.keys())
 @pytest.mark.usefixtures("no_engine")
-def test_a_wrong_word_is_one_clear_line(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_word_is_one_clear_line(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert execute(argv) == 2
     said = capsys.readouterr()
     assert said.out == ""
@@ -55,7 +57,9 @@ def test_a_wrong_word_is_one_clear_line(argv: list[str], message: str, capsys: p
     assert "Traceback" not in said.err
 
 
-def test_an_unknown_release_names_the_known_ones(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_release_names_the_known_ones(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(engine, "start", lambda *_: Engine("host", "26"))
     assert execute(["build", "--release", "1999.1"]) == 2
     assert "known releases: " in capsys.readouterr().err
@@ -68,7 +72,9 @@ def test_a_retired_image_is_explained(command: str, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.startswith("☝️  os-glance-registry:latest - Retired: ")
 
 
-def test_relative_home_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_relative_home_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("OSBOX_HOME", "here")
     assert execute(["images"]) == 2
     assert "OSBOX_HOME is not an absolute path: here" in capsys.readouterr().err
@@ -77,7 +83,10 @@ def test_relative_home_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def test_help_is_for_strangers(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["--help"]) == 0
     page = capsys.readouterr().out
-    assert all(word in page for word in ("build", "engine", "OSBOX_HOME", "Exit codes", "--verbose", "Images", "demo"))
+    assert all(
+        word in page
+        for word in ("build", "engine", "OSBOX_HOME", "Exit codes", "--verbose", "Images", "demo")
+    )
 
 
 def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,16 +106,28 @@ def test_status_changes_nothing(home: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 ENDS = {
-    "ours": (Error("it broke", evidence="line 1\nline 2", hint="try this"), 1, "Error: it broke\n  │ line 1\n  │ line 2\nNext: try this\n"),
+    "ours": (
+        Error("it broke", evidence="line 1\nline 2", hint="try this"),
+        1,
+        "Error: it broke\n  │ line 1\n  │ line 2\nNext: try this\n",
+    ),
     "the user's": (UserError("a wrong word"), 2, "Error: a wrong word\n"),
-    "the disk's": (OSError(errno.ENOSPC, "No space left", "/x"), 1, "Error: the disk is full: /x\nNext: free some space; run it again\n"),
+    "the disk's": (
+        OSError(errno.ENOSPC, "No space left", "/x"),
+        1,
+        "Error: the disk is full: /x\nNext: free some space; run it again\n",
+    ),
     "interrupted": (KeyboardInterrupt(), 130, "Interrupted; run the same command again to go on\n"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("error", "code", "said"), ENDS.values(), ids=ENDS.keys())
 def test_how_a_command_ends(
-    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: BaseException,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail(*_: object) -> Engine:
         raise error
@@ -116,7 +137,9 @@ def test_how_a_command_ends(
     assert capsys.readouterr().err.strip() == said.strip()
 
 
-def test_a_defect_is_one_line_and_a_file(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_defect_is_one_line_and_a_file(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(engine, "start", lambda *_: 1 / 0)
     assert execute(["images"]) == 1
     said = capsys.readouterr().err
@@ -133,11 +156,24 @@ def test_a_listing_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setattr(inventory, "listing", lambda *_: (Listing((listed,), 5, 0), {"sha256:1": []}))
     assert execute(["images", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "images": [{
-            "name": "os-mysql", "version": "1.0", "id": "sha256:1", "bytes": 5, "unique": 4, "created": "2026-11-23T04:13:00Z", "user": "stack",
-            "release": "", "debian": 97, "python": 0, "vulnerabilities": None,
-        }], "total": 5, "rack": 0,
-    }  # fmt: skip
+        "images": [
+            {
+                "name": "os-mysql",
+                "version": "1.0",
+                "id": "sha256:1",
+                "bytes": 5,
+                "unique": 4,
+                "created": "2026-11-23T04:13:00Z",
+                "user": "stack",
+                "release": "",
+                "debian": 97,
+                "python": 0,
+                "vulnerabilities": None,
+            }
+        ],
+        "total": 5,
+        "rack": 0,
+    }
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
@@ -148,7 +184,10 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 @pytest.mark.parametrize("library", ["keystoneauth1", "openstack", "pyroute2", "tomlkit"])
 def test_the_command_line_starts_without_what_only_some_commands_need(library: str) -> None:
     """They take a second to import, and an unchanged `make all` shall take three."""
-    code = f"import sys, osbox.cli; print([name for name in sys.modules if name.partition('.')[0] == {library!r}][:3])"
+    code = (
+        "import sys, osbox.cli; print([name for name in sys.modules if name.partition('.')[0] =="
+        f" {library!r}][:3])"
+    )
     assert run.run([sys.executable, "-c", code]).out == "[]\n"
 
 
@@ -162,13 +201,26 @@ def test_colour_only_on_a_terminal() -> None:
 )
 def test_make_hands_on_the_number_of_jobs(options: list[str], jobs: str) -> None:
     """Through make itself: in a recipe MAKEFLAGS differs from what it is elsewhere."""
-    result = run.run(["make", "--no-print-directory", "-C", str(PROJECT), "all", *options, "BUILD_VERSION=1.0",
-                      "OSBOX=echo $$BUILD_VERSION", "--assume-old=.venv/installed"])  # fmt: skip
+    result = run.run(
+        [
+            "make",
+            "--no-print-directory",
+            "-C",
+            str(PROJECT),
+            "all",
+            *options,
+            "BUILD_VERSION=1.0",
+            "OSBOX=echo $$BUILD_VERSION",
+            "--assume-old=.venv/installed",
+        ]
+    )
     assert result.out.split() == ["1.0", "build", *([jobs] if jobs else [])]
     assert result.err == ""
 
 
-def test_a_refusal_of_the_cloud_is_no_defect(monkeypatch: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_of_the_cloud_is_no_defect(
+    monkeypatch: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from keystoneauth1.exceptions import ConnectTimeout  # noqa: PLC0415 - slow to import
 
     def refuse(*_: object) -> None:

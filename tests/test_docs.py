@@ -1,4 +1,7 @@
-"""What the documentation says is so: commands, links, tables of images, variables, messages. Docs that nobody tests drift."""
+"""What the documentation says is so: commands, links, tables of images, variables, messages.
+
+Docs that nobody tests drift.
+"""
 
 import json
 import re
@@ -26,8 +29,12 @@ COMMAND = re.compile(r"(?:^|[;&|$(] *|=\S+ )osbox((?: +[^\s`|;&()]+)+)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 VARIABLE = re.compile(r"\$\{(OSBOX_\w+)")
-COMPOSE = {name: service for file in sorted((PROJECT / "compose").glob("*.yaml"))
-           for name, service in yaml.safe_load(file.read_text())["services"].items() if "image" in service}  # fmt: skip
+COMPOSE = {
+    name: service
+    for file in sorted((PROJECT / "compose").glob("*.yaml"))
+    for name, service in yaml.safe_load(file.read_text())["services"].items()
+    if "image" in service
+}
 
 
 def name_of(path: Path) -> str:
@@ -43,7 +50,9 @@ def prose(text: str) -> str:
     return CODE.sub("", re.sub(r"^( {4}.*|```.*?^```)$", "", text, flags=re.MULTILINE | re.DOTALL))
 
 
-# --- links and commands ----------------------------------------------------------------------------------------------
+# --- links and commands
+# --------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_links_lead_somewhere(path: Path) -> None:
@@ -62,7 +71,9 @@ def leads(path: Path, target: str, place: str) -> bool:
 
 def command_lines(text: str) -> Iterator[list[str]]:
     """The words after `osbox` of every command in a page's code; what stands after two blanks is a remark."""
-    code = CODE.findall(text) + [re.split(r" {2,}|#", line[4:])[0] for line in text.splitlines() if line.startswith("    ")]
+    code = CODE.findall(text) + [
+        re.split(r" {2,}|#", line[4:])[0] for line in text.splitlines() if line.startswith("    ")
+    ]
     for line in code:
         for found in COMMAND.findall(line):
             words = [word.strip("[],:…") for word in found.split()]
@@ -72,7 +83,9 @@ def command_lines(text: str) -> Iterator[list[str]]:
 def unknown(words: list[str]) -> str:
     """What the command line does not know of these words; "" if it knows them all."""
     place: Any = typer.main.get_command(app)
-    known = {option for parameter in place.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"-h", "--help"}
+    known = {
+        option for parameter in place.params for option in (*parameter.opts, *parameter.secondary_opts)
+    } | {"-h", "--help"}
     rest = iter(words)
     for word in rest:
         if word == "--" or place.name == "openstack":
@@ -87,7 +100,11 @@ def unknown(words: list[str]) -> str:
             if missing:
                 return missing[0]
             place = place.commands[word.split("|")[0]]
-            known |= {option for parameter in place.params for option in (*parameter.opts, *parameter.secondary_opts)}
+            known |= {
+                option
+                for parameter in place.params
+                for option in (*parameter.opts, *parameter.secondary_opts)
+            }
     return ""
 
 
@@ -98,7 +115,10 @@ def test_commands_exist(path: Path) -> None:
 
 
 def test_the_check_sees_a_wrong_command() -> None:
-    text = "See `osbox net conect` and `osbox up --now`.\n\n    osbox node list --json    lists\n    osbox openstack server list --all\n"
+    text = (
+        "See `osbox net conect` and `osbox up --now`.\n\n    osbox node list --json    lists\n    osbox"
+        " openstack server list --all\n"
+    )
     assert [unknown(words) for words in command_lines(text)] == ["conect", "--now", "", ""]
 
 
@@ -111,17 +131,35 @@ def test_every_command_and_option_is_described() -> None:
         if not hasattr(place, "commands"):
             if f"`{path}" not in text:
                 yield path
-            options = [parameter.opts[-1] for parameter in place.params if parameter.opts[0].startswith("-") and not parameter.hidden]
-            yield from (f"{path} {option}" for option in options if option not in ("--help", "--json") and option not in text)
+            options = [
+                parameter.opts[-1]
+                for parameter in place.params
+                if parameter.opts[0].startswith("-") and not parameter.hidden
+            ]
+            yield from (
+                f"{path} {option}"
+                for option in options
+                if option not in ("--help", "--json") and option not in text
+            )
 
     assert list(missing(typer.main.get_command(app), "osbox")) == []
 
 
-# --- images ----------------------------------------------------------------------------------------------------------
+# --- images
+# --------------------------------------------------------------------------------
 
 PROJECTS = sorted({image.project for image in catalogue.IMAGES})
 SERVED = [image for image in catalogue.IMAGES if image.name not in (catalogue.GROUND, catalogue.OPENSTACK)]
-ROWS_OF_AN_IMAGE = {"Environment", "Secrets", "Volumes", "Ports", "User", "Capabilities", "Health", "Stands on"}
+ROWS_OF_AN_IMAGE = {
+    "Environment",
+    "Secrets",
+    "Volumes",
+    "Ports",
+    "User",
+    "Capabilities",
+    "Health",
+    "Stands on",
+}
 
 
 def sections(project: str) -> dict[str, dict[str, str]]:
@@ -135,12 +173,23 @@ def sections(project: str) -> dict[str, dict[str, str]]:
 
 
 def service_of(image: Image) -> dict[str, Any]:
-    return next((item for item in COMPOSE.values() if item["image"].startswith(f"{image.name}:") and "entrypoint" not in item), {})
+    return next(
+        (
+            item
+            for item in COMPOSE.values()
+            if item["image"].startswith(f"{image.name}:") and "entrypoint" not in item
+        ),
+        {},
+    )
 
 
 def instructions(image: Image) -> list[tuple[str, str]]:
     """What its Dockerfile says for the image's target and the targets below it."""
-    stages, name, found = dockerfile.parse(page(str(image.dockerfile))).stages, image.name, list[tuple[str, str]]()
+    stages, name, found = (
+        dockerfile.parse(page(str(image.dockerfile))).stages,
+        image.name,
+        list[tuple[str, str]](),
+    )
     while name in stages:
         found = [(item.word, item.text) for item in stages[name].instructions] + found
         name = stages[name].base
@@ -149,7 +198,11 @@ def instructions(image: Image) -> list[tuple[str, str]]:
 
 def bootstrap(image: Image) -> str:
     """The text of the image's bootstrap.toml, or ""."""
-    copied = [text.split()[0] for word, text in instructions(image) if word == "COPY" and "bootstrap" in text and ".toml" in text]
+    copied = [
+        text.split()[0]
+        for word, text in instructions(image)
+        if word == "COPY" and "bootstrap" in text and ".toml" in text
+    ]
     whole = f"images/{image.project}/etc/osbox/bootstrap.toml"
     return next((page(name) for name in [*copied, whole] if (PROJECT / name).exists()), "")
 
@@ -197,7 +250,11 @@ def test_table_says_what_is_read_only(image: Image) -> None:
 def test_readme_names_every_image() -> None:
     text = page("README.md")
     assert set(re.findall(r"\b(\d+) images\b", text + page("CHANGELOG.md"))) == {str(len(catalogue.IMAGES))}
-    assert [image.name for image in catalogue.IMAGES if not re.search(rf"{image.name}(?![\w-])", text.partition("| Images | What |")[2])] == []
+    assert [
+        image.name
+        for image in catalogue.IMAGES
+        if not re.search(rf"{image.name}(?![\w-])", text.partition("| Images | What |")[2])
+    ] == []
 
 
 @pytest.mark.parametrize("image", SERVED, ids=lambda image: image.name)
@@ -218,7 +275,9 @@ def test_table_says_what_the_image_needs(image: Image) -> None:
     assert in_code(rows["Secrets"]) == service.get("secrets", [])
     named = set(re.findall(r"(?<!\$)\{([a-z][a-z0-9-]+-[a-z0-9-]+)\}", text))
     assert named <= set(service.get("secrets", []))
-    variables = {word.partition("=")[0] for word in words(image, "ENV") if "=" in word} - {"PATH"} | set(service.get("environment", {}))
+    variables = {word.partition("=")[0] for word in words(image, "ENV") if "=" in word} - {"PATH"} | set(
+        service.get("environment", {})
+    )
     assert {part.split("`")[1] for part in rows["Environment"].split("<br>") if "`" in part} == variables
     assert set(re.findall(r"\$\{(\w+)\}", text)) <= variables
     config = tomllib.loads(text)
@@ -232,9 +291,15 @@ def test_table_says_ports_and_volumes(image: Image) -> None:
     rows, service = sections(image.project)[image.name], service_of(image)
     ports = {word if "/" in word else f"{word}/tcp" for word in words(image, "EXPOSE")}
     assert set(in_code(rows["Ports"])) == ports
-    published = {VARIABLE_VALUE.sub("", port).split("/")[0].split(":")[-2] for port in service.get("ports", [])}
-    assert set(re.findall(r"\d+", "".join(re.findall(r"published as ([\d and]+)", rows["Ports"])))) == published
-    mounted = [item.split(":")[1] if isinstance(item, str) else item["target"] for item in service.get("volumes", [])]
+    published = {
+        VARIABLE_VALUE.sub("", port).split("/")[0].split(":")[-2] for port in service.get("ports", [])
+    }
+    assert (
+        set(re.findall(r"\d+", "".join(re.findall(r"published as ([\d and]+)", rows["Ports"])))) == published
+    )
+    mounted = [
+        item.split(":")[1] if isinstance(item, str) else item["target"] for item in service.get("volumes", [])
+    ]
     targets = {word for word in in_code(rows["Volumes"]) if word.startswith("/")}
     assert targets == set(mounted) | words(image, "VOLUME")
 
@@ -242,18 +307,26 @@ def test_table_says_ports_and_volumes(image: Image) -> None:
 VARIABLE_VALUE = re.compile(r"\$\{[^}]*\}")
 
 
-# --- the stack -------------------------------------------------------------------------------------------------------
+# --- the stack
+# --------------------------------------------------------------------------------
+
 
 def test_services_are_those_of_compose() -> None:
     stack = yaml.safe_load(page("compose/stack.yaml"))["services"]
     assert set(services.SERVICES) == set(stack)
-    rows = re.findall(r"^\| `([a-z-]+)` \|", page("docs/stack.md").partition("## Services")[2].partition("\n## ")[0], re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \|",
+        page("docs/stack.md").partition("## Services")[2].partition("\n## ")[0],
+        re.MULTILINE,
+    )
     assert set(rows) == {*stack, "rack"}
 
 
 def test_compose_variables_volumes_and_secrets_are_described() -> None:
     text = page("docs/stack.md")
-    used = {name for file in (PROJECT / "compose").glob("*.yaml") for name in VARIABLE.findall(file.read_text())}
+    used = {
+        name for file in (PROJECT / "compose").glob("*.yaml") for name in VARIABLE.findall(file.read_text())
+    }
     assert [name for name in sorted(used) if f"`{name}`" not in text] == []
     for kind in ("volumes", "secrets"):
         stack = yaml.safe_load(page("compose/stack.yaml"))[kind]
@@ -264,7 +337,9 @@ def test_settings_and_variables_are_described() -> None:
     text = page("docs/commands.md")
     assert [name for name in Site.model_fields if f"| `{name}` |" not in text] == []
     source = "".join(path.read_text() for path in tracked("src/osbox/*.py", "src/osbox/**/*.py"))
-    read = set(re.findall(r"environ(?:\.get)?[(\[]\"([A-Z_]+)\"", source)) | set(re.findall(r"envvar=\"(\w+)\"", source))
+    read = set(re.findall(r"environ(?:\.get)?[(\[]\"([A-Z_]+)\"", source)) | set(
+        re.findall(r"envvar=\"(\w+)\"", source)
+    )
     assert [name for name in sorted(read - {"PATH"}) if f"`{name}`" not in text] == []
 
 
@@ -277,17 +352,37 @@ def test_bootstrap_and_build_arguments_are_described() -> None:
     recipes = "\n".join(page(f"images/{project}/Dockerfile") for project in PROJECTS)
     arguments = set(re.findall(r"^ARG (\w+)", recipes, re.MULTILINE))
     assert [name for name in sorted(arguments) if f"| `{name}` |" not in text] == []
-    variables = set(re.findall(r"environ\.get\(\"(OSBOX_\w+)\"", page("images/base/bootstrap.py") + page("images/base/gunicorn.conf.py")))
+    variables = set(
+        re.findall(
+            r"environ\.get\(\"(OSBOX_\w+)\"",
+            page("images/base/bootstrap.py") + page("images/base/gunicorn.conf.py"),
+        )
+    )
     assert [name for name in sorted(variables) if f"`{name}`" not in page("images/base/README.md")] == []
 
 
-# --- messages --------------------------------------------------------------------------------------------------------
+# --- messages
+# --------------------------------------------------------------------------------
+
+
+def joined(path: Path) -> str:
+    """Its text, with a string that stands on several lines as the one that is printed."""
+    return re.sub(r'"\n\s*f?"', "", path.read_text())
+
 
 def test_messages_are_those_that_are_printed() -> None:
     """The first column of docs/troubleshooting.md: … stands for what differs from case to case."""
-    files = [*tracked("src/osbox/*.py", "src/osbox/**/*.py"), PROJECT / "images/base/bootstrap.py", PROJECT / "Makefile"]
-    printed = re.sub(r"\$\([A-Z]+\)|\{[^{}\n]*\}", "…", "\n".join(path.read_text() for path in files))
-    rows = re.findall(r"^\| `(.+?)`(?: …)? \|", page("docs/troubleshooting.md").partition("## A node does not")[0], re.MULTILINE)
+    files = [
+        *tracked("src/osbox/*.py", "src/osbox/**/*.py"),
+        PROJECT / "images/base/bootstrap.py",
+        PROJECT / "Makefile",
+    ]
+    printed = re.sub(r"\$\([A-Z]+\)|\{[^{}\n]*\}", "…", "\n".join(map(joined, files)))
+    rows = re.findall(
+        r"^\| `(.+?)`(?: …)? \|",
+        page("docs/troubleshooting.md").partition("## A node does not")[0],
+        re.MULTILINE,
+    )
     assert rows
     assert [row for row in rows if row.strip("…") not in printed] == []
 

@@ -14,9 +14,12 @@ from osbox.errors import UserError
 from osbox.site.site import Paths, Site
 
 STRANGE = {
-    "DOCKER_HOST": "tcp://127.0.0.1:9", "DOCKER_CONTEXT": "elsewhere", "COMPOSE_PROJECT_NAME": "other", "COMPOSE_FILE": "/other.yaml",
+    "DOCKER_HOST": "tcp://127.0.0.1:9",
+    "DOCKER_CONTEXT": "elsewhere",
+    "COMPOSE_PROJECT_NAME": "other",
+    "COMPOSE_FILE": "/other.yaml",
     "BUILDX_BUILDER": "remote",
-}  # fmt: skip
+}
 SEEN = ["sh", "-c", "env | cut -d= -f1 | grep -E '^(DOCKER|COMPOSE|BUILDX)_' | sort"]
 
 
@@ -26,9 +29,13 @@ def strange(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.mark.parametrize(("kind", "left"), [
-    ("private", ["DOCKER_CONFIG"]), ("host", ["BUILDX_BUILDER", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "left"),
+    [
+        ("private", ["DOCKER_CONFIG"]),
+        ("host", ["BUILDX_BUILDER", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST"]),
+    ],
+)
 def test_the_engines_client_sees_what_is_meant_for_it(strange: None, kind: str, left: list[str]) -> None:
     assert run.run(Engine(kind, "26").argv(*SEEN)).out.split() == left
 
@@ -58,14 +65,19 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_an_engine_elsewhere_is_refused_by_name(docker: None, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_elsewhere_is_refused_by_name(
+    docker: None, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site = Site(engine="host")
     found = engine.find(paths, site)
     assert found
     assert (found.kind, found.version) == ("host", "28.2.2")
     monkeypatch.setenv("DOCKER_HOST", "tcp://build.example:2376")
     assert engine.find(paths, site) is None
-    with pytest.raises(UserError, match=r"Docker's client is set to tcp://build\.example:2376, which is another machine's engine"):
+    with pytest.raises(
+        UserError,
+        match=r"Docker's client is set to tcp://build\.example:2376, which is another machine's engine",
+    ):
         engine.start(paths, site)
     host.refuse_beside_old()  # that one is not beside ours
 

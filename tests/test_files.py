@@ -1,4 +1,5 @@
-"""A file is there whole, with the mode that was asked for; a disk that is full leaves the old one and nothing beside it."""
+"""A file is there whole, with the mode that was asked for; a disk that is full leaves the old one and nothing
+beside it."""
 
 import errno
 import os
@@ -52,7 +53,9 @@ def test_what_is_right_is_not_written_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, shared: bool) -> None:
+def test_a_full_disk_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, shared: bool
+) -> None:
     file = tmp_path / "a"
     files.write(file, "old")
 

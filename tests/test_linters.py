@@ -29,9 +29,15 @@ def test_ruff() -> None:
     clean(run.run([tool("ruff"), "check", "--quiet", "."], cwd=PROJECT, check=False))
 
 
+def test_format() -> None:
+    clean(run.run([tool("ruff"), "format", "--check", "--quiet", "--diff", "."], cwd=PROJECT, check=False))
+
+
 @pytest.mark.timeout(180)  # without a cache of mypy's, on a busy machine
 def test_types() -> None:
     clean(run.run([sys.executable, "-m", "mypy"], cwd=PROJECT, check=False))
+    for path in tracked("images/**/gunicorn.conf.py"):  # left out above, being several of one name
+        clean(run.run([sys.executable, "-m", "mypy", str(path)], cwd=PROJECT, check=False))
 
 
 def test_shellcheck() -> None:

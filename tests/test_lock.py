@@ -11,8 +11,10 @@ import pytest
 
 from osbox import lock, run
 
-HOLD = "import sys, time; from pathlib import Path; from osbox import lock\nwith lock.alone(Path(sys.argv[1]), 'A test runs here'):\n" \
-    "  print('held', flush=True); time.sleep(float(sys.argv[2]))"  # fmt: skip
+HOLD = (
+    "import sys, time; from pathlib import Path; from osbox import lock\nwith lock.alone(Path(sys.argv[1]),"
+    " 'A test runs here'):\n  print('held', flush=True); time.sleep(float(sys.argv[2]))"
+)
 
 
 @pytest.fixture
@@ -29,7 +31,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / "missing" / "lock" if request.param == "file" else tmp_path
 
 
-def test_the_second_waits_and_says_for_whom(place: Path, holder: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_second_waits_and_says_for_whom(
+    place: Path, holder: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     begin = time.monotonic()
     with lock.alone(place, "A test runs here"):
         assert time.monotonic() - begin > 1
@@ -39,7 +43,9 @@ def test_the_second_waits_and_says_for_whom(place: Path, holder: int, capsys: py
         assert place.read_text() == f"process {os.getpid()}\n"
 
 
-def test_a_lock_ends_with_a_holder_that_is_killed(place: Path, holder: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lock_ends_with_a_holder_that_is_killed(
+    place: Path, holder: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     os.kill(holder, signal.SIGKILL)
     with lock.alone(place):
         assert capsys.readouterr().err == ""

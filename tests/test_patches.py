@@ -1,4 +1,5 @@
-"""Our patches of OpenStack's libraries: applied to the versions that need them, refused where they do not fit, written down."""
+"""Our patches of OpenStack's libraries: applied to the versions that need them, refused where they do not
+fit, written down."""
 
 import base64
 import csv
@@ -61,13 +62,17 @@ def install(venv: Path, version: str) -> Path:
     info = site / f"some_lib-{version}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: some-lib\nVersion: {version}\n")
-    (info / "RECORD").write_text(f"some_lib/hello.py,sha256={'x' * 43},3\nsome_lib-{version}.dist-info/RECORD,,\n")
+    (info / "RECORD").write_text(
+        f"some_lib/hello.py,sha256={'x' * 43},3\nsome_lib-{version}.dist-info/RECORD,,\n"
+    )
     return info
 
 
 def apply(venv: Path, text: str = PATCH) -> run.Result:
     (venv / "given" / "some-lib-hello.patch").write_text(text)
-    return run.run([sys.executable, str(venv / "bin/apply_patches.py"), str(venv / "given"), str(venv)], check=False)
+    return run.run(
+        [sys.executable, str(venv / "bin/apply_patches.py"), str(venv / "given"), str(venv)], check=False
+    )
 
 
 def hello(venv: Path) -> str:
@@ -81,7 +86,11 @@ def test_it_is_applied_once_and_written_down(venv: Path) -> None:
     assert (venv / "patches/some-lib-hello.patch").read_text() == PATCH
     record = next(venv.glob("lib/python3.13/site-packages/*.dist-info/RECORD")).read_text()
     digest = base64.urlsafe_b64encode(hashlib.sha256(hello(venv).encode()).digest()).rstrip(b"=").decode()
-    assert next(csv.reader(record.splitlines())) == ["some_lib/hello.py", f"sha256={digest}", str(len(hello(venv)))]
+    assert next(csv.reader(record.splitlines())) == [
+        "some_lib/hello.py",
+        f"sha256={digest}",
+        str(len(hello(venv))),
+    ]
     assert not list(venv.rglob("*.orig"))
 
 
@@ -105,33 +114,54 @@ def test_one_that_no_longer_fits_ends_the_build_and_is_named(venv: Path) -> None
 
 
 def test_a_header_that_says_too_little_is_refused(venv: Path) -> None:
-    assert "the patch some-lib-hello.patch does not say its X-Package" in apply(venv, PATCH.replace("X-Package", "Package")).err
+    assert (
+        "the patch some-lib-hello.patch does not say its X-Package"
+        in apply(venv, PATCH.replace("X-Package", "Package")).err
+    )
 
 
 def test_it_is_read_for_the_bill_of_materials() -> None:
     assert packages.patch("x.patch", PATCH) == packages.Patch(
-        "x.patch", "some-lib", "Say hello to all", "https://bugs.example.org/+bug/7", "2.0", PATCH[PATCH.index("--- a/") :]
+        "x.patch",
+        "some-lib",
+        "Say hello to all",
+        "https://bugs.example.org/+bug/7",
+        "2.0",
+        PATCH[PATCH.index("--- a/") :],
     )
 
 
 @pytest.mark.parametrize("file", PATCHES, ids=lambda file: file.name)
 def test_each_names_upstream_and_is_still_needed(file: Path) -> None:
-    """With a reference of upstream's, and a row in the docs; and some release here has a version that it is for."""
+    """With a reference of upstream's, and a row in the docs; and some release here has a version that it is
+    for."""
     assert f"| `{file.stem}` |" in (PROJECT / "docs/images.md").read_text()
     header = HeaderParser().parsestr(file.read_text())
     assert re.match(r"https://\S+$", header["Bug"])
     limit = [int(part) for part in header["Applied-Upstream"].split(".")]
     name = header["X-Package"].replace(".", "-")
-    locked = [item.version for lock in PROJECT.glob("releases/*/*.lock") for item in parse(lock.read_text()) if item.name == name]
-    assert [one for one in locked if [int(part) for part in one.split(".")] < limit], "no release needs it any more: remove it"
+    locked = [
+        item.version
+        for lock in PROJECT.glob("releases/*/*.lock")
+        for item in parse(lock.read_text())
+        if item.name == name
+    ]
+    assert [one for one in locked if [int(part) for part in one.split(".")] < limit], (
+        "no release needs it any more: remove it"
+    )
 
 
-# --- with the engine -------------------------------------------------------------------------------------------------
+# --- with the engine
+# --------------------------------------------------------------------------------
+
 
 @pytest.mark.images
 @pytest.mark.parametrize("kind", ["native", "eventlet"])
 def test_a_reply_is_seen_when_it_comes_and_nobody_else_is_held_up(kind: str) -> None:
-    """In the library as it is in the image; upstream's slept for half a second. eventlet: some services of 2025.1 and 2025.2."""
+    """In the library as it is in the image; upstream's slept for half a second.
+
+    eventlet: some services of 2025.1 and 2025.2.
+    """
     paths = Paths(PROJECT, prepare())
     running = engine.start(paths, load_site(paths.home))
     images.build(paths, running, [catalogue.BY_NAME[catalogue.OPENSTACK]])
@@ -139,9 +169,22 @@ def test_a_reply_is_seen_when_it_comes_and_nobody_else_is_held_up(kind: str) -> 
 
 
 def replies_come_at_once(running: engine.Engine, version: str, kind: str) -> None:
-    """What a service of the image's release sees of the bus's library; also for the other releases (test_releases.py)."""
-    words = ["docker", "run", "--rm", "--interactive", "--network=none", "--entrypoint=python", f"os-openstack:{version}", "-", kind]
-    said = run.run(running.argv(*words), input=(PROJECT / "tests/buswait.py").read_text(), timeout=60).out.split()
+    """What a service of the image's release sees of the bus's library; also for the other releases
+    (test_releases.py)."""
+    words = [
+        "docker",
+        "run",
+        "--rm",
+        "--interactive",
+        "--network=none",
+        "--entrypoint=python",
+        f"os-openstack:{version}",
+        "-",
+        kind,
+    ]
+    said = run.run(
+        running.argv(*words), input=(PROJECT / "tests/buswait.py").read_text(), timeout=60
+    ).out.split()
     milliseconds, ticks, error = float(said[0]), int(said[1]), said[2]
     assert milliseconds < 60, "eventlet asks at most 50 ms late"
     assert ticks > 10, "30 at the most"

@@ -22,7 +22,7 @@ from osbox.images.catalogue import BY_NAME
 @pytest.mark.parametrize("image", [BY_NAME["os-memcached"], BY_NAME["os-rabbitmq"]], ids=lambda image: image.name)
 def test_image(image): pass
 def test_quick(): pass
-"""
+"""  # noqa: E501
 CHAIN = """
 import os
 import pytest
@@ -41,8 +41,12 @@ def made_up(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> MadeU
     run.run(["git", "init", "--quiet", str(found.path)])
     (found.path / ".gitignore").write_text("home\n__pycache__\nrunpytest-*\nstdout\nstderr\n*.log\n")
     (found.path / "tests/apart").mkdir()
-    (found.path / "tests/apart/conftest.py").write_text("")  # pytest treats plugins in another way where folders have rules of their own
-    (found.path / "tests/apart/test_apart.py").write_text("import pytest\n@pytest.mark.full\ndef test_apart(): pass\n")
+    (found.path / "tests/apart/conftest.py").write_text(
+        ""
+    )  # pytest treats plugins in another way where folders have rules of their own
+    (found.path / "tests/apart/test_apart.py").write_text(
+        "import pytest\n@pytest.mark.full\ndef test_apart(): pass\n"
+    )
     (found.path / "src/osbox").mkdir(parents=True)
     (found.path / "src/osbox/new.py").write_text("first")
     return found
@@ -61,7 +65,9 @@ def test_an_image_test_that_passed_is_not_repeated(made_up: MadeUp) -> None:
     assert names(made_up.run_here("-v")) == ["test_quick", *BOTH]
     result = made_up.run_here("-v")
     assert names(result) == ["test_quick"]
-    told = r"2 image tests not repeated: same inputs and test code as the green run of 20\S+; --again runs them"
+    told = (
+        r"2 image tests not repeated: same inputs and test code as the green run of 20\S+; --again runs them"
+    )
     said = [line for line in result.outlines if re.fullmatch(told, line)]
     assert len(said) == 2, "once at the start, once at the end"
     for asked in ("--again", "tests/test_made_up.py"):
@@ -99,8 +105,15 @@ def test_what_does_not(made_up: MadeUp) -> None:
     assert names(made_up.run_here("-v", "-m", "images")) == []
 
 
-def test_a_failure_is_forgotten_by_nothing_but_a_pass(made_up: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
-    made_up.write(IMAGES.replace("def test_image(image): pass", "def test_image(image): assert not __import__('os').environ.get('BREAK')"))
+def test_a_failure_is_forgotten_by_nothing_but_a_pass(
+    made_up: MadeUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up.write(
+        IMAGES.replace(
+            "def test_image(image): pass",
+            "def test_image(image): assert not __import__('os').environ.get('BREAK')",
+        )
+    )
     made_up.run_here("-m", "images")
     monkeypatch.setenv("BREAK", "1")
     assert made_up.run_here("-m", "images", "--again").ret == pytest.ExitCode.TESTS_FAILED
@@ -113,17 +126,31 @@ def test_full_goes_on_with_whole_files(made_up: MadeUp, monkeypatch: pytest.Monk
     made_up.write(CHAIN, "test_chain.py")
     made_up.write(ALONE, "test_zone.py")
     full = ("-v", "-m", "not quick", "--full")
-    assert names(made_up.run_here("-v", "-m", "not quick")) == ["test_first", "test_second", "test_alone"], "a sample"
-    assert names(made_up.run_here("-v", "-m", "not quick"))[0] == "test_first", "what is no image is left out with --full only"
+    assert names(made_up.run_here("-v", "-m", "not quick")) == ["test_first", "test_second", "test_alone"], (
+        "a sample"
+    )
+    assert names(made_up.run_here("-v", "-m", "not quick"))[0] == "test_first", (
+        "what is no image is left out with --full only"
+    )
     monkeypatch.setenv("BREAK_THIRD", "1")
     result = made_up.run_here(*full)
     assert names(result) == ["test_first", "test_second", "test_third"], "the sample was not the whole file"
-    assert any(re.match(r"tests/test_zone.py not repeated: its 1 tests passed with this very tree on 20", line) for line in result.outlines)
+    assert any(
+        re.match(r"tests/test_zone.py not repeated: its 1 tests passed with this very tree on 20", line)
+        for line in result.outlines
+    )
     monkeypatch.delenv("BREAK_THIRD")
-    assert names(made_up.run_here(*full)) == ["test_first", "test_second", "test_third"], "one of its tests had failed"
+    assert names(made_up.run_here(*full)) == ["test_first", "test_second", "test_third"], (
+        "one of its tests had failed"
+    )
     result = made_up.run_here(*full)
     assert (names(result), result.ret) == ([], pytest.ExitCode.OK)
-    assert names(made_up.run_here(*full, "--again")) == ["test_first", "test_second", "test_third", "test_alone"]
+    assert names(made_up.run_here(*full, "--again")) == [
+        "test_first",
+        "test_second",
+        "test_third",
+        "test_alone",
+    ]
     (made_up.path / "README.md").write_text("changed, in no commit")
     assert len(names(made_up.run_here(*full))) == 4
 
@@ -135,8 +162,14 @@ def test_a_run_that_was_killed_records_no_half_file(made_up: MadeUp) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KILL", "1")
         made_up.run("-m", "not quick", "--full")
-    assert [record["test"] for record in records.read(made_up.home / "checks.jsonl").values()] == ["tests/test_alone.py"]
-    assert names(made_up.run_here("-v", "-m", "not quick", "--full")) == ["test_first", "test_second", "test_third"]
+    assert [record["test"] for record in records.read(made_up.home / "checks.jsonl").values()] == [
+        "tests/test_alone.py"
+    ]
+    assert names(made_up.run_here("-v", "-m", "not quick", "--full")) == [
+        "test_first",
+        "test_second",
+        "test_third",
+    ]
 
 
 def test_a_run_whose_time_is_up_is_red_and_goes_on(made_up: MadeUp) -> None:
@@ -149,7 +182,9 @@ def test_a_run_whose_time_is_up_is_red_and_goes_on(made_up: MadeUp) -> None:
     assert (names(result), result.ret) == (["test_next"], pytest.ExitCode.OK)
 
 
-# --- the file --------------------------------------------------------------------------------------------------------
+# --- the file
+# --------------------------------------------------------------------------------
+
 
 def line(test: str, digest: str = "d", *, passed: bool = True) -> dict[str, object]:
     return {"test": test, "digest": digest, "passed": passed, "date": "2026-01-01"}
@@ -183,7 +218,10 @@ def test_a_full_disk_costs_the_record_and_nothing_else(made_up: MadeUp) -> None:
         made_up.write(IMAGES)
         result = made_up.run_here("-m", "images")
         assert result.ret == pytest.ExitCode.OK
-        assert f"What passed is not written down in {made_up.home}/checks.jsonl: No space left on device" in result.outlines
+        assert (
+            f"What passed is not written down in {made_up.home}/checks.jsonl: No space left on device"
+            in result.outlines
+        )
         (made_up.home / "full").unlink()
         assert names(made_up.run_here("-v", "-m", "images")) == BOTH
     finally:
@@ -197,8 +235,12 @@ def test_records_outlive_a_purge_that_keeps_images() -> None:
 def test_the_digest_of_files(tmp_path: Path) -> None:
     file, seen = tmp_path / "a", set()
     changes: list[Callable[[], object]] = [
-        lambda: file.write_text("x"), lambda: file.write_text("y"), lambda: file.chmod(0o755), file.unlink, lambda: file.symlink_to("nowhere"),
-    ]  # fmt: skip
+        lambda: file.write_text("x"),
+        lambda: file.write_text("y"),
+        lambda: file.chmod(0o755),
+        file.unlink,
+        lambda: file.symlink_to("nowhere"),
+    ]
     for change in changes:
         change()
         seen.add(digests.of_files(tmp_path, ["a"]))
@@ -220,7 +262,7 @@ def all_reports(request): return [image.name for image in records.wanted(request
 def test_image(image, reports): print("TOLD", reports)
 @IMAGE
 def test_other(image, all_reports): print("TOLD", all_reports)
-"""
+"""  # noqa: E501
 
 
 def test_a_fixture_tests_the_images_that_are_looked_at(made_up: MadeUp) -> None:
@@ -229,6 +271,7 @@ def test_a_fixture_tests_the_images_that_are_looked_at(made_up: MadeUp) -> None:
 
     made_up.write(WANTED)
     assert told("-k", "test_image and not (2025.1 and rabbitmq)") == {
-        "TOLD ['os-memcached']", "TOLD ['os-memcached', 'os-rabbitmq']",
-    }  # fmt: skip
+        "TOLD ['os-memcached']",
+        "TOLD ['os-memcached', 'os-rabbitmq']",
+    }
     assert told("-k", "test_other and memcached") == {"TOLD ['os-memcached']"}

@@ -1,4 +1,5 @@
-"""Each folder of releases/ is whole, locked to its own inputs, and holds every service to its series; old and new ones build."""
+"""Each folder of releases/ is whole, locked to its own inputs, and holds every service to its series; old and
+new ones build."""
 
 import hashlib
 import re
@@ -56,23 +57,42 @@ def test_the_releases_that_are_promised() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_release_is_whole_and_locked_to_its_inputs(name: str, paths: Paths) -> None:
     locks.check(paths, name)
-    assert {file.name for file in (RELEASES / name).iterdir()} == {*release.INPUTS, *release.LOCKS, release.SUMS, "schema"}
-    assert lock.read_sums((RELEASES / name / release.SUMS).read_text()).keys() == {*release.INPUTS, *release.LOCKS}
+    assert {file.name for file in (RELEASES / name).iterdir()} == {
+        *release.INPUTS,
+        *release.LOCKS,
+        release.SUMS,
+        "schema",
+    }
+    assert lock.read_sums((RELEASES / name / release.SUMS).read_text()).keys() == {
+        *release.INPUTS,
+        *release.LOCKS,
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_required_is_locked_as_it_was_required(name: str) -> None:
-    """The service in its series, by its own name, in its project's lock; drivers where their project finds them."""
+    """The service in its series, by its own name, in its project's lock; drivers where their project finds
+    them."""
     wanted = releases.read(RELEASES / name)
     for group, lines in wanted.requirements.items():
-        found = locked(name, group) if group in (release.COMMON, release.RAMDISK) else {**locked(name, release.COMMON), **locked(name, group)}
+        found = (
+            locked(name, group)
+            if group in (release.COMMON, release.RAMDISK)
+            else {**locked(name, release.COMMON), **locked(name, group)}
+        )
         for line in lines:
             requirement = Requirement(line)
-            assert requirement.specifier.contains(found[canonicalize_name(requirement.name)].version), f"{group}: {line}"
+            assert requirement.specifier.contains(found[canonicalize_name(requirement.name)].version), (
+                f"{group}: {line}"
+            )
     for project in release.PROJECTS:
         service = SERVICES.get(project, project)
         assert service in locked(name, project)
-        series = next(Requirement(line).specifier for line in wanted.requirements[project] if Requirement(line).name == service)
+        series = next(
+            Requirement(line).specifier
+            for line in wanted.requirements[project]
+            if Requirement(line).name == service
+        )
         assert {item.operator for item in series} == {">=", "<"}, f"{service} is not held to a series"
 
 
@@ -84,7 +104,11 @@ def test_everything_is_pinned_once_with_hashes(name: str) -> None:
         packages = lock.parse(text)
         pins = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
         assert len(packages) == len(pins)
-        assert [package.name for package in packages if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", package.text)] == []
+        assert [
+            package.name
+            for package in packages
+            if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", package.text)
+        ] == []
         assert "://" not in text
         seen += [package.name for package in packages] if group != release.RAMDISK else []
     assert len(seen) == len(set(seen))
@@ -95,19 +119,29 @@ def test_everything_is_pinned_once_with_hashes(name: str) -> None:
 def test_upstreams_constraints_are_kept(name: str) -> None:
     wanted, found = releases.read(RELEASES / name), services(name)
     upstream = (RELEASES / name / release.CONSTRAINTS).read_text()
-    environment = {"python_version": wanted.python, "python_full_version": f"{wanted.python}.0", "sys_platform": "linux"}
+    environment = {
+        "python_version": wanted.python,
+        "python_full_version": f"{wanted.python}.0",
+        "sys_platform": "linux",
+    }
     for line in lock.constrain(upstream, wanted.constraints).splitlines():
         requirement = Requirement(line)
         package = found.get(canonicalize_name(requirement.name))
         if package and (not requirement.marker or requirement.marker.evaluate(environment)):
-            assert requirement.specifier.contains(package.version), f"{package.name} {package.version} is not {line}"
+            assert requirement.specifier.contains(package.version), (
+                f"{package.name} {package.version} is not {line}"
+            )
 
 
 def test_releases_differ_in_data_only() -> None:
     """A recipe names no release but the default of its argument."""
     pattern = re.compile(r"\b20\d\d\.[12]\b")
     for file in (PROJECT / "images").glob("*/Dockerfile"):
-        odd = [line for line in file.read_text().splitlines() if pattern.search(line) and line != f"ARG RELEASE={release.DEFAULT}"]
+        odd = [
+            line
+            for line in file.read_text().splitlines()
+            if pattern.search(line) and line != f"ARG RELEASE={release.DEFAULT}"
+        ]
         assert odd == [], file
 
 
@@ -117,19 +151,37 @@ def test_the_page_has_every_series() -> None:
     for name in NAMES:
         data = tomllib.loads((RELEASES / name / release.FILE).read_text())
         row = next(line for line in page.splitlines() if line.startswith(f"| `{name}`"))
-        series = [re.split(r">=|,", data["requirements"][group][0])[1] for group in [*columns, release.RAMDISK]]
+        series = [
+            re.split(r">=|,", data["requirements"][group][0])[1] for group in [*columns, release.RAMDISK]
+        ]
         assert [cell.strip() for cell in row.split("|")[2:-1]] == [data["title"], *series]
 
 
-# --- the agent belongs to the Ironic that it reports to --------------------------------------------------------------
+# --- the agent belongs to the Ironic that it reports to
+# -------------------------------------------------------------
 
-@pytest.mark.parametrize(("here", "expected"), [
-    ({"container": "2025.2", "image": "2026.1"}, "2025.2"), ({"image": "2026.2"}, "2026.2"), ({"image": ""}, ""), ({}, ""),
-])  # fmt: skip
-def test_the_release_that_runs_here(monkeypatch: pytest.MonkeyPatch, here: dict[str, str], expected: str) -> None:
+
+@pytest.mark.parametrize(
+    ("here", "expected"),
+    [
+        ({"container": "2025.2", "image": "2026.1"}, "2025.2"),
+        ({"image": "2026.2"}, "2026.2"),
+        ({"image": ""}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_release_that_runs_here(
+    monkeypatch: pytest.MonkeyPatch, here: dict[str, str], expected: str
+) -> None:
     def inspect(_: Engine, kind: str, name: str) -> list[dict[str, Any]]:
-        assert name == {"container": "ironic-conductor.os-in-a-box", "image": "os-ironic-conductor:latest"}[kind]
-        return [{"Config": {"Labels": {"io.osbox.release": here[kind]} if here[kind] else None}}] if kind in here else []
+        assert (
+            name == {"container": "ironic-conductor.os-in-a-box", "image": "os-ironic-conductor:latest"}[kind]
+        )
+        return (
+            [{"Config": {"Labels": {"io.osbox.release": here[kind]} if here[kind] else None}}]
+            if kind in here
+            else []
+        )
 
     monkeypatch.setattr(docker, "inspect", inspect)
     assert stack.release(Engine("private", "26"), Site()) == expected
@@ -144,12 +196,18 @@ def test_a_release_sets_only_variables_that_compose_has(name: str) -> None:
 def test_up_takes_the_environment_of_the_release_of_its_images(paths: Paths) -> None:
     of = {"old": "2025.1", "new": "2026.1", "none": "", "gone": "1999.1"}
 
-    images = {f"os-ironic-conductor:{version}": {"Config": {"Labels": {"io.osbox.release": name}}} for version, name in of.items()}
+    images = {
+        f"os-ironic-conductor:{version}": {"Config": {"Labels": {"io.osbox.release": name}}}
+        for version, name in of.items()
+    }
     found = {version: planning.of_release(paths, images, version) for version in of}
     assert found == {"old": {"OSBOX_NOVA_NATIVE_THREADS": "false"}, "new": {}, "none": {}, "gone": {}}
 
 
-SCRIPT = "#!/usr/bin/python3\nimport {}\nif __name__ == '__main__':\n    pass\nelse:\n    application = {}.start()\n"
+SCRIPT = (
+    "#!/usr/bin/python3\nimport {}\nif __name__ == '__main__':\n    pass\nelse:\n    application ="
+    " {}.start()\n"
+)
 
 
 def test_programs_of_the_old_kind_are_not_started(tmp_path: Path) -> None:
@@ -160,16 +218,21 @@ def test_programs_of_the_old_kind_are_not_started(tmp_path: Path) -> None:
     assert within.why_no_script(tmp_path / "broken") == "ModuleNotFoundError: No module named 'there_is_none'"
 
 
-# --- with the engine -----------------------------------------------------------------------------------------------------
+# --- with the engine
+# --------------------------------------------------------------------------------
 
 OTHERS = [name for name in NAMES if name != release.DEFAULT]
-"""The default one is built and tested by test_images.py; one other stands beside it as a cloud in e2e/test_cloud.py."""
-WITH_OPENSTACK = [image for image in IMAGES if catalogue.OPENSTACK in (image.name, image.base)]  # the rest is the same in every release
+"""The default one is built and tested by test_images.py; one other stands beside it as a cloud in
+e2e/test_cloud.py."""
+WITH_OPENSTACK = [
+    image for image in IMAGES if catalogue.OPENSTACK in (image.name, image.base)
+]  # the rest is the same in every release
 
 
 @pytest.fixture(scope="module", params=OTHERS)
 def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Report]]:
-    """One build and one test run of a release; what has no OpenStack in it and what was fetched are shared with the default one."""
+    """One build and one test run of a release; what has no OpenStack in it and what was fetched are shared
+    with the default one."""
     with waited("engine", within=600):
         paths = Paths(PROJECT, prepare())
         running = engine.start(paths, load_site(paths.home))
@@ -179,7 +242,10 @@ def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Report]]:
     for kind in ("native", "eventlet"):
         replies_come_at_once(running, version, kind)
     with waited("their tests", within=900):
-        found = {report.image: report for report in imagetests.check(paths, running, records.wanted(request), version=version)}
+        found = {
+            report.image: report
+            for report in imagetests.check(paths, running, records.wanted(request), version=version)
+        }
     yield found
     images.clean(paths, running, version=version)
 

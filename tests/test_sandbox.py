@@ -1,4 +1,5 @@
-"""Containers of the tests of images are gone afterwards, also when the engine needs more than one word for it."""
+"""Containers of the tests of images are gone afterwards, also when the engine needs more than one word for
+it."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -40,7 +41,8 @@ Hold = Callable[[Sandbox], tuple[str, Path]]
 
 @pytest.fixture
 def hold(running: Engine) -> Iterator[Hold]:
-    """Has a container that the engine cannot remove, as a file of its state is immutable: its name and that file."""
+    """Has a container that the engine cannot remove, as a file of its state is immutable: its name and that
+    file."""
     held: dict[str, Path] = {}
 
     def start(box: Sandbox) -> tuple[str, Path]:
@@ -69,7 +71,9 @@ def test_a_removal_that_fails_is_asked_for_again(running: Engine, hold: Hold, tm
     assert docker.ids(running, "container", f"name={name}") == []
 
 
-def test_a_container_that_stays_is_an_error(hold: Hold, tmp_path: Path, running: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_that_stays_is_an_error(
+    hold: Hold, tmp_path: Path, running: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sandbox, "TURN_SECONDS", 1)
     with pytest.raises(Error, match="does not remove containers") as error, Sandbox(running, tmp_path) as box:
         hold(box)
@@ -82,7 +86,7 @@ def interrupted(_: object) -> NoReturn:
 
 def test_whoever_interrupts_hears_of_the_interruption(
     running: Engine, hold: Hold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(sandbox, "TURN_SECONDS", 0)
     with pytest.raises(KeyboardInterrupt), Sandbox(running, tmp_path) as box:
         interrupted(hold(box))

@@ -51,11 +51,20 @@ def test_chance_is_no_difference(tmp_path: Path) -> None:
     assert schemas.differing(tmp_path / "schema", {"nova": first.replace("cell1", "cell2")}) == ["nova"]
     table = "CREATE TABLE `a` ( `id` int, KEY `x` (`id`), KEY `y` (`id`) ) ENGINE=InnoDB"
     schemas.write(tmp_path / "schema", {"nova": table})
-    assert schemas.differing(tmp_path / "schema", {"nova": table.replace("`x`", "`z`").replace("`y`", "`x`").replace("`z`", "`y`")}) == []
-    assert schemas.differing(tmp_path / "schema", {"nova": table.replace("KEY `y`", "UNIQUE KEY `y`")}) == ["nova"]
+    assert (
+        schemas.differing(
+            tmp_path / "schema",
+            {"nova": table.replace("`x`", "`z`").replace("`y`", "`x`").replace("`z`", "`y`")},
+        )
+        == []
+    )
+    assert schemas.differing(tmp_path / "schema", {"nova": table.replace("KEY `y`", "UNIQUE KEY `y`")}) == [
+        "nova"
+    ]
 
 
-# --- in the images ---------------------------------------------------------------------------------------------------
+# --- in the images
+# --------------------------------------------------------------------------------
 
 SCHEMAS = PROJECT / "releases" / DEFAULT / "schema"
 
@@ -75,8 +84,11 @@ def test_the_schemas_are_what_the_migrations_make(at: tuple[Paths, Engine]) -> N
 
 
 @pytest.fixture
-def database(at: tuple[Paths, Engine], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sandbox, str, list[str]]]:
-    """MariaDB with empty databases: a sandbox, the container's name, and the options of a container that reaches it."""
+def database(
+    at: tuple[Paths, Engine], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Sandbox, str, list[str]]]:
+    """MariaDB with empty databases: a sandbox, the container's name, and the options of a container that
+    reaches it."""
     paths, running = at
     scratch = paths.home / "tests" / tmp_path_factory.mktemp("schema").name
     with Sandbox(running, scratch) as box:
@@ -87,7 +99,9 @@ def database(at: tuple[Paths, Engine], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.mark.images
-def test_a_restore_that_was_killed_is_begun_anew(at: tuple[Paths, Engine], database: tuple[Sandbox, str, list[str]]) -> None:
+def test_a_restore_that_was_killed_is_begun_anew(
+    at: tuple[Paths, Engine], database: tuple[Sandbox, str, list[str]]
+) -> None:
     paths, running = at
     box, name, options = database
     spec = runspec.load(paths.compose)["os-nova-api"]
@@ -96,7 +110,15 @@ def test_a_restore_that_was_killed_is_begun_anew(at: tuple[Paths, Engine], datab
     try:
         count = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema LIKE 'nova%'"
         deadline = time.monotonic() + 60
-        while int(docker.docker(running, "exec", name, "mariadb", "--user=stack", "-N", f"--execute={count}", check=False).out or 0) < 20:
+        while (
+            int(
+                docker.docker(
+                    running, "exec", name, "mariadb", "--user=stack", "-N", f"--execute={count}", check=False
+                ).out
+                or 0
+            )
+            < 20
+        ):
             assert time.monotonic() < deadline, docker.docker(running, "logs", half, check=False).err
             time.sleep(0.05)
     finally:

@@ -1,4 +1,7 @@
-"""Images that were built, held against what was built; and each way to change one is seen. Two builds of one commit are alike."""
+"""Images that were built, held against what was built; and each way to change one is seen.
+
+Two builds of one commit are alike.
+"""
 
 import json
 import os
@@ -44,7 +47,9 @@ def own(at: tuple[Paths, Engine]) -> Iterator[str]:
     paths, running = at
     version = f"verify-{os.getpid()}"
     docker.docker(running, "tag", KEYSTONE.tag(VERSION), KEYSTONE.tag(version))
-    (paths.provenance / f"os-keystone_{version}.json").write_text((paths.provenance / f"os-keystone_{VERSION}.json").read_text())
+    (paths.provenance / f"os-keystone_{version}.json").write_text(
+        (paths.provenance / f"os-keystone_{VERSION}.json").read_text()
+    )
     yield version
     provenance.forget(paths, KEYSTONE.tag(version))
     docker.docker(running, "image", "rm", KEYSTONE.tag(version), check=False)
@@ -52,13 +57,18 @@ def own(at: tuple[Paths, Engine]) -> Iterator[str]:
 
 def test_what_was_built_is_verified(at: tuple[Paths, Engine]) -> None:
     reports = verify.verify(*at, [KEYSTONE, MEMCACHED], version=VERSION)
-    assert [(report.image, report.problems) for report in reports] == [("os-keystone", ()), ("os-memcached", ())]
+    assert [(report.image, report.problems) for report in reports] == [
+        ("os-keystone", ()),
+        ("os-memcached", ()),
+    ]
 
 
 SITE = "/opt/openstack/lib/python3.13/site-packages"
 CHANGES = {
     f"echo '#' >>{SITE}/keystone/__init__.py": "keystone/__init__.py is not as keystone",
-    f"mkdir {SITE}/evil-1.dist-info && echo 'Name: evil' >{SITE}/evil-1.dist-info/METADATA": "evil 1 is installed and in no lock",
+    f"mkdir {SITE}/evil-1.dist-info && echo 'Name: evil' >{SITE}/evil-1.dist-info/METADATA": (
+        "evil 1 is installed and in no lock"
+    ),
     "echo x >>/usr/bin/mawk": "usr/bin/mawk is not as mawk has it",
     "echo x >/usr/local/bin/evil": "usr/local/bin/evil is of no package and no recipe",
 }
@@ -77,11 +87,14 @@ def test_a_changed_image_is_not_what_was_built(at: tuple[Paths, Engine], own: st
 
 
 def test_a_file_changed_in_the_storage_is_seen(at: tuple[Paths, Engine], own: str) -> None:
-    """Behind the engine's back: it refuses to hand out such a layer, and the other images are verified all the same."""
+    """Behind the engine's back: it refuses to hand out such a layer, and the other images are verified all
+    the same."""
     paths, running = at
     text = f"FROM {KEYSTONE.tag(VERSION)}\nUSER root\nRUN echo good >/x\n"
     # Without the cache: it may hold the changed layer of the last time.
-    run.run(running.argv("docker", "build", "--quiet", "--no-cache", "-t", KEYSTONE.tag(own), "-"), input=text)
+    run.run(
+        running.argv("docker", "build", "--quiet", "--no-cache", "-t", KEYSTONE.tag(own), "-"), input=text
+    )
     storage = Path(inventory.entry(running, KEYSTONE, own)["GraphDriver"]["Data"]["UpperDir"])
     (storage / "x").write_text("evil\n")
     [report] = verify.verify(paths, running, [KEYSTONE], version=own)
@@ -103,10 +116,16 @@ def test_its_bill_of_materials_is_valid(at: tuple[Paths, Engine], image: catalog
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     inside = inventory.contained(*at, [inventory.entry(at[1], image, VERSION)])
     names = {(part.get("purl") or "").partition("?")[0] for part in json.loads(text)["components"]}
-    assert {f"pkg:pypi/{item.name}@{item.version}" for item in next(iter(inside.values())) if item.kind == "python"} <= names
+    assert {
+        f"pkg:pypi/{item.name}@{item.version}"
+        for item in next(iter(inside.values()))
+        if item.kind == "python"
+    } <= names
 
 
-def test_packages_are_the_same_from_directories_and_from_layers(at: tuple[Paths, Engine], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_are_the_same_from_directories_and_from_layers(
+    at: tuple[Paths, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths, running = at
     entries = [inventory.entry(running, image, VERSION) for image in (KEYSTONE, MEMCACHED)]
     monkeypatch.setattr(imagefacts, "kept", lambda *_: None)
@@ -118,14 +137,19 @@ def test_packages_are_the_same_from_directories_and_from_layers(at: tuple[Paths,
 def test_a_vulnerability_of_a_package_inside_is_found(at: tuple[Paths, Engine], paths: Paths) -> None:
     [inside] = inventory.contained(*at, [inventory.entry(at[1], KEYSTONE, VERSION)]).values()
     export(
-        paths, "pypi.zip", advisory("PYSEC-1", "PyPI", "keystone", {"introduced": "0"}, {"fixed": "999"}),
-        advisory("DEBIAN-CVE-1", "Debian:13", "glibc", {"introduced": "0"}), advisory("PYSEC-2", "PyPI", "keystone", {"introduced": "999"}),
-    )  # fmt: skip
+        paths,
+        "pypi.zip",
+        advisory("PYSEC-1", "PyPI", "keystone", {"introduced": "0"}, {"fixed": "999"}),
+        advisory("DEBIAN-CVE-1", "Debian:13", "glibc", {"introduced": "0"}),
+        advisory("PYSEC-2", "PyPI", "keystone", {"introduced": "999"}),
+    )
     database = vulnerabilities.find(paths)
     assert database
     assert {(item.package, item.id, item.fixed) for item in database.of(inside)} == {
-        ("keystone", "PYSEC-1", "999"), ("libc6", "DEBIAN-CVE-1", ""), ("libc-bin", "DEBIAN-CVE-1", ""),
-    }  # fmt: skip
+        ("keystone", "PYSEC-1", "999"),
+        ("libc6", "DEBIAN-CVE-1", ""),
+        ("libc-bin", "DEBIAN-CVE-1", ""),
+    }
 
 
 def test_a_build_over_its_budget_fails(at: tuple[Paths, Engine], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,19 +160,37 @@ def test_a_build_over_its_budget_fails(at: tuple[Paths, Engine], monkeypatch: py
     assert "apt-install" in caught.value.evidence
 
 
-@pytest.mark.parametrize("image", [pytest.param(KEYSTONE, marks=pytest.mark.full), MEMCACHED], ids=lambda image: image.name)
+@pytest.mark.parametrize(
+    "image", [pytest.param(KEYSTONE, marks=pytest.mark.full), MEMCACHED], ids=lambda image: image.name
+)
 def test_two_builds_of_one_commit_are_alike(at: tuple[Paths, Engine], image: catalogue.Image) -> None:
-    """Every step anew on the same base: Python packages with their bytecode, Debian packages with their scripts.
+    """Every step anew on the same base: Python packages with their bytecode, Debian packages with their
+    scripts.
 
     Both builds are made here: the image that is there may be of a day before Debian's last updates.
     """
     paths, running = at
     versions = [f"again-{os.getpid()}-{number}" for number in (1, 2)]
-    args = {"BASE": f"{image.base}:{VERSION}", **({"BUILDER": catalogue.BUILDER.tag(VERSION)} if image.builder else {})}
+    args = {
+        "BASE": f"{image.base}:{VERSION}",
+        **({"BUILDER": catalogue.BUILDER.tag(VERSION)} if image.builder else {}),
+    }
     try:
         for version in versions:
-            run.run(docker.build_argv(running, paths, image.dockerfile, target=image.name, tag=image.tag(version), args=args, no_cache=True))
-        first, second = (verify.digests(running, [image], version=version)[image.tag(version)] for version in versions)
+            run.run(
+                docker.build_argv(
+                    running,
+                    paths,
+                    image.dockerfile,
+                    target=image.name,
+                    tag=image.tag(version),
+                    args=args,
+                    no_cache=True,
+                )
+            )
+        first, second = (
+            verify.digests(running, [image], version=version)[image.tag(version)] for version in versions
+        )
         assert first == second, f"these paths differ: {_differing(running, image, versions)}"
     finally:
         docker.docker(running, "image", "rm", *(image.tag(version) for version in versions), check=False)

@@ -1,11 +1,13 @@
 """Apply our patches to the Python packages of a virtual environment: apply_patches.py FOLDER VENV
 
-A patch is a unified diff (-p1, from site-packages) under a header as Debian's patches have it (DEP-3, dep-team.debian.net/deps/dep3):
-`X-Package` names the package, `Applied-Upstream` its first version that needs the patch no more; it is for every older one. One that
-does not fit, though the package is older, ends the build: a package that changed is looked at by a person. What was applied is copied
-to VENV/patches, for `osbox images sbom` and `verify`, and the package's RECORD tells the digests of the files as they are now.
+A patch is a unified diff (-p1, from site-packages) under a header as Debian's patches have it (DEP-3,
+dep-team.debian.net/deps/dep3): `X-Package` names the package, `Applied-Upstream` its first version that needs
+the patch no more; it is for every older one. One that does not fit, though the package is older, ends the
+build: a package that changed is looked at by a person. What was applied is copied to VENV/patches, for `osbox
+images sbom` and `verify`, and the package's RECORD tells the digests of the files as they are now.
 
-Ours is GNU patch as os-builder has it, beside this file. Standard library only: it runs with the Python of the image.
+Ours is GNU patch as os-builder has it, beside this file. Standard library only: it runs with the Python of
+the image.
 """
 
 import base64
@@ -35,7 +37,11 @@ def main(folder: Path, venv: Path) -> None:
             sys.exit(f"the patch {file.name} does not say its {missing[0]}")
         item = found.get(_canonical(header["X-Package"]))
         # A layer on top of another one finds done what was done there.
-        if item and version(item.version) < version(header["Applied-Upstream"]) and not (venv / "patches" / file.name).exists():
+        if (
+            item
+            and version(item.version) < version(header["Applied-Upstream"])
+            and not (venv / "patches" / file.name).exists()
+        ):
             apply(file, header, item, site)
             (venv / "patches").mkdir(exist_ok=True)
             shutil.copyfile(file, venv / "patches" / file.name)
@@ -43,21 +49,30 @@ def main(folder: Path, venv: Path) -> None:
 
 def apply(file: Path, header: "Message[str, str]", item: Distribution, site: Path) -> None:
     """Change the files of one package; all of them, or SystemExit and none."""
-    words = [str(Path(__file__).with_name("patch")), "--batch", "--forward", "--fuzz=0", "--strip=1", "--no-backup-if-mismatch"]
+    words = [
+        str(Path(__file__).with_name("patch")),
+        "--batch",
+        "--forward",
+        "--fuzz=0",
+        "--strip=1",
+        "--no-backup-if-mismatch",
+    ]
     words += ["--reject-file=-", f"--input={file.resolve()}"]
     for more in (["--dry-run"], []):
         done = subprocess.run([*words, *more], cwd=site, capture_output=True, text=True, check=False)
         if done.returncode:
             said = " ".join((done.stdout + done.stderr).split())
             sys.exit(
-                f"the patch {file.name} does not fit {header['X-Package']} {item.version}: {said}\n"
-                f"Make it fit again (images/base/patches); if upstream has the change, set Applied-Upstream to {item.version}"
+                f"the patch {file.name} does not fit {header['X-Package']} {item.version}: {said}\nMake it"
+                " fit again (images/base/patches); if upstream has the change, set Applied-Upstream to"
+                f" {item.version}"
             )
     note(site, item, FILE.findall(file.read_text(encoding="utf-8")))
 
 
 def note(site: Path, item: Distribution, changed: list[str]) -> None:
-    """Have the package's RECORD say what the changed files are now (packaging.python.org, "Recording installed projects")."""
+    """Have the package's RECORD say what the changed files are now (packaging.python.org, "Recording
+    installed projects")."""
     record = next(site.glob(f"{re.sub(r'[-_.]+', '_', item.metadata['Name'])}-*.dist-info/RECORD"))
     with record.open(encoding="utf-8", newline="") as text:
         rows = list(csv.reader(text))

@@ -1,20 +1,24 @@
 #!/usr/bin/env python3
-"""What runs first in every container: make ready what /etc/osbox/bootstrap.toml asks for, then become the service.
+"""What runs first in every container: make ready what /etc/osbox/bootstrap.toml asks for, then become the
+service.
 
     bootstrap COMMAND…      wait, write secrets' fragments, prepare, migrate, exec COMMAND
-    bootstrap health        ask the service for something that needs its database or its bus; exit 0 when it answers
+    bootstrap health        ask the service for something that needs its database or its bus; exit 0 when it
+    answers
 
 bootstrap.toml, all parts optional (docs/images.md):
     directories = ["/path"]            made when absent, on a volume
-    wait = ["mysql:3306"]              addresses that must accept a connection; http://… ones must answer below 500
-    wait_files = ["/path"]             files that another container writes
-    [[file]]    path, text             written to tmpfs; {name} stands for the secret /run/secrets/name, ${NAME} for the environment
-    [prepare]   directory, marker, commands        fill an empty volume once; a half-filled one is emptied and filled again
-    [identity]  user, service          wait until Keystone lets the user in and its catalogue has the service
-    [migrate]   project, databases, commands, then      under a database lock, once for each version of the software (schema.py)
-    [schema]    project                wait until another container has migrated it to this very version
-    [health]    url | command | tcp, send    user, secret, system, service, status, expect
-Failing, it prints one line and exits 1. Standard library only; pymysql, of the OpenStack images, where a database is asked for.
+    wait = ["mysql:3306"]              addresses that must accept a connection; http://… ones must answer
+    below 500 wait_files = ["/path"]             files that another container writes [[file]]    path, text
+    written to tmpfs; {name} stands for the secret /run/secrets/name, ${NAME} for the environment [prepare]
+    directory, marker, commands        fill an empty volume once; a half-filled one is emptied and filled
+    again [identity]  user, service          wait until Keystone lets the user in and its catalogue has the
+    service [migrate]   project, databases, commands, then      under a database lock, once for each version
+    of the software (schema.py) [schema]    project                wait until another container has migrated
+    it to this very version [health]    url | command | tcp, send    user, secret, system, service, status,
+    expect
+Failing, it prints one line and exits 1. Standard library only; pymysql, of the OpenStack images, where a
+database is asked for.
 """
 
 import contextlib
@@ -44,7 +48,11 @@ RUN = Path(os.environ.get("OSBOX_RUN", "/run/osbox"))
 LOCKS, ONLY_SCHEMA = Path("/opt/openstack/locks"), os.environ.get("OSBOX_SCHEMA") == "only"
 # Passwords end up in URLs and INI files: characters that need quoting in either are refused, not half-quoted.
 SAFE = re.compile(r"[A-Za-z0-9_.~-]+")
-POLL_SECONDS, EAGER_SECONDS, TELL_SECONDS = 0.25, 5, 10  # between two tries, how long so often; between two lines in the log
+POLL_SECONDS, EAGER_SECONDS, TELL_SECONDS = (
+    0.25,
+    5,
+    10,
+)  # between two tries, how long so often; between two lines in the log
 
 
 class Error(Exception):
@@ -56,7 +64,9 @@ class NotYetError(Error):
 
 
 def main(argv: list[str]) -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a container's first process is sent only the signals that it handles
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # a container's first process is sent only the signals that it handles
     try:
         config = tomllib.loads(CONFIG.read_text()) if CONFIG.exists() else {}
         if argv == ["health"]:
@@ -98,7 +108,11 @@ def make_ready(config: dict[str, Any]) -> None:
     for address in config.get("wait", []):
         wait_for(address, partial(connect, address), deadline)
     if "identity" in config:
-        wait_for(f"Keystone's user {config['identity']['user']}", partial(authenticate, config["identity"]), deadline)
+        wait_for(
+            f"Keystone's user {config['identity']['user']}",
+            partial(authenticate, config["identity"]),
+            deadline,
+        )
     if "schema" in config:
         wait_for("the database schema", partial(require_migrated, config["schema"]["project"]), deadline)
 
@@ -109,7 +123,9 @@ def secret(name: str) -> str:
     except FileNotFoundError:
         raise Error(f"the secret {name} is missing; mount a file with it as {SECRETS / name}") from None
     except PermissionError:
-        raise Error(f"uid {os.getuid()} cannot read the secret {name}; chown {os.getuid()} it on the host") from None
+        raise Error(
+            f"uid {os.getuid()} cannot read the secret {name}; chown {os.getuid()} it on the host"
+        ) from None
     if not SAFE.fullmatch(value):
         raise Error(f"the secret {name} is empty or has characters other than letters, digits and _.~-")
     return value
@@ -132,7 +148,8 @@ def write_file(path: Path, text: str) -> None:
 
 
 def wait_for(what: str, attempt: Callable[[], Any], deadline: float) -> Any:
-    """Try until it succeeds and return what it returns; the last reason why not is told when the deadline passes."""
+    """Try until it succeeds and return what it returns; the last reason why not is told when the deadline
+    passes."""
     begin = told = time.monotonic()
     while True:
         try:
@@ -144,12 +161,16 @@ def wait_for(what: str, attempt: Callable[[], Any], deadline: float) -> Any:
         if now - told >= TELL_SECONDS:
             say(f"waiting for {what}: {reason}")
             told = now
-        # Long waits ask seldom: two dozen containers start at once, and every try to log in costs Keystone a password hash.
+        # Long waits ask seldom: two dozen containers start at once, and every try to log in costs Keystone a
+        # password hash.
         time.sleep(POLL_SECONDS if now - begin < EAGER_SECONDS else 1)
 
 
 def connect(address: str) -> None:
-    """An address accepts a connection. A gunicorn does so before its application is loaded: ask that over HTTP."""
+    """An address accepts a connection.
+
+    A gunicorn does so before its application is loaded: ask that over HTTP.
+    """
     if not address.startswith("http://"):
         host, _, port = address.rpartition(":")
         return socket.create_connection((host, int(port)), timeout=5).close()
@@ -175,14 +196,20 @@ def run(command: list[str], accept: list[int] | None = None) -> int:
     begin, name = time.monotonic(), " ".join(command[:3])
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in (accept or [0]):
-        print(*[line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-40:], sep="\n", file=sys.stderr)
+        print(
+            *[line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-40:],
+            sep="\n",
+            file=sys.stderr,
+        )
         raise Error(f"{name} failed with exit code {done.returncode}; its last lines stand above")
     say(f"{name} took {time.monotonic() - begin:.1f} s")
     return done.returncode
 
 
 def versions() -> str:
-    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(LOCKS.glob("*.lock")))).hexdigest()[:16]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(LOCKS.glob("*.lock")))).hexdigest()[
+        :16
+    ]
 
 
 @contextlib.contextmanager
@@ -192,7 +219,10 @@ def database() -> Iterator[Any]:
 
     login = {"host": "mysql", "user": "osbox", "password": secret("db-osbox"), "database": "osbox"}
     try:
-        with pymysql.connect(**login, autocommit=True, connect_timeout=5) as connection, connection.cursor() as cursor:
+        with (
+            pymysql.connect(**login, autocommit=True, connect_timeout=5) as connection,
+            connection.cursor() as cursor,
+        ):
             yield cursor
     except pymysql.MySQLError as error:
         raise NotYetError(f"the database says: {error.args[-1] if error.args else error}") from None
@@ -204,14 +234,20 @@ def migrate(config: dict[str, Any], deadline: float) -> None:
     wanted = versions() + hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
     with contextlib.ExitStack() as stack:
         cursor = wait_for("the database", lambda: stack.enter_context(database()), deadline)
-        cursor.execute("SELECT GET_LOCK(%s, %s)", (f"osbox-{project}", max(1, int(deadline - time.monotonic()))))
+        cursor.execute(
+            "SELECT GET_LOCK(%s, %s)", (f"osbox-{project}", max(1, int(deadline - time.monotonic())))
+        )
         if cursor.fetchone()[0] != 1:
-            raise Error(f"another container has held the migration lock of {project} for too long; look at its log")
+            raise Error(
+                f"another container has held the migration lock of {project} for too long; look at its log"
+            )
         cursor.execute("SELECT fingerprint FROM migrated WHERE project = %s", (project,))
         if cursor.fetchone() == (wanted,):
             return
         prepared = "databases" in config and run(["osbox-schema", "prepare"], [0, 3]) == 0
-        for entry in ([] if prepared else config["commands"]) + ([] if ONLY_SCHEMA else config.get("then", [])):
+        for entry in ([] if prepared else config["commands"]) + (
+            [] if ONLY_SCHEMA else config.get("then", [])
+        ):
             run(entry["run"], entry.get("accept"))
         cursor.execute("REPLACE INTO migrated VALUES (%s, %s)", (project, wanted))
 
@@ -238,7 +274,14 @@ def health(config: dict[str, Any]) -> int:
 
 
 def output(config: dict[str, Any]) -> str:
-    done = subprocess.run(config["command"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=15, check=False)
+    done = subprocess.run(
+        config["command"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=15,
+        check=False,
+    )
     if done.returncode != 0:
         raise Error(done.stdout.strip() or f"exit code {done.returncode}")
     return done.stdout
@@ -252,7 +295,8 @@ def ask(config: dict[str, Any]) -> str:
 
 
 def fetch(config: dict[str, Any]) -> str:
-    """GET the url, with a token of the service's own user when one is named; the token is kept until it is refused."""
+    """GET the url, with a token of the service's own user when one is named; the token is kept until it is
+    refused."""
     url, status = expand(config["url"]), config.get("status", 200)
     if "user" not in config:
         return get(url, "", status)
@@ -283,14 +327,24 @@ def get(url: str, token: str, status: int) -> str:
 def authenticate(config: dict[str, Any]) -> tuple[str, str]:
     """A token, and the address of the service that the url is relative to ("" when the url is whole)."""
     password = secret(config.get("secret", f"service-{config['user']}"))
-    scope = {"system": {"all": True}} if config.get("system") else {"project": {"name": "service", "domain": {"id": "default"}}}
+    scope = (
+        {"system": {"all": True}}
+        if config.get("system")
+        else {"project": {"name": "service", "domain": {"id": "default"}}}
+    )
     user = {"name": config["user"], "domain": {"id": "default"}, "password": password}
     body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
     url = os.environ.get("OSBOX_KEYSTONE", "http://keystone:5000") + "/v3/auth/tokens"
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
         token, catalog = answer.headers["X-Subject-Token"], json.load(answer)["token"].get("catalog", [])
-    ends = [end for entry in catalog if entry["type"] == config.get("service") for end in entry["endpoints"] if end["interface"] == "internal"]
+    ends = [
+        end
+        for entry in catalog
+        if entry["type"] == config.get("service")
+        for end in entry["endpoints"]
+        if end["interface"] == "internal"
+    ]
     if "service" in config and not ends:
         raise NotYetError(f"the catalogue has no {config['service']} service yet")
     return token, ends[0]["url"] if ends else ""

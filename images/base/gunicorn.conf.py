@@ -1,6 +1,7 @@
 """gunicorn for every OpenStack API: which application and port come from the environment of the image.
 
-Arguments stay off the command line on purpose: the services parse sys.argv with oslo.config and would exit on gunicorn's options.
+Arguments stay off the command line on purpose: the services parse sys.argv with oslo.config and would exit on
+gunicorn's options.
 """
 
 import os

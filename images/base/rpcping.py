@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
-"""Ask a service over the message bus whether it serves: oslo.messaging's own ping (`[DEFAULT] rpc_ping_enabled`).
+"""Ask a service over the message bus whether it serves: oslo.messaging's own ping (`[DEFAULT]
+rpc_ping_enabled`).
 
     osbox-rpc-ping PROJECT TOPIC SERVER [SECONDS [COUNT]]      osbox-rpc-ping nova scheduler nova-scheduler
 
-Reads the project's configuration in this container for the bus. Exit code 0 as soon as that server answers; when it has not within
-SECONDS (10), 1 and a line that says why. With a COUNT it is asked as often again, and the median of what that took is told.
+Reads the project's configuration in this container for the bus. Exit code 0 as soon as that server answers;
+when it has not within SECONDS (10), 1 and a line that says why. With a COUNT it is asked as often again, and
+the median of what that took is told.
 """
 
 import statistics
 import sys
 import time
 
-import oslo_messaging  # type: ignore[import-untyped]
-from oslo_config import cfg  # type: ignore[import-untyped]
+import oslo_messaging
+from oslo_config import cfg
 
 ASK_SECONDS = 1.0  # a server that does not listen yet never gets a question: it is asked anew
 
@@ -23,7 +25,9 @@ def main(project: str, topic: str, server: str, seconds: str = "10", count: str 
     cfg.CONF(args=[], project=project)
     transport = oslo_messaging.get_rpc_transport(cfg.CONF)
     try:
-        client = oslo_messaging.get_rpc_client(transport, oslo_messaging.Target(topic=topic, server=server), timeout=ASK_SECONDS, retry=1)
+        client = oslo_messaging.get_rpc_client(
+            transport, oslo_messaging.Target(topic=topic, server=server), timeout=ASK_SECONDS, retry=1
+        )
         while True:
             try:
                 answer = str(client.call({}, "oslo_rpc_server_ping"))
@@ -47,4 +51,7 @@ if __name__ == "__main__":
     try:
         print(main(*sys.argv[1:]))
     except Exception as error:  # noqa: BLE001 - one line is what a log can use
-        sys.exit(f"no answer of {' '.join(sys.argv[2:4])} on the bus: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        sys.exit(
+            f"no answer of {' '.join(sys.argv[2:4])} on the bus: {type(error).__name__}:"
+            f" {' '.join(str(error).split())[:200]}"
+        )

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""A project's database schema as SQL: written by its own migrations when a release is locked, restored into empty databases.
+"""A project's database schema as SQL: written by its own migrations when a release is locked, restored into
+empty databases.
 
-    osbox-schema prepare    exit code 0: the databases have the schema of this very software; 3: the migrations have to make it
-    osbox-schema dump       what the databases hold now, tables and rows
+    osbox-schema prepare    exit code 0: the databases have the schema of this very software; 3: the
+    migrations have to make it osbox-schema dump       what the databases hold now, tables and rows
 
-Both read the part [migrate] of bootstrap.toml, and are run by bootstrap, which holds the project's lock: project, databases, commands.
-A file of other versions than those in the image is not used, nor any with OSBOX_SCHEMA=only (make the schema, and nothing else). What
-was begun in empty databases and not finished is begun anew.
+Both read the part [migrate] of bootstrap.toml, and are run by bootstrap, which holds the project's lock:
+project, databases, commands. A file of other versions than those in the image is not used, nor any with
+OSBOX_SCHEMA=only (make the schema, and nothing else). What was begun in empty databases and not finished is
+begun anew.
 """
 
 import hashlib
@@ -46,7 +48,9 @@ def main(argv: list[str]) -> int:
 def connect(user: str) -> Any:
     """A connection of the project's own user, or of `osbox`."""
     password = (SECRETS / f"db-{user}").read_text().strip()
-    return pymysql.connect(host="mysql", user=user, password=password, charset="utf8mb4", autocommit=True, connect_timeout=5)
+    return pymysql.connect(
+        host="mysql", user=user, password=password, charset="utf8mb4", autocommit=True, connect_timeout=5
+    )
 
 
 def key(config: dict[str, Any]) -> str:
@@ -74,7 +78,8 @@ def prepare(cursor: Any, project: str, databases: list[str], wanted: str) -> int
 
 
 def begun(project: str, *, mark: bool = False) -> bool:
-    """Whether empty databases were begun to be filled and not finished; mark: say that they are, from now on."""
+    """Whether empty databases were begun to be filled and not finished; mark: say that they are, from now
+    on."""
     with closing(connect("osbox")) as connection, connection.cursor() as cursor:
         if mark:
             cursor.execute("REPLACE INTO osbox.migrated VALUES (%s, %s)", (project, BEGUN))
@@ -84,14 +89,18 @@ def begun(project: str, *, mark: bool = False) -> bool:
 
 def tables(cursor: Any, databases: list[str]) -> list[tuple[str, str]]:
     cursor.execute(
-        "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema IN %s ORDER BY table_schema, table_name",
+        "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema IN %s ORDER BY"
+        " table_schema, table_name",
         (databases,),
     )
     return list(cursor.fetchall())
 
 
 def dump(cursor: Any, databases: list[str], made_from: str) -> Iterator[str]:
-    """One statement a line. Foreign keys are not checked meanwhile, so that the order of tables does not matter."""
+    """One statement a line.
+
+    Foreign keys are not checked meanwhile, so that the order of tables does not matter.
+    """
     yield f"-- made by osbox schema from {made_from}"
     yield "SET foreign_key_checks = 0"
     here = ""

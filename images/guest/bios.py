@@ -1,7 +1,8 @@
 """Make a GPT disk image bootable by BIOS: what grub-install does, on a file, without mounting it.
 
-GRUB's first stage (boot.img, one sector) goes into the MBR beside the partition table, and the rest (core.img) into the
-BIOS boot partition. Both hold disk addresses that must be filled in. Offsets: grub-core/boot/i386/pc/{boot,diskboot}.S.
+GRUB's first stage (boot.img, one sector) goes into the MBR beside the partition table, and the rest
+(core.img) into the BIOS boot partition. Both hold disk addresses that must be filled in. Offsets:
+grub-core/boot/i386/pc/{boot,diskboot}.S.
 
     python3 bios.py DISK BOOT_IMG CORE_IMG FIRST_SECTOR SECTORS
 """

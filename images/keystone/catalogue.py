@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Keystone's keys, administrator, service users and catalogue, in one process: `keystone-manage` and a client for each take seconds.
+"""Keystone's keys, administrator, service users and catalogue, in one process: `keystone-manage` and a client
+for each take seconds.
 
-Uses Keystone's own managers, so nothing is written behind its back. What is there already stays; run again it adds what is missing.
-Reads catalogue.toml beside bootstrap.toml, the secrets admin-password and service-NAME, and OSBOX_PUBLIC: the address that clients
-outside the containers use (without it, the containers' own names).
+Uses Keystone's own managers, so nothing is written behind its back. What is there already stays; run again it
+adds what is missing. Reads catalogue.toml beside bootstrap.toml, the secrets admin-password and service-NAME,
+and OSBOX_PUBLIC: the address that clients outside the containers use (without it, the containers' own names).
 """
 
 import os
-import sys
 import tomllib
 import uuid
 from pathlib import Path
@@ -20,8 +20,9 @@ from keystone.common import provider_api, sql
 
 CATALOGUE = Path("/etc/osbox/catalogue.toml")
 SECRETS = Path(os.environ.get("OSBOX_SECRETS", "/run/secrets"))
-# The passwords are 192 random bits (osbox's secrets): nobody guesses them, so each login of a service need not cost the quarter of a
-# second that bcrypt's usual 12 rounds take. The hash itself says how many rounds it has; users made later get Keystone's usual ones.
+# The passwords are 192 random bits (osbox's secrets): nobody guesses them, so each login of a service need
+# not cost the quarter of a second that bcrypt's usual 12 rounds take. The hash itself says how many rounds it
+# has; users made later get Keystone's usual ones.
 ROUNDS = 4
 DOMAIN = "default"
 API = provider_api.ProviderAPIs
@@ -56,7 +57,9 @@ def administrator(identity: dict[str, Any], region: str) -> None:
     work.admin_username = work.project_name = work.admin_role_name = "admin"
     work.admin_password = secret("admin-password")
     work.service_name, work.region_id, work.immutable_roles = identity["name"], region, True
-    work.public_url, work.internal_url, work.admin_url = (url(identity, interface) for interface in ("public", "internal", "admin"))
+    work.public_url, work.internal_url, work.admin_url = (
+        url(identity, interface) for interface in ("public", "internal", "admin")
+    )
     work.bootstrap()
 
 
@@ -64,7 +67,13 @@ def service_project() -> str:
     try:
         return str(API.resource_api.get_project_by_name("service", DOMAIN)["id"])
     except exception.ProjectNotFound:
-        project = {"id": uuid.uuid4().hex, "name": "service", "domain_id": DOMAIN, "enabled": True, "description": "Services of the cloud"}
+        project = {
+            "id": uuid.uuid4().hex,
+            "name": "service",
+            "domain_id": DOMAIN,
+            "enabled": True,
+            "description": "Services of the cloud",
+        }
         return str(API.resource_api.create_project(project["id"], project)["id"])
 
 
@@ -86,7 +95,13 @@ def catalogue(wish: list[dict[str, Any]], region: str) -> None:
         for interface in ("public", "internal", "admin"):
             parent = services[service["type"]]
             if (parent, interface) not in endpoints:
-                end = {"id": uuid.uuid4().hex, "service_id": parent, "interface": interface, "region_id": region, "enabled": True}
+                end = {
+                    "id": uuid.uuid4().hex,
+                    "service_id": parent,
+                    "interface": interface,
+                    "region_id": region,
+                    "enabled": True,
+                }
                 API.catalog_api.create_endpoint(end["id"], {**end, "url": url(service, interface)})
 
 
@@ -97,4 +112,4 @@ def url(service: dict[str, Any], interface: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -19,7 +19,9 @@ def main() -> int:
         token = base64.b64encode(f"{USER}:{SECRET.read_text().strip()}".encode()).decode()
         request = urllib.request.Request(url, headers={"Authorization": f"Basic {token}"})
         # No proxy stands between us and ourselves, whatever the environment says.
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=SECONDS) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            request, timeout=SECONDS
+        ) as answer:
             print(len(json.load(answer)["Members"]), "nodes")
     except (OSError, ValueError, KeyError) as error:
         print(f"rack-health: {url} does not answer as Redfish should: {error}", file=sys.stderr)

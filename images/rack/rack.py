@@ -1,9 +1,10 @@
 #!/opt/sushy/bin/python3
-"""The rack's first process: starts libvirtd and sushy-tools under gunicorn, and ends when either of them does.
+"""The rack's first process: starts libvirtd and sushy-tools under gunicorn, and ends when either of them
+does.
 
-It reaps, too: QEMU detaches from libvirtd, and a QEMU that nobody waits for would stay a zombie; libvirt then takes the
-node for one that cannot be powered off.
-On SIGTERM the nodes get the power button and some seconds to shut down cleanly before they are switched off.
+It reaps, too: QEMU detaches from libvirtd, and a QEMU that nobody waits for would stay a zombie; libvirt then
+takes the node for one that cannot be powered off. On SIGTERM the nodes get the power button and some seconds
+to shut down cleanly before they are switched off.
 """
 
 import contextlib
@@ -53,7 +54,11 @@ def main() -> int:
         until("an address to listen on", _can_listen)
         start(children, "libvirtd", ["libvirtd"])
         until(str(SOCKET), lambda: "" if SOCKET.exists() else "not there yet", children)
-        start(children, "gunicorn", ["/opt/sushy/bin/gunicorn", "-c", "/etc/osbox/gunicorn.conf.py", APPLICATION])
+        start(
+            children,
+            "gunicorn",
+            ["/opt/sushy/bin/gunicorn", "-c", "/etc/osbox/gunicorn.conf.py", APPLICATION],
+        )
         say(f"Redfish on {os.environ['OSBOX_ADDRESS']}:{os.environ['OSBOX_REDFISH_PORT']}")
         while True:
             reap(children, block=True)
@@ -73,7 +78,8 @@ def _on_signal(_number: int, _frame: FrameType | None) -> None:
 
 
 def _can_lock() -> str:
-    """Claim the volume for as long as we live: two libvirtds over the same nodes would start each of them twice."""
+    """Claim the volume for as long as we live: two libvirtds over the same nodes would start each of them
+    twice."""
     descriptor = os.open(ROOT / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # never closed: the kernel does it when we end
@@ -100,8 +106,8 @@ def prepare() -> None:
 def digest(password: str) -> str:
     """The password as bcrypt has it.
 
-    4 rounds are the least it knows, and every request asks it again: a password of ours is random and long, so that
-    nothing is won by making guesses dear.
+    4 rounds are the least it knows, and every request asks it again: a password of ours is random and long,
+    so that nothing is won by making guesses dear.
     """
     import bcrypt  # noqa: PLC0415 - the tests import this file without it
 
@@ -120,7 +126,10 @@ def _can_listen() -> str:
         try:
             probe.bind(address)
         except OSError as error:
-            return f"{address[0]}:{address[1]}: {error.strerror} (is the provisioning bridge up, is the port free?)"
+            return (
+                f"{address[0]}:{address[1]}: {error.strerror} (is the provisioning bridge up, is the port"
+                " free?)"
+            )
     return ""
 
 
@@ -154,7 +163,8 @@ def reap(children: Children, *, block: bool = False) -> None:
 
 
 def end(children: Children) -> None:
-    """Close Redfish, shut the nodes down, then libvirtd: in this order nobody powers a node on again meanwhile."""
+    """Close Redfish, shut the nodes down, then libvirtd: in this order nobody powers a node on again
+    meanwhile."""
     _terminate(children, "gunicorn")
     if any(name == "libvirtd" for name, _ in children.values()):
         try:

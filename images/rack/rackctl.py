@@ -7,9 +7,9 @@
     rackctl log NAME [--lines N] [--follow]
     rackctl console NAME          attach to the serial console (leave with Ctrl-])
 
-A spec has: name, uuid, macs (a list), cpus, ram (MiB), disk (GiB), firmware (bios or uefi), bridge, accel (tcg, the
-default, or kvm).
-Power is switched through Redfish only: Ironic corrects what anybody else does to it within a minute.
+A spec has: name, uuid, macs (a list), cpus, ram (MiB), disk (GiB), firmware (bios or uefi), bridge, accel
+(tcg, the default, or kvm). Power is switched through Redfish only: Ironic corrects what anybody else does to
+it within a minute.
 """
 
 import argparse
@@ -29,7 +29,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 BRIDGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}")
 STATES = {1: "running", 2: "blocked", 3: "paused", 4: "shutting down", 5: "off", 6: "crashed", 7: "suspended"}
-# For translated code. It bounds what a node takes beside its own memory; more was not seen to be faster (docs/rack.md).
+# For translated code. It bounds what a node takes beside its own memory; more was not seen to be faster
+# (docs/rack.md).
 TB_CACHE_MIB = 256
 REBOOT_MILLISECONDS = 5000  # from "No bootable device" to the next try; libvirt takes up to 65535
 
@@ -69,10 +70,16 @@ def parse(text: str) -> list[Spec]:
 def _spec(item: dict[str, Any]) -> Spec:
     try:
         spec = Spec(
-            name=item["name"], uuid=str(UUID(item["uuid"])), macs=tuple(mac.lower() for mac in item["macs"]),
-            cpus=int(item["cpus"]), ram=int(item["ram"]), disk=int(item["disk"]), firmware=item["firmware"],
-            bridge=item["bridge"], accel=item.get("accel", "tcg"),
-        )  # fmt: skip
+            name=item["name"],
+            uuid=str(UUID(item["uuid"])),
+            macs=tuple(mac.lower() for mac in item["macs"]),
+            cpus=int(item["cpus"]),
+            ram=int(item["ram"]),
+            disk=int(item["disk"]),
+            firmware=item["firmware"],
+            bridge=item["bridge"],
+            accel=item.get("accel", "tcg"),
+        )
     except KeyError as error:
         raise RackError(f"node {item.get('name', '?')}: {error.args[0]} is missing") from error
     rules = {
@@ -92,7 +99,8 @@ def _spec(item: dict[str, Any]) -> Spec:
 
 
 def domain_xml(spec: Spec) -> str:
-    """The libvirt definition of a node: serial console only, virtio everywhere, no device that nobody looks at."""
+    """The libvirt definition of a node: serial console only, virtio everywhere, no device that nobody looks
+    at."""
     domain = ET.Element("domain", type="qemu" if spec.accel == "tcg" else "kvm")
     _text(domain, "name", spec.name)
     _text(domain, "uuid", spec.uuid)
@@ -124,18 +132,22 @@ def _firmware(domain: ET.Element, spec: Spec) -> None:
         for feature in ("secure-boot", "enrolled-keys"):
             ET.SubElement(firmware, "feature", enabled="no", name=feature)
     else:
-        # SeaBIOS and iPXE are silent without useserial. And as a server's firmware does, this one tries again when nothing booted.
+        # SeaBIOS and iPXE are silent without useserial. And as a server's firmware does, this one tries again
+        # when nothing booted.
         ET.SubElement(system, "bios", useserial="yes", rebootTimeout=str(REBOOT_MILLISECONDS))
-    # The order of the first boot only: sushy-tools rewrites it when Ironic sets a boot device. That is why a definition
-    # that is there is never replaced.
+    # The order of the first boot only: sushy-tools rewrites it when Ironic sets a boot device. That is why a
+    # definition that is there is never replaced.
     for device in ("network", "hd"):
         ET.SubElement(system, "boot", dev=device)
 
 
 def _devices(devices: ET.Element, spec: Spec) -> None:
     disk = ET.SubElement(devices, "disk", type="file", device="disk")
-    # unsafe: no flush reaches the disk below. Data survives QEMU and the container, not a power cut of the host.
-    ET.SubElement(disk, "driver", name="qemu", type="raw", cache="unsafe", discard="unmap", detect_zeroes="unmap")
+    # unsafe: no flush reaches the disk below. Data survives QEMU and the container, not a power cut of the
+    # host.
+    ET.SubElement(
+        disk, "driver", name="qemu", type="raw", cache="unsafe", discard="unmap", detect_zeroes="unmap"
+    )
     ET.SubElement(disk, "source", file=str(spec.disk_file))
     ET.SubElement(disk, "target", dev="vda", bus="virtio")
     for mac in spec.macs:
@@ -161,7 +173,8 @@ def summary(xml: str) -> dict[str, Any]:
     """What a definition says about its node."""
     domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own words
     loader = domain.find("os/loader")
-    uefi = domain.find("os").get("firmware") == "efi" or (loader is not None and loader.get("type") == "pflash")  # type: ignore[union-attr]
+    by_name = domain.find("os").get("firmware") == "efi"  # type: ignore[union-attr]
+    uefi = by_name or (loader is not None and loader.get("type") == "pflash")
     macs = [mac.get("address", "") for mac in domain.findall("devices/interface/mac")]
     disk = Path(domain.find("devices/disk/source").get("file", ""))  # type: ignore[union-attr]
     status = disk.stat() if disk.exists() else None
@@ -213,11 +226,13 @@ def nodes() -> list[dict[str, Any]]:
     found = []
     for domain in connect().listAllDomains():
         log = console_log(domain.name())
-        found.append({
-            **summary(domain.XMLDesc(2)),  # 2: the persistent definition
-            "state": STATES.get(domain.state()[0], "unknown"),
-            "console_bytes": log.stat().st_size if log.exists() else 0,
-        })
+        found.append(
+            {
+                **summary(domain.XMLDesc(2)),  # 2: the persistent definition
+                "state": STATES.get(domain.state()[0], "unknown"),
+                "console_bytes": log.stat().st_size if log.exists() else 0,
+            }
+        )
     return sorted(found, key=lambda node: _natural(node["name"]))
 
 
@@ -269,7 +284,8 @@ def _log(name: str, lines: int, *, follow: bool) -> int:
     log = console_log(name)
     if not NAME.fullmatch(name) or not (log.exists() or follow):
         raise RackError(f"node {name} has written nothing to its console yet")
-    os.execvp("tail", ["tail", f"--lines={lines}", *(["--follow=name", "--retry"] if follow else []), str(log)])  # noqa: S606
+    following = ["--follow=name", "--retry"] if follow else []
+    os.execvp("tail", ["tail", f"--lines={lines}", *following, str(log)])  # noqa: S606
 
 
 def _console(name: str) -> int:
@@ -286,7 +302,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("define", help="define the nodes whose JSON specs come on standard input, where absent")
     verbs.add_parser("list", help="print all nodes as JSON")
-    verbs.add_parser("remove", help="remove nodes with their disks").add_argument("names", nargs="+", metavar="NAME")
+    verbs.add_parser("remove", help="remove nodes with their disks").add_argument(
+        "names", nargs="+", metavar="NAME"
+    )
     log = verbs.add_parser("log", help="print the end of a node's console log")
     log.add_argument("name", metavar="NAME")
     log.add_argument("--lines", type=int, default=1000)

@@ -1,6 +1,8 @@
-"""Leave only those kernel modules that modules.txt asks for, and what they need: python3 trim_modules.py DIRECTORY LIST
+"""Leave only those kernel modules that modules.txt asks for, and what they need: python3 trim_modules.py
+DIRECTORY LIST
 
-Run while modules.dep is whole: it names every module that another one needs, so that nothing kept misses a symbol.
+Run while modules.dep is whole: it names every module that another one needs, so that nothing kept misses a
+symbol.
 """
 
 import sys
@@ -10,7 +12,9 @@ from pathlib import Path
 
 def parse_dep(text: str) -> dict[str, list[str]]:
     """modules.dep: each module and all that it needs, as paths."""
-    return {name: needs.split() for name, _, needs in (line.partition(":") for line in text.splitlines() if line)}
+    return {
+        name: needs.split() for name, _, needs in (line.partition(":") for line in text.splitlines() if line)
+    }
 
 
 def wanted(module: str, rules: Iterable[str]) -> bool:
@@ -27,7 +31,11 @@ def keep(dep: dict[str, list[str]], rules: list[str]) -> set[str]:
 
 
 def main(directory: Path, rules_file: Path) -> None:
-    rules = [line.strip() for line in rules_file.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    rules = [
+        line.strip()
+        for line in rules_file.read_text().splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
     dep = parse_dep((directory / "modules.dep").read_text())
     for module in dep.keys() - keep(dep, rules):
         (directory / module).unlink()

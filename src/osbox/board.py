@@ -1,4 +1,5 @@
-"""The board of a parallel job: a line for each thing as it ends; on a terminal, below, what runs and how long."""
+"""The board of a parallel job: a line for each thing as it ends; on a terminal, below, what runs and how
+long."""
 
 import threading
 import time
@@ -15,7 +16,8 @@ from osbox import log
 class Board:
     """Lines on standard output; safe to call from several threads.
 
-    doing says in a few words what a running thing is at; it is asked a few times a second, on a terminal only.
+    doing says in a few words what a running thing is at; it is asked a few times a second, on a terminal
+    only.
     """
 
     def __init__(self, doing: Callable[[str], str] = lambda _: "") -> None:
@@ -25,7 +27,9 @@ class Board:
         self._live: Live | None = None
         # Not beside -v, whose lines go to standard error and would tear the live view.
         if log.out.is_terminal and not log.is_verbose():
-            self._live = Live(get_renderable=self._table, console=log.out, refresh_per_second=4, transient=True)
+            self._live = Live(
+                get_renderable=self._table, console=log.out, refresh_per_second=4, transient=True
+            )
 
     def __enter__(self) -> "Board":
         if self._live:

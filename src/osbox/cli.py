@@ -1,6 +1,7 @@
 """The command line: parse, call, print, exit code.
 
-Exit codes: 0 done; 1 something on our side or around us went wrong; 2 the user can put it right; 130 interrupted.
+Exit codes: 0 done; 1 something on our side or around us went wrong; 2 the user can put it right; 130
+interrupted.
 """
 
 import errno
@@ -19,16 +20,33 @@ import typer
 from typer._click.exceptions import NoArgsIsHelpError
 
 from osbox import log
-from osbox.commands import bundle, contents, context, demo, doctor, engine, explain, images, inventory, lock, metal, net, options, probe, push, stack
+from osbox.commands import (
+    bundle,
+    contents,
+    context,
+    demo,
+    doctor,
+    engine,
+    explain,
+    images,
+    inventory,
+    lock,
+    metal,
+    net,
+    options,
+    probe,
+    push,
+    stack,
+)
 from osbox.errors import Error, UserError
 from osbox.site.load import find_paths
 
 INTERRUPTED = 130
 EPILOG = (
-    "Exit codes: 0 done; 1 something went wrong on our side or around us; 2 a wrong word, value or right of yours, or a plan "
-    "that is not empty; 130 interrupted.\n\n"
-    "State lives in one directory, OSBOX_HOME (default /var/lib/osbox). NO_COLOR and pipes give plain lines. "
-    "Any command may be interrupted and run again."
+    "Exit codes: 0 done; 1 something went wrong on our side or around us; 2 a wrong word, value or right of"
+    " yours, or a plan that is not empty; 130 interrupted.\n\nState lives in one directory, OSBOX_HOME"
+    " (default /var/lib/osbox). NO_COLOR and pipes give plain lines. Any command may be interrupted and run"
+    " again."
 )
 
 app = typer.Typer(
@@ -56,19 +74,31 @@ def before(
     wanted: Annotated[
         str | None,
         typer.Option(
-            "--engine", metavar="auto|private|host",
-            help="The container engine: the machine's Docker (host), osbox's own (private), or what fits (auto).",
+            "--engine",
+            metavar="auto|private|host",
+            help=(
+                "The container engine: the machine's Docker (host), osbox's own (private), or what fits"
+                " (auto)."
+            ),
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", metavar="NAME", envvar="OSBOX_NAME", help="A deployment beside others: its own networks, addresses, data."),
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            envvar="OSBOX_NAME",
+            help="A deployment beside others: its own networks, addresses, data.",
+        ),
     ] = None,
-    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
-) -> None:  # fmt: skip
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """[bold]OpenStack in a box[/]: builds, runs and removes a whole OpenStack that provisions bare metal.
 
-    [bold]osbox demo[/] goes the whole way by itself: images, cloud, network, virtual nodes, a login prompt on one.
+    [bold]osbox demo[/] goes the whole way by itself: images, cloud, network, virtual nodes, a login prompt on
+    one.
     """
     log.set_verbose(verbose)
     if wanted not in (None, "auto", "private", "host"):
@@ -115,14 +145,18 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows no emoji gets question marks, not a crash
+            stream.reconfigure(
+                errors="replace"
+            )  # a terminal that knows no emoji gets question marks, not a crash
     sys.exit(execute(sys.argv[1:]))
 
 
 def execute(argv: Sequence[str]) -> int:
     """Run a command line and return its exit code."""
     try:
-        return _call(lambda: typer.main.get_command(app).main(list(argv), prog_name="osbox", standalone_mode=False))
+        return _call(
+            lambda: typer.main.get_command(app).main(list(argv), prog_name="osbox", standalone_mode=False)
+        )
     except KeyboardInterrupt:
         log.err.print("Interrupted; run the same command again to go on")
         return INTERRUPTED
@@ -149,7 +183,9 @@ def _call(command: Callable[[], object]) -> int:
         return 0
     except typer.TyperException as error:
         place = getattr(error, "ctx", None)
-        raise UserError(error.format_message(), hint=f"{place.command_path if place else 'osbox'} --help") from error
+        raise UserError(
+            error.format_message(), hint=f"{place.command_path if place else 'osbox'} --help"
+        ) from error
     if result == INTERRUPTED:  # Typer swallows the exception
         raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
@@ -160,15 +196,22 @@ def _of_the_machine(error: OSError) -> Error:
     if isinstance(error, PermissionError) and os.geteuid() != 0:
         return UserError(f"no permission for {error.filename or 'this'}", hint="the same with sudo")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Error(f"the disk is full: {error.filename or find_paths().home}", hint="free some space; run it again")
+        return Error(
+            f"the disk is full: {error.filename or find_paths().home}", hint="free some space; run it again"
+        )
     return _unexpected(error)
 
 
 def _of_the_cloud(error: Exception) -> Error | None:
-    """An API's refusal or silence, which the client libraries raise in their own words; None when it is something else."""
+    """An API's refusal or silence, which the client libraries raise in their own words; None when it is
+    something else."""
     if type(error).__module__.split(".")[0] not in ("keystoneauth1", "openstack", "requests"):
         return None
-    return Error("the cloud refused a request or did not answer", evidence=str(error)[:600], hint="osbox status, then the same command again")
+    return Error(
+        "the cloud refused a request or did not answer",
+        evidence=str(error)[:600],
+        hint="osbox status, then the same command again",
+    )
 
 
 def _unexpected(error: Exception) -> Error:

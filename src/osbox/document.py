@@ -1,7 +1,8 @@
 """YAML that a person wrote, checked against a pydantic model, every complaint with its line.
 
-    document = read(file)                       UserError on a syntax error or on a key that stands twice
-    problems = document.check(Inventory)        [Problem(12, "nodes[1].ports[0].address", "'…' is not a MAC address")]
+document = read(file)                       UserError on a syntax error or on a key that stands twice
+problems = document.check(Inventory)        [Problem(12, "nodes[1].ports[0].address", "'…' is not a MAC
+address")]
 """
 
 import difflib
@@ -21,7 +22,9 @@ Location = tuple[int | str, ...]
 SHOWN = (str, int, float)
 NUMBERS = {
     "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$"),
-    "tag:yaml.org,2002:float": re.compile(r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?|\.inf)$|\.nan$"),
+    "tag:yaml.org,2002:float": re.compile(
+        r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?|\.inf)$|\.nan$"
+    ),
 }
 WORDS = {
     "bool_type": "{} is neither true nor false",
@@ -90,7 +93,9 @@ class Document:
         try:
             model.model_validate(self.data)
         except ValidationError as error:
-            return [self.problem(item["loc"], _words(item, model)) for item in error.errors(include_url=False)]
+            return [
+                self.problem(item["loc"], _words(item, model)) for item in error.errors(include_url=False)
+            ]
         return []
 
     def refuse(self, problems: Sequence[Problem], hint: str = "") -> UserError:
@@ -116,11 +121,17 @@ def read(file: Path, hint: str = "") -> Document:
         return Document(file.name, loader.construct_document(root) if root else None, root)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        begun = f" ({error.context} that begins in line {error.context_mark.line + 1})" if error.context_mark else ""
+        begun = (
+            f" ({error.context} that begins in line {error.context_mark.line + 1})"
+            if error.context_mark
+            else ""
+        )
         evidence = f"{file.name}:{line}: {error.problem}{begun}"
         raise UserError(f"{file.name} is not valid YAML", evidence=evidence, hint=hint) from error
     except yaml.YAMLError as error:
-        raise UserError(f"{file.name} is not valid YAML", evidence=f"{file.name}: {error}", hint=hint) from error
+        raise UserError(
+            f"{file.name} is not valid YAML", evidence=f"{file.name}: {error}", hint=hint
+        ) from error
     finally:
         loader.dispose()
 
@@ -157,7 +168,9 @@ def _doubled(node: yaml.Node | None, where: Location) -> list[Problem]:
             name = str(key.value)
             here = (*where, name)
             if name in seen:
-                found.append(Problem(key.start_mark.line + 1, path(here), "this key stands here a second time"))
+                found.append(
+                    Problem(key.start_mark.line + 1, path(here), "this key stands here a second time")
+                )
             seen.add(name)
             found += _doubled(value, here)
     elif isinstance(node, yaml.SequenceNode):
@@ -167,9 +180,12 @@ def _doubled(node: yaml.Node | None, where: Location) -> list[Problem]:
 
 
 def _words(item: Mapping[str, Any], model: type[BaseModel]) -> str:
-    """One of pydantic's errors in our words; values are shown where they are words or numbers and no secret."""
+    """One of pydantic's errors in our words; values are shown where they are words or numbers and no
+    secret."""
     location, kind = item["loc"], item["type"]
-    value = f"'{item['input']}'" if isinstance(item["input"], SHOWN) and "password" not in location else "this"
+    value = (
+        f"'{item['input']}'" if isinstance(item["input"], SHOWN) and "password" not in location else "this"
+    )
     if kind == "value_error":
         return str(item["ctx"]["error"])
     if kind == "extra_forbidden":

@@ -1,7 +1,10 @@
-"""In which environment each kind of speech is made: with the engine, with the cloud, with package servers. One home.
+"""In which environment each kind of speech is made: with the engine, with the cloud, with package servers.
 
-What a person has set for other things must not reach them: `DOCKER_HOST` of another machine, `COMPOSE_FILE` of another project, a
-proxy that knows nothing of the addresses here. Only builds and downloads use proxies (osbox.site.sources).
+One home.
+
+What a person has set for other things must not reach them: `DOCKER_HOST` of another machine, `COMPOSE_FILE`
+of another project, a proxy that knows nothing of the addresses here. Only builds and downloads use proxies
+(osbox.site.sources).
 """
 
 import os
@@ -16,8 +19,11 @@ PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy")
 
 
 def client(kind: str) -> list[str]:
-    """The words before a command of the engine's client. The private engine has its own socket, whatever DOCKER_HOST says; the
-    machine's own Docker is asked as a person would ask it, but for our own project and files."""
+    """The words before a command of the engine's client.
+
+    The private engine has its own socket, whatever DOCKER_HOST says; the machine's own Docker is asked as a
+    person would ask it, but for our own project and files.
+    """
     begins = OF_DOCKER if kind == "private" else OF_COMPOSE
     return without(name for name in os.environ if name.startswith(begins) and name not in KEPT)
 

@@ -1,7 +1,7 @@
 """The one error class of osbox. It is raised anywhere and printed once, by the CLI.
 
-    Error               something on our side or around us went wrong     exit code 1
-    └── UserError       the user can put it right: a wrong word or value  exit code 2
+Error               something on our side or around us went wrong     exit code 1
+└── UserError       the user can put it right: a wrong word or value  exit code 2
 """
 
 

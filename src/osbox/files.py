@@ -1,4 +1,7 @@
-"""Write a file whole or not at all: whoever is killed, or finds the disk full, leaves the old one. Text is UTF-8 whatever the locale."""
+"""Write a file whole or not at all: whoever is killed, or finds the disk full, leaves the old one.
+
+Text is UTF-8 whatever the locale.
+"""
 
 import os
 from contextlib import suppress
@@ -7,11 +10,20 @@ from pathlib import Path
 PRIVATE, PUBLIC = 0o600, 0o644
 
 
-def write(file: Path, content: str | bytes, *, mode: int | None = None, owner: int | None = None, shared: bool = False) -> None:
-    """Have a file with this content, on the disk before it has its name; its directory is made when it is missing.
+def write(
+    file: Path,
+    content: str | bytes,
+    *,
+    mode: int | None = None,
+    owner: int | None = None,
+    shared: bool = False,
+) -> None:
+    """Have a file with this content, on the disk before it has its name; its directory is made when it is
+    missing.
 
-    mode: without one that of the file that was there, or 0644. owner: the user and group it is given, ours without one. shared: several
-    processes may be writing it at once, each for itself. Raises OSError, after which the old file is as it was.
+    mode: without one that of the file that was there, or 0644. owner: the user and group it is given, ours
+    without one. shared: several processes may be writing it at once, each for itself. Raises OSError, after
+    which the old file is as it was.
     """
     if mode is None:
         mode = file.stat().st_mode & 0o777 if file.exists() else PUBLIC

@@ -1,4 +1,5 @@
-"""One at a time: a lock on a file or a directory that ends with the process that holds it, and says who that is."""
+"""One at a time: a lock on a file or a directory that ends with the process that holds it, and says who that
+is."""
 
 import fcntl
 import os
@@ -14,11 +15,12 @@ LONGEST = 200  # bytes of who holds it
 
 @contextmanager
 def alone(place: Path, busy: str = "", who: str = "") -> Iterator[None]:
-    """Hold the lock on a file, made when it is missing, or on a directory that is there; whoever comes second waits.
+    """Hold the lock on a file, made when it is missing, or on a directory that is there; whoever comes second
+    waits.
 
-    busy: what a second one says when it has to wait, `busy (osbox up, process 123): this one goes on when it has ended`; of a directory
-    it does not know who holds it. who: what the holder of a file calls itself there. Ctrl-C is heard meanwhile. Not to be taken twice by
-    one process.
+    busy: what a second one says when it has to wait, `busy (osbox up, process 123): this one goes on when it
+    has ended`; of a directory it does not know who holds it. who: what the holder of a file calls itself
+    there. Ctrl-C is heard meanwhile. Not to be taken twice by one process.
     """
     directory = place.is_dir()
     descriptor = _held(place, busy, directory=directory)
@@ -32,8 +34,11 @@ def alone(place: Path, busy: str = "", who: str = "") -> Iterator[None]:
 
 
 def _held(place: Path, busy: str, *, directory: bool) -> int:
-    """A descriptor that holds the lock. A file that was removed while we waited (osbox down --purge) locks nothing: the one that lies
-    there now does."""
+    """A descriptor that holds the lock.
+
+    A file that was removed while we waited (osbox down --purge) locks nothing: the one that lies there now
+    does.
+    """
     while True:
         if not directory:
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """What a person sees: colours and progress on a terminal, clean lines elsewhere.
 
-Results (tables, JSON) go to standard output by `out`; everything that is said along the way goes to standard error by `err`.
-Rich honours NO_COLOR and drops styles when the stream is no terminal.
+Results (tables, JSON) go to standard output by `out`; everything that is said along the way goes to standard
+error by `err`. Rich honours NO_COLOR and drops styles when the stream is no terminal.
 """
 
 import os
@@ -16,7 +16,9 @@ from osbox.errors import Error
 
 out = Console(highlight=False, soft_wrap=True)
 if not out.is_terminal and "COLUMNS" not in os.environ:
-    out = Console(highlight=False, soft_wrap=True, width=200)  # tables for a pipe are not cut to a terminal's 80 columns
+    out = Console(
+        highlight=False, soft_wrap=True, width=200
+    )  # tables for a pipe are not cut to a terminal's 80 columns
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 _verbose = False
 

@@ -1,4 +1,5 @@
-"""The one door to processes: list arguments only, standard input closed, every failure shows the line to copy.
+"""The one door to processes: list arguments only, standard input closed, every failure shows the line to
+copy.
 
 `subprocess` is imported nowhere else (tests/test_layers.py holds it).
 """
@@ -18,7 +19,8 @@ from osbox import log
 from osbox.errors import Error
 
 EVIDENCE_LINES = 15
-# Before a command that is to end with the thread of ours that started it, also when we are killed (PR_SET_PDEATHSIG of prctl(2)).
+# Before a command that is to end with the thread of ours that started it, also when we are killed
+# (PR_SET_PDEATHSIG of prctl(2)).
 ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
@@ -52,19 +54,31 @@ def run(
 ) -> Result:
     """Run a process to its end and return what it wrote.
 
-    env is added to ours; timeout is in seconds. Raises Error on a missing program, a time-out and, with check, on any
-    non-zero code, death by a signal included.
+    env is added to ours; timeout is in seconds. Raises Error on a missing program, a time-out and, with
+    check, on any non-zero code, death by a signal included.
     """
     log.command(line(argv))
     try:
         done = subprocess.run(
-            argv, input=input, stdin=subprocess.DEVNULL if input is None else None, capture_output=True, text=True,
-            env=_env(env), cwd=cwd, timeout=timeout, check=False, errors="replace",
-        )  # fmt: skip
+            argv,
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            text=True,
+            env=_env(env),
+            cwd=cwd,
+            timeout=timeout,
+            check=False,
+            errors="replace",
+        )
     except FileNotFoundError as error:
-        raise Error(f"{argv[0]} is not installed", hint=hint or f"install {argv[0]} and run the command again") from error
+        raise Error(
+            f"{argv[0]} is not installed", hint=hint or f"install {argv[0]} and run the command again"
+        ) from error
     except subprocess.TimeoutExpired as error:
-        raise Error(f"{argv[0]} did not end within {timeout:.0f} s", evidence=line(argv), hint=hint) from error
+        raise Error(
+            f"{argv[0]} did not end within {timeout:.0f} s", evidence=line(argv), hint=hint
+        ) from error
     result = Result(done.returncode, done.stdout, done.stderr)
     if check and result.code != 0:
         raise failed(argv, result.code, result.err or result.out, hint)
@@ -98,16 +112,30 @@ def stream(
 
 @contextmanager
 def spawn(
-    argv: Sequence[str], *, stdin: int = subprocess.DEVNULL, stdout: int | None = None, stderr: int | None = None,
-    env: Mapping[str, str] | None = None, cwd: Path | None = None,
-) -> Iterator["subprocess.Popen[str]"]:  # fmt: skip
+    argv: Sequence[str],
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Iterator["subprocess.Popen[str]"]:
     """A child that lives no longer than the block."""
     try:
         process = subprocess.Popen(
-            argv, stdin=stdin, stdout=stdout, stderr=stderr, text=True, errors="replace", env=_env(env), cwd=cwd
+            argv,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            errors="replace",
+            env=_env(env),
+            cwd=cwd,
         )
     except FileNotFoundError as error:
-        raise Error(f"{argv[0]} is not installed", hint=f"install {argv[0]} and run the command again") from error
+        raise Error(
+            f"{argv[0]} is not installed", hint=f"install {argv[0]} and run the command again"
+        ) from error
     try:
         yield process
     finally:
@@ -124,12 +152,17 @@ def spawn(
 
 @contextmanager
 def reading(argv: Sequence[str]) -> Iterator[IO[bytes]]:
-    """What a process writes, as bytes to read in the block; read it to its end. Raises Error if the process failed.
+    """What a process writes, as bytes to read in the block; read it to its end.
+
+    Raises Error if the process failed.
 
     An error of the block that comes of a process that ended early is told as that process's own.
     """
     log.command(line(argv))
-    with tempfile.TemporaryFile("w+") as said, spawn(argv, stdout=subprocess.PIPE, stderr=said.fileno()) as process:
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        spawn(argv, stdout=subprocess.PIPE, stderr=said.fileno()) as process,
+    ):
         assert process.stdout is not None  # noqa: S101 - for the type checker: we asked for a pipe
         try:
             yield process.stdout.buffer  # type: ignore[attr-defined]  # spawn's pipes are of text, over one of bytes
@@ -143,9 +176,15 @@ def reading(argv: Sequence[str]) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def feeding(argv: Sequence[str]) -> Iterator[IO[bytes]]:
-    """What a process reads, as a stream of bytes to write in the block. Raises Error if the process failed."""
+    """What a process reads, as a stream of bytes to write in the block.
+
+    Raises Error if the process failed.
+    """
     log.command(line(argv))
-    with tempfile.TemporaryFile("w+") as said, spawn(argv, stdin=subprocess.PIPE, stdout=said.fileno(), stderr=said.fileno()) as process:
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        spawn(argv, stdin=subprocess.PIPE, stdout=said.fileno(), stderr=said.fileno()) as process,
+    ):
         assert process.stdin is not None  # noqa: S101 - for the type checker: we asked for a pipe
         pipe = process.stdin.buffer  # type: ignore[attr-defined]  # spawn's pipes are of text, over one of bytes
         try:
@@ -164,7 +203,12 @@ def daemon(argv: Sequence[str], logfile: Path, *, env: Mapping[str, str] | None 
     log.command(f"{line(argv)} >>{logfile} 2>&1 &")
     with logfile.open("a") as target:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=target, stderr=subprocess.STDOUT, env=_env(env), start_new_session=True
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=target,
+            stderr=subprocess.STDOUT,
+            env=_env(env),
+            start_new_session=True,
         )
     return process.pid
 
@@ -175,7 +219,9 @@ def attach(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
     try:
         return subprocess.run(argv, env=_env(env), check=False).returncode
     except FileNotFoundError as error:
-        raise Error(f"{argv[0]} is not installed", hint=f"install {argv[0]} and run the command again") from error
+        raise Error(
+            f"{argv[0]} is not installed", hint=f"install {argv[0]} and run the command again"
+        ) from error
 
 
 def _env(extra: Mapping[str, str] | None) -> dict[str, str] | None:

@@ -13,7 +13,8 @@ HEARD_SECONDS = 0.2
 
 
 def happens(ready: Callable[[], T], seconds: float, *, poll: float = 1) -> T:
-    """Call ready() every `poll` seconds until it returns something true, and return that; when the time is over, its last answer."""
+    """Call ready() every `poll` seconds until it returns something true, and return that; when the time is
+    over, its last answer."""
     deadline = time.monotonic() + seconds
     while not (answer := ready()) and time.monotonic() < deadline:
         time.sleep(poll)
@@ -29,10 +30,11 @@ def wait(what: str, ready: Callable[[], T], seconds: float, *, poll: float = 1, 
 
 
 def beside(jobs: Mapping[str, Callable[[threading.Event], None]]) -> None:
-    """Run jobs at the same time, each in a thread, until all have ended; raises the first error of one, by order.
+    """Run jobs at the same time, each in a thread, until all have ended; raises the first error of one, by
+    order.
 
-    Each gets an event that is set when it shall end: on Ctrl-C and on an error of another. Nobody waits for it then, it ends with the
-    process.
+    Each gets an event that is set when it shall end: on Ctrl-C and on an error of another. Nobody waits for
+    it then, it ends with the process.
     """
     stop, failed = threading.Event(), dict[str, BaseException]()
 

@@ -1,4 +1,5 @@
-"""The least of what a node boots from, for tests: a DHCP server on a port of its own on a bridge, TFTP and HTTP on an address."""
+"""The least of what a node boots from, for tests: a DHCP server on a port of its own on a bridge, TFTP and
+HTTP on an address."""
 
 import http.server
 import socket
@@ -12,22 +13,29 @@ from osbox.bootpath import port as bridgeport
 from osbox.bootpath.dhcp import Kind, Message
 from osbox.site.site import Site
 
-SITE = Site.model_validate({"name": "boottest", "bridge": "bt-prov", "veth": ("bt0", "bt1"), "subnet": "10.29.79.0/24"})
+SITE = Site.model_validate(
+    {"name": "boottest", "bridge": "bt-prov", "veth": ("bt0", "bt1"), "subnet": "10.29.79.0/24"}
+)
 HOST, MAC, OFFERED = "10.29.79.1", "52:54:00:aa:bb:cc", "10.29.79.30"
 KERNEL = bytes(0x202) + b"HdrS" + bytes((15, 2)) + bytes(2000)
 LOADERS = {"undionly.kpxe": b"\xea" + bytes(70_000), "snponly.efi": b"MZ" + bytes(4_000)}
-CONFIG = "#!ipxe\ngoto deploy\n:deploy\nkernel http://10.29.79.1:8090/n/deploy_kernel quiet || goto retry\n" \
-    "initrd http://10.29.79.1:8090/n/deploy_ramdisk || goto retry\nboot\n:retry\n"  # fmt: skip
+CONFIG = (
+    "#!ipxe\ngoto deploy\n:deploy\nkernel http://10.29.79.1:8090/n/deploy_kernel quiet || goto retry\n"
+    "initrd http://10.29.79.1:8090/n/deploy_ramdisk || goto retry\nboot\n:retry\n"
+)
 
 
 class Server:
-    """The least of what a node boots from: answers DHCP on a port of its own, TFTP and HTTP on the bridge's address."""
+    """The least of what a node boots from: answers DHCP on a port of its own, TFTP and HTTP on the bridge's
+    address."""
 
     def __init__(self, server: str = HOST) -> None:
         self.files: dict[str, bytes] = {
-            "/boot.ipxe": b"#!ipxe\nchain pxelinux.cfg/${mac:hexhyp} || goto old\n", f"/pxelinux.cfg/{MAC.replace(':', '-')}": CONFIG.encode(),
-            "/n/deploy_kernel": KERNEL, "/n/deploy_ramdisk": b"\x1f\x8b" + bytes(2000),
-        }  # fmt: skip
+            "/boot.ipxe": b"#!ipxe\nchain pxelinux.cfg/${mac:hexhyp} || goto old\n",
+            f"/pxelinux.cfg/{MAC.replace(':', '-')}": CONFIG.encode(),
+            "/n/deploy_kernel": KERNEL,
+            "/n/deploy_ramdisk": b"\x1f\x8b" + bytes(2000),
+        }
         self.loaders = dict(LOADERS)
         self.server, self.dhcp, self.loader = server, True, "undionly.kpxe"
         self.script = f"http://{HOST}:8090/boot.ipxe"
@@ -44,10 +52,16 @@ class Server:
     def answer(self, port: bridgeport.Port, asked: Message) -> bytes:
         kind = Kind.ACK if asked.kind is Kind.REQUEST else Kind.OFFER
         file = self.script if asked.options.get(dhcp.Code.USER_CLASS) == b"iPXE" else self.loader
-        options = {int(dhcp.Code.KIND): bytes((kind,)), int(dhcp.Code.SERVER): socket.inet_aton(self.server),
-                   int(dhcp.Code.BOOT_FILE): file.encode(), int(dhcp.Code.LEASE_SECONDS): struct.pack(">I", 3600)}  # fmt: skip
+        options = {
+            int(dhcp.Code.KIND): bytes((kind,)),
+            int(dhcp.Code.SERVER): socket.inet_aton(self.server),
+            int(dhcp.Code.BOOT_FILE): file.encode(),
+            int(dhcp.Code.LEASE_SECONDS): struct.pack(">I", 3600),
+        }
         reply = Message(dhcp.REPLY_OP, asked.xid, asked.mac, options, address=OFFERED, next_server=HOST)
-        return frames.udp(dhcp.encode(reply), mac=port.mac, source=self.server, source_port=67, target_port=68)
+        return frames.udp(
+            dhcp.encode(reply), mac=port.mac, source=self.server, source_port=67, target_port=68
+        )
 
     def serve_tftp(self, door: socket.socket) -> None:
         while not self.stop.is_set():
@@ -65,7 +79,9 @@ class Server:
                 acknowledged = struct.unpack(">HH", door.recv(100))
                 assert acknowledged == (4, number)
                 if number <= len(content) // 1432:
-                    door.sendto(struct.pack(">HH", 3, number + 1) + content[number * 1432 : (number + 1) * 1432], peer)
+                    door.sendto(
+                        struct.pack(">HH", 3, number + 1) + content[number * 1432 : (number + 1) * 1432], peer
+                    )
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""The probe and the doctor's network checks for real: a bridge, a DHCP server, TFTP and HTTP in a namespace of each test's own."""
+"""The probe and the doctor's network checks for real: a bridge, a DHCP server, TFTP and HTTP in a namespace
+of each test's own."""
 
 import json
 import socket
@@ -24,12 +25,19 @@ from tests.bootpath.bootserver import HOST, KERNEL, MAC, OFFERED, SITE, Server, 
 from tests.network.test_converge import namespace, needs_root  # noqa: F401 - the fixture
 
 pytestmark = needs_root
+
+
 @pytest.fixture
 def bridge(namespace: None) -> None:  # noqa: F811 - a fixture
-    for words in (("link", "set", "lo", "up"), ("link", "add", "bt-prov", "type", "bridge", "forward_delay", "0"),
-                  ("link", "add", "bt-tap", "type", "veth", "peer", "name", "bt-end"),
-                  ("link", "set", "bt-tap", "master", "bt-prov", "up"), ("link", "set", "bt-end", "up"),
-                  ("address", "add", f"{HOST}/24", "dev", "bt-prov"), ("link", "set", "bt-prov", "up")):  # fmt: skip
+    for words in (
+        ("link", "set", "lo", "up"),
+        ("link", "add", "bt-prov", "type", "bridge", "forward_delay", "0"),
+        ("link", "add", "bt-tap", "type", "veth", "peer", "name", "bt-end"),
+        ("link", "set", "bt-tap", "master", "bt-prov", "up"),
+        ("link", "set", "bt-end", "up"),
+        ("address", "add", f"{HOST}/24", "dev", "bt-prov"),
+        ("link", "set", "bt-prov", "up"),
+    ):
         run.run(["ip", *words])
 
 
@@ -41,14 +49,20 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def footprint() -> list[str]:
-    """Interfaces, addresses and routes; carriers, and what IPv6 gives to links by itself, come and go at their own time."""
-    links = json.loads(run.run(["ip", "-json", "-4", "address"]).out) + json.loads(run.run(["ip", "-json", "link"]).out)
+    """Interfaces, addresses and routes; carriers, and what IPv6 gives to links by itself, come and go at
+    their own time."""
+    links = json.loads(run.run(["ip", "-json", "-4", "address"]).out) + json.loads(
+        run.run(["ip", "-json", "link"]).out
+    )
     routes = [f"{item['dst']} {item['dev']}" for item in json.loads(run.run(["ip", "-json", "route"]).out)]
-    return [f"{item['ifname']} {[one['local'] for one in item.get('addr_info', [])]}" for item in links] + routes
+    return [
+        f"{item['ifname']} {[one['local'] for one in item.get('addr_info', [])]}" for item in links
+    ] + routes
 
 
 def scene(tmp_path: Path, **more: object) -> Scene:
-    subject = Subject(MAC, BootMode.BIOS, **{"node": "rack-1", "state": "inspect wait", "boot_mode": BootMode.BIOS, **more})  # type: ignore[arg-type]
+    about = {"node": "rack-1", "state": "inspect wait", "boot_mode": BootMode.BIOS, **more}
+    subject = Subject(MAC, BootMode.BIOS, **about)  # type: ignore[arg-type]
     return Scene(Paths(tmp_path, tmp_path), SITE, None, subject, servers=frozenset({HOST}))
 
 
@@ -67,7 +81,10 @@ def test_a_port_is_gone_without_a_trace(bridge: None) -> None:
     before = footprint()
     with bridgeport.plugged(SITE.bridge) as port:
         assert port.name in str(footprint())
-        assert port.call(lambda: Path("/proc/thread-self/ns/net").readlink()) != Path("/proc/thread-self/ns/net").readlink()
+        assert (
+            port.call(lambda: Path("/proc/thread-self/ns/net").readlink())
+            != Path("/proc/thread-self/ns/net").readlink()
+        )
     assert footprint() == before
 
 
@@ -94,8 +111,17 @@ def test_the_whole_way(bridge: None, tmp_path: Path) -> None:
     with serving(Server()):
         hops = walk(scene(tmp_path))
     assert [hop.state for hop in hops] == ["ok"] * 9
-    assert [hop.name for hop in hops] == ["bridge", "DHCP offer", "DHCP lease", "TFTP loader", "DHCP offer to iPXE", "iPXE script",
-                                          "node's script", "kernel", "ramdisk"]  # fmt: skip
+    assert [hop.name for hop in hops] == [
+        "bridge",
+        "DHCP offer",
+        "DHCP lease",
+        "TFTP loader",
+        "DHCP offer to iPXE",
+        "iPXE script",
+        "node's script",
+        "kernel",
+        "ramdisk",
+    ]
     assert "70001 bytes" in hops[3].evidence
     assert "boot protocol 2.15" in hops[7].evidence
     assert footprint() == before
@@ -104,7 +130,12 @@ def test_the_whole_way(bridge: None, tmp_path: Path) -> None:
 def test_uefi_takes_its_own_loader_only(bridge: None, tmp_path: Path) -> None:
     server = Server()
     with serving(server):
-        at = Scene(Paths(tmp_path, tmp_path), SITE, None, Subject(MAC, BootMode.UEFI, node="rack-1", state="inspect wait", boot_mode=BootMode.BIOS))
+        at = Scene(
+            Paths(tmp_path, tmp_path),
+            SITE,
+            None,
+            Subject(MAC, BootMode.UEFI, node="rack-1", state="inspect wait", boot_mode=BootMode.BIOS),
+        )
         hops = walk(at)
         assert broken(hops) == "TFTP loader"
         assert "takes rack-1 for a machine that boots with BIOS" in hops[3].cause
@@ -112,16 +143,21 @@ def test_uefi_takes_its_own_loader_only(bridge: None, tmp_path: Path) -> None:
         assert broken(walk(at)) == ""
 
 
-@pytest.mark.parametrize(("name", "damage"), [
-    ("DHCP offer", lambda server: setattr(server, "dhcp", False)),
-    ("TFTP loader", lambda server: server.loaders.clear()),
-    ("iPXE script", lambda server: server.files.pop("/boot.ipxe")),
-    ("iPXE script", lambda server: server.files.update({"/boot.ipxe": b"<html>"})),
-    ("node's script", lambda server: server.files.pop(f"/pxelinux.cfg/{MAC.replace(':', '-')}")),
-    ("kernel", lambda server: server.files.update({"/n/deploy_kernel": b"\0" * 3000})),
-    ("ramdisk", lambda server: server.files.pop("/n/deploy_ramdisk")),
-])  # fmt: skip
-def test_the_broken_hop_is_named(bridge: None, tmp_path: Path, name: str, damage: Callable[[Server], object]) -> None:
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("DHCP offer", lambda server: setattr(server, "dhcp", False)),
+        ("TFTP loader", lambda server: server.loaders.clear()),
+        ("iPXE script", lambda server: server.files.pop("/boot.ipxe")),
+        ("iPXE script", lambda server: server.files.update({"/boot.ipxe": b"<html>"})),
+        ("node's script", lambda server: server.files.pop(f"/pxelinux.cfg/{MAC.replace(':', '-')}")),
+        ("kernel", lambda server: server.files.update({"/n/deploy_kernel": b"\0" * 3000})),
+        ("ramdisk", lambda server: server.files.pop("/n/deploy_ramdisk")),
+    ],
+)
+def test_the_broken_hop_is_named(
+    bridge: None, tmp_path: Path, name: str, damage: Callable[[Server], object]
+) -> None:
     server = Server()
     damage(server)
     with serving(server):
@@ -180,8 +216,14 @@ def test_without_a_foreign_server_all_is_well(bridge: None, tmp_path: Path) -> N
     assert footprint() == before
 
 
-def test_kernel_features_are_made_and_gone(bridge: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    facts, before, mounts = Facts(Paths(tmp_path, tmp_path), SITE, Paths(tmp_path, tmp_path)), footprint(), Path("/proc/self/mounts").read_text()
+def test_kernel_features_are_made_and_gone(
+    bridge: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts, before, mounts = (
+        Facts(Paths(tmp_path, tmp_path), SITE, Paths(tmp_path, tmp_path)),
+        footprint(),
+        Path("/proc/self/mounts").read_text(),
+    )
     assert [one.level for one in machine.check_kernel(facts)] == ["ok"]
     assert footprint() == before
     assert Path("/proc/self/mounts").read_text() == mounts
@@ -208,7 +250,12 @@ def test_tftp_gives_up_on_silence_and_tells_a_refusal(bridge: None) -> None:
 def test_of_a_large_file_only_the_beginning_is_read(bridge: None) -> None:
     with serving(Server()):
         answer = http.get(f"http://{HOST}:8090/n/deploy_kernel", first=100)
-    assert (answer.status, len(answer.content), answer.size, bool(answer.date)) == (200, 100, len(KERNEL), True)
+    assert (answer.status, len(answer.content), answer.size, bool(answer.date)) == (
+        200,
+        100,
+        len(KERNEL),
+        True,
+    )
 
 
 def test_no_address_is_learned_for_a_node(bridge: None) -> None:

@@ -48,7 +48,7 @@ reboot
 
 :boot_whole_disk
 sanboot --no-describe
-"""
+"""  # noqa: E501
 
 
 def test_the_first_script_goes_on_to_the_nodes_own() -> None:
@@ -59,21 +59,34 @@ def test_the_first_script_goes_on_to_the_nodes_own() -> None:
 
 def test_the_nodes_own_script_boots_the_ramdisk() -> None:
     boot = ipxe.follow(OWN, URL, MAC)
-    assert (boot.kernel, boot.initrd) == ("http://10.29.29.1:8090/n/deploy_kernel", "http://10.29.29.1:8090/n/deploy_ramdisk")
+    assert (boot.kernel, boot.initrd) == (
+        "http://10.29.29.1:8090/n/deploy_kernel",
+        "http://10.29.29.1:8090/n/deploy_ramdisk",
+    )
     assert "BOOTIF=52:54:00:aa:bb:cc" in boot.words
     assert not boot.disk
 
 
 def test_a_script_may_boot_the_disk_or_nothing() -> None:
-    assert ipxe.follow(OWN.replace("goto deploy", "goto boot_whole_disk", 1), URL, MAC) == ipxe.Boot(disk=True)
+    assert ipxe.follow(OWN.replace("goto deploy", "goto boot_whole_disk", 1), URL, MAC) == ipxe.Boot(
+        disk=True
+    )
     assert ipxe.follow("#!ipxe\n:a\ngoto a\n", URL, MAC) == ipxe.Boot()
-    assert ipxe.follow("#!ipxe\nkernel files/k || goto x\nboot\n", URL, MAC).kernel == "http://10.29.29.1:8090/files/k"
+    assert (
+        ipxe.follow("#!ipxe\nkernel files/k || goto x\nboot\n", URL, MAC).kernel
+        == "http://10.29.29.1:8090/files/k"
+    )
 
 
-@pytest.mark.parametrize(("head", "kind"), [
-    (bytes(0x202) + b"HdrS" + struct.pack("BB", 15, 2), "Linux x86, boot protocol 2.15"), (bytes(0x38) + b"ARM\x64", "Linux arm64"),
-    (b"<html>", ""), (b"", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (bytes(0x202) + b"HdrS" + struct.pack("BB", 15, 2), "Linux x86, boot protocol 2.15"),
+        (bytes(0x38) + b"ARM\x64", "Linux arm64"),
+        (b"<html>", ""),
+        (b"", ""),
+    ],
+)
 def test_kernels(head: bytes, kind: str) -> None:
     assert bootfile.kernel(head) == kind
 

@@ -78,7 +78,9 @@ def paths(tmp_path: Path) -> Paths:
 def ramdisk(paths: Paths, **options: Any) -> artifacts.Ramdisk:
     def silent(_: str) -> None: ...
 
-    return artifacts.build_ramdisk(ENGINE, paths, Site(), debian="osbox-debian:trixie", on_line=silent, release=RELEASE, **options)
+    return artifacts.build_ramdisk(
+        ENGINE, paths, Site(), debian="osbox-debian:trixie", on_line=silent, release=RELEASE, **options
+    )
 
 
 def guest(paths: Paths) -> artifacts.Guest:

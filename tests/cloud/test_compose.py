@@ -15,4 +15,6 @@ def test_a_health_checks_start_interval_comes_with_its_period(file: Path) -> Non
     """Newer Composes refuse the one without the other, though the image has it; Debian 13's takes it."""
     services = yaml.safe_load(file.read_text()).get("services", {})
     checks = {name: service.get("healthcheck", {}) for name, service in services.items()}
-    assert [name for name, check in checks.items() if "start_interval" in check and "start_period" not in check] == []
+    assert [
+        name for name, check in checks.items() if "start_interval" in check and "start_period" not in check
+    ] == []

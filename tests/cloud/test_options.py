@@ -16,20 +16,32 @@ from osbox.site.load import find_paths
 from osbox.site.site import Paths, Site
 
 INTEGER, BOOLEAN, STRING = Type("integer value", min=1, max=9), Type("boolean value"), Type("string value")
-KNOWN = Known("nova", {(option.group, option.name): option for option in (
-    Option("DEFAULT", "debug", BOOLEAN, "False"),
-    Option("DEFAULT", "state_path", STRING, "$pybasedir"),
-    Option("DEFAULT", "transport_url", STRING, secret=True),
-    Option("DEFAULT", "log_levels", Type("list value", item=STRING)),
-    Option("DEFAULT", "many", Type("multi valued"), multi=True),
-    Option("conductor", "workers", INTEGER),
-    Option("scheduler", "workers", INTEGER, old=(("DEFAULT", "scheduler_workers"),)),
-    Option("neutron", "url", STRING),
-)}, frozenset({"neutron"}))  # fmt: skip
+KNOWN = Known(
+    "nova",
+    {
+        (option.group, option.name): option
+        for option in (
+            Option("DEFAULT", "debug", BOOLEAN, "False"),
+            Option("DEFAULT", "state_path", STRING, "$pybasedir"),
+            Option("DEFAULT", "transport_url", STRING, secret=True),
+            Option("DEFAULT", "log_levels", Type("list value", item=STRING)),
+            Option("DEFAULT", "many", Type("multi valued"), multi=True),
+            Option("conductor", "workers", INTEGER),
+            Option("scheduler", "workers", INTEGER, old=(("DEFAULT", "scheduler_workers"),)),
+            Option("neutron", "url", STRING),
+        )
+    },
+    frozenset({"neutron"}),
+)
 
 
 def test_the_services_of_a_word() -> None:
-    assert Address.parse("nova.DEFAULT.debug").services == ("nova-api", "nova-conductor", "nova-scheduler", "nova-compute")
+    assert Address.parse("nova.DEFAULT.debug").services == (
+        "nova-api",
+        "nova-conductor",
+        "nova-scheduler",
+        "nova-compute",
+    )
     assert Address.parse("nova-scheduler.DEFAULT.debug").services == ("nova-scheduler",)
     assert Address.parse("keystone.token.expiration").services == ("keystone",)
     assert Address.parse("neutron.DEFAULT.dns-domain") == Address("neutron", "DEFAULT", "dns_domain")
@@ -80,17 +92,29 @@ def test_options_of_plug_ins_and_of_named_groups_are_known() -> None:
     assert KNOWN.find(Address.parse("nova.neutron.password")).secret
     with pytest.raises(UserError):
         KNOWN.find(Address.parse("nova.conductor.auth_url"))
-    glance = Known("glance", {("glance_store", "swift_store_multi_tenant"): Option("glance_store", "swift_store_multi_tenant", BOOLEAN)})
+    glance = Known(
+        "glance",
+        {
+            ("glance_store", "swift_store_multi_tenant"): Option(
+                "glance_store", "swift_store_multi_tenant", BOOLEAN
+            )
+        },
+    )
     address = Address.parse("glance.swift.swift_store_multi_tenant")
     assert glance.find(address)
     assert address.variable == "OS_SWIFT__SWIFT_STORE_MULTI_TENANT"
 
 
 TAKEN = [
-    ("DEFAULT.debug", True, "true"), ("DEFAULT.debug", "Yes", "Yes"), ("conductor.workers", 3, "3"), ("conductor.workers", "3", "3"),
-    ("DEFAULT.log_levels", ["a=INFO", "b"], "a=INFO,b"), ("DEFAULT.state_path", "/a b$$'\"\\", "/a b$$'\"\\"),
-    ("DEFAULT.state_path", "$state_path/${conductor.workers}", "$state_path/${conductor.workers}"), ("DEFAULT.state_path", "", ""),
-]  # fmt: skip
+    ("DEFAULT.debug", True, "true"),
+    ("DEFAULT.debug", "Yes", "Yes"),
+    ("conductor.workers", 3, "3"),
+    ("conductor.workers", "3", "3"),
+    ("DEFAULT.log_levels", ["a=INFO", "b"], "a=INFO,b"),
+    ("DEFAULT.state_path", "/a b$$'\"\\", "/a b$$'\"\\"),
+    ("DEFAULT.state_path", "$state_path/${conductor.workers}", "$state_path/${conductor.workers}"),
+    ("DEFAULT.state_path", "", ""),
+]
 
 
 @pytest.mark.parametrize(("name", "value", "written"), TAKEN)
@@ -112,7 +136,11 @@ REFUSED = [
     ("DEFAULT.many", "x", "may stand several times in a file"),
     ("DEFAULT.transport_url", "rabbit://", "is a secret"),
     ("DEFAULT.state_path", "a\0b", "it has a NUL character"),
-    ("DEFAULT.state_path", "$home/x", "$home stands for an option that nova does not have | a $ itself is written $$"),
+    (
+        "DEFAULT.state_path",
+        "$home/x",
+        "$home stands for an option that nova does not have | a $ itself is written $$",
+    ),
 ]
 
 
@@ -125,14 +153,24 @@ def test_a_value_that_is_refused(name: str, value: Any, said: str) -> None:
 
 
 TYPES = [
-    (Type("string value", choices=("a", "B")), "a", True), (Type("string value", choices=("a", "B")), "b", False),
-    (Type("string value", choices=("a", "B"), ignore_case=True), "b", True), (Type("string value", regex="^a+$"), "ab", False),
-    (Type("string value", max_length=2), "abc", False), (Type("port value", min=0, max=65535), "65536", False),
-    (Type("floating point value"), "1e3", True), (Type("floating point value"), "x", False), (Type("IP address value"), "::1", True),
-    (Type("IP address value"), "1.2.3", False), (Type("dict value"), "a:1, b:2", True), (Type("dict value"), "a", False),
-    (Type("list value", item=Type("string value", choices=("x", "y"))), "x, y", True), (Type("list value", item=INTEGER), "1,x", False),
-    (Type("list value", item=INTEGER), "", True), (Type("unknown value"), "anything", True), (Type("uri value"), "http://x", True),
-]  # fmt: skip
+    (Type("string value", choices=("a", "B")), "a", True),
+    (Type("string value", choices=("a", "B")), "b", False),
+    (Type("string value", choices=("a", "B"), ignore_case=True), "b", True),
+    (Type("string value", regex="^a+$"), "ab", False),
+    (Type("string value", max_length=2), "abc", False),
+    (Type("port value", min=0, max=65535), "65536", False),
+    (Type("floating point value"), "1e3", True),
+    (Type("floating point value"), "x", False),
+    (Type("IP address value"), "::1", True),
+    (Type("IP address value"), "1.2.3", False),
+    (Type("dict value"), "a:1, b:2", True),
+    (Type("dict value"), "a", False),
+    (Type("list value", item=Type("string value", choices=("x", "y"))), "x, y", True),
+    (Type("list value", item=INTEGER), "1,x", False),
+    (Type("list value", item=INTEGER), "", True),
+    (Type("unknown value"), "anything", True),
+    (Type("uri value"), "http://x", True),
+]
 
 
 @pytest.mark.parametrize(("kind", "value", "well"), TYPES)
@@ -141,19 +179,53 @@ def test_types(kind: Type, value: str, well: bool) -> None:
     assert allowed(kind)
 
 
-# --- read from an image ----------------------------------------------------------------------------------------------
+# --- read from an image
+# --------------------------------------------------------------------------------
 
-ROWS = [[
-    {"group": "DEFAULT", "name": "debug", "type": {"name": "boolean value", "choices": [], "item": None}, "multi": False, "secret": False,
-     "default": "False", "old": []},
-    {"group": "DEFAULT", "name": "host", "type": {"name": "string value"}, "multi": False, "secret": False, "default": None, "old": []},
-    {"group": "conductor", "name": "workers", "type": {"name": "integer value", "min": 1}, "multi": False, "secret": False, "default": None,
-     "old": []},
-    {"group": "database", "name": "connection", "type": {"name": "string value"}, "multi": False, "secret": True, "default": None, "old": []},
-], {
-    "/etc/nova/nova.conf": "[conductor]\nworkers = 1\n[neutron]\nauth_type = password\nusername = nova\n",
-    "/etc/nova/nova.conf.d/00-openstack.conf": "[DEFAULT]\nlog_color = false\n",
-}]  # fmt: skip
+ROWS = [
+    [
+        {
+            "group": "DEFAULT",
+            "name": "debug",
+            "type": {"name": "boolean value", "choices": [], "item": None},
+            "multi": False,
+            "secret": False,
+            "default": "False",
+            "old": [],
+        },
+        {
+            "group": "DEFAULT",
+            "name": "host",
+            "type": {"name": "string value"},
+            "multi": False,
+            "secret": False,
+            "default": None,
+            "old": [],
+        },
+        {
+            "group": "conductor",
+            "name": "workers",
+            "type": {"name": "integer value", "min": 1},
+            "multi": False,
+            "secret": False,
+            "default": None,
+            "old": [],
+        },
+        {
+            "group": "database",
+            "name": "connection",
+            "type": {"name": "string value"},
+            "multi": False,
+            "secret": True,
+            "default": None,
+            "old": [],
+        },
+    ],
+    {
+        "/etc/nova/nova.conf": "[conductor]\nworkers = 1\n[neutron]\nauth_type = password\nusername = nova\n",
+        "/etc/nova/nova.conf.d/00-openstack.conf": "[DEFAULT]\nlog_color = false\n",
+    },
+]
 IMAGES = {"os-nova-api:latest": {"Id": "sha256:1"}}
 ENGINE = Engine("host", "26")
 
@@ -170,11 +242,16 @@ def site(**words: Any) -> Site:
 
 
 def test_variables_of_services(read: Paths) -> None:
-    chosen = site(nova_scheduler={"conductor": {"workers": 3}}, nova={"DEFAULT": {"debug": True}, "conductor": {"workers": 2}})
+    chosen = site(
+        nova_scheduler={"conductor": {"workers": 3}},
+        nova={"DEFAULT": {"debug": True}, "conductor": {"workers": 2}},
+    )
     found = options.of_services(read, ENGINE, chosen, IMAGES)
     assert set(found) == {name for name, project in PROJECT_OF.items() if project == "nova"}
     assert found["nova-api"] == {"OS_DEFAULT__DEBUG": "true", "OS_CONDUCTOR__WORKERS": "2"}
-    assert found["nova-scheduler"]["OS_CONDUCTOR__WORKERS"] == "3", "one service's own wins over its project's"
+    assert found["nova-scheduler"]["OS_CONDUCTOR__WORKERS"] == "3", (
+        "one service's own wins over its project's"
+    )
     assert options.of_services(read, ENGINE, Site(), IMAGES) == {}
 
 
@@ -203,8 +280,14 @@ def test_where_a_value_comes_from(read: Paths) -> None:
     assert now("nova-api.DEFAULT.debug", chosen) == ("true", "site.toml (nova.DEFAULT.debug)")
     assert now("nova-api.conductor.workers", chosen) == ("5", "site.toml (nova-api.conductor.workers)")
     assert now("nova.conductor.workers", chosen) == ("1", "/etc/nova/nova.conf of the image")
-    assert now("nova-compute.DEFAULT.host", Site()) == ("nova-compute", "compose/stack.yaml, for nova-compute")
-    assert now("nova.database.connection", Site()) == (None, "a secret, in /run/osbox/secrets.conf of the container")
+    assert now("nova-compute.DEFAULT.host", Site()) == (
+        "nova-compute",
+        "compose/stack.yaml, for nova-compute",
+    )
+    assert now("nova.database.connection", Site()) == (
+        None,
+        "a secret, in /run/osbox/secrets.conf of the container",
+    )
 
 
 def test_an_image_that_is_not_built_is_told(read: Paths) -> None:
@@ -212,18 +295,43 @@ def test_an_image_that_is_not_built_is_told(read: Paths) -> None:
         options.project(read, ENGINE, "keystone", IMAGES)
 
 
-# --- for Compose -----------------------------------------------------------------------------------------------------
+# --- for Compose
+# --------------------------------------------------------------------------------
+
 
 def test_a_file_of_variables() -> None:
     values = {"B": "it's $x", "A": "$x #y", "C": 'say "\\"', "D": "", "E": "two\nlines"}
-    assert envfile.text(values) == "A='$x #y'\nB=\"it's $$x\"\nC=\"say \\\"\\\\\\\"\"\nD=''\nE=\"two\\nlines\"\n"
+    assert envfile.text(values) == 'A=\'$x #y\'\nB="it\'s $$x"\nC="say \\"\\\\\\""\nD=\'\'\nE="two\\nlines"\n'
 
 
-AWKWARD = ["$HOME", "${HOME}", "$$", "'", '"', "\\", "\\'", "a\\", "'\\", "#", " a ", "=", "\t", "ü☝", "%(x)s", "`id`", "\\n'", "'\\x41", "x\ny'"]
+AWKWARD = [
+    "$HOME",
+    "${HOME}",
+    "$$",
+    "'",
+    '"',
+    "\\",
+    "\\'",
+    "a\\",
+    "'\\",
+    "#",
+    " a ",
+    "=",
+    "\t",
+    "ü☝",
+    "%(x)s",
+    "`id`",
+    "\\n'",
+    "'\\x41",
+    "x\ny'",
+]
 """Values that Compose might take otherwise than they are; the end-to-end tests send them through Compose."""
 
 
 def awkward() -> list[str]:
     """These, and some that nobody thought of; the same ones each time."""
     dice = random.Random(4)  # noqa: S311 - not for secrets
-    return AWKWARD + ["".join(dice.choice("ab '\"\\$#{}=0nx\t%`-:\n") for _ in range(dice.randint(1, 12))) for _ in range(300)]
+    return AWKWARD + [
+        "".join(dice.choice("ab '\"\\$#{}=0nx\t%`-:\n") for _ in range(dice.randint(1, 12)))
+        for _ in range(300)
+    ]

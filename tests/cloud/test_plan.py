@@ -19,20 +19,42 @@ from osbox.network import connect as network
 from osbox.site import secrets
 from osbox.site.site import Paths, Site
 
-CONFIG = {"image": "os-nova-api:latest", "environment": {"OSBOX_WORKERS": "1"}, "ports": [
-    {"mode": "ingress", "host_ip": "127.0.0.1", "target": 8774, "published": "8774", "protocol": "tcp"}]}  # fmt: skip
+CONFIG = {
+    "image": "os-nova-api:latest",
+    "environment": {"OSBOX_WORKERS": "1"},
+    "ports": [
+        {"mode": "ingress", "host_ip": "127.0.0.1", "target": 8774, "published": "8774", "protocol": "tcp"}
+    ],
+}
 
 
 def wanted(service: str = "nova-api", **other: Any) -> Wanted:
-    return Wanted(**{"service": service, "image": f"os-{service}:latest", "image_id": "sha256:1", "digest": "a", "config": CONFIG, **other})
+    return Wanted(
+        **{
+            "service": service,
+            "image": f"os-{service}:latest",
+            "image_id": "sha256:1",
+            "digest": "a",
+            "config": CONFIG,
+            **other,
+        }
+    )
 
 
 def live(service: str = "nova-api", **other: Any) -> Live:
-    fields = {"container": "c1", "state": "running", "started": "2026-11-23T08:00:00.5Z", "image_id": "sha256:1", "digest": "a"}
+    fields = {
+        "container": "c1",
+        "state": "running",
+        "started": "2026-11-23T08:00:00.5Z",
+        "image_id": "sha256:1",
+        "digest": "a",
+    }
     return Live(**{"service": service, **fields, **other})
 
 
-def plan(*wishes: Wanted, there: tuple[Live, ...], before: dict[str, Any] | None = None) -> list[tuple[str, str, str]]:
+def plan(
+    *wishes: Wanted, there: tuple[Live, ...], before: dict[str, Any] | None = None
+) -> list[tuple[str, str, str]]:
     starts = {"nova-api": Start(4.2, 0)}
     found = containers(wishes, {item.service: item for item in there}, before or {}, starts)
     return [(change.name, change.action, "; ".join(change.reasons)) for change in found]
@@ -43,26 +65,56 @@ GOLDEN = {
     "no container": (wanted(), None, None, ("create", "there is no container")),
     "stopped": (wanted(), live(state="exited", exit_code=137), CONFIG, ("start", "exited, exit code 137")),
     "never started": (wanted(), live(state="created"), CONFIG, ("start", "created")),
-    "built anew": (wanted(image_id="sha256:2"), live(), CONFIG, ("recreate", "os-nova-api:latest was built anew")),
+    "built anew": (
+        wanted(image_id="sha256:2"),
+        live(),
+        CONFIG,
+        ("recreate", "os-nova-api:latest was built anew"),
+    ),
     "another version": (
-        wanted(image="os-nova-api:1.0", image_id="sha256:2", digest="b", config={**CONFIG, "image": "os-nova-api:1.0"}), live(), CONFIG,
+        wanted(
+            image="os-nova-api:1.0",
+            image_id="sha256:2",
+            digest="b",
+            config={**CONFIG, "image": "os-nova-api:1.0"},
+        ),
+        live(),
+        CONFIG,
         ("recreate", "image: os-nova-api:latest → os-nova-api:1.0"),
     ),
     "an option": (
-        wanted(digest="b", config={**CONFIG, "environment": {"OSBOX_WORKERS": "1", "OS_DEFAULT__DEBUG": "true"}}), live(), CONFIG,
+        wanted(
+            digest="b", config={**CONFIG, "environment": {"OSBOX_WORKERS": "1", "OS_DEFAULT__DEBUG": "true"}}
+        ),
+        live(),
+        CONFIG,
         ("recreate", "option [DEFAULT] debug: not set → true"),
     ),
     "a port": (
-        wanted(digest="b", config={**CONFIG, "ports": []}), live(), CONFIG, ("recreate", "ports: without 127.0.0.1:8774:8774"),
+        wanted(digest="b", config={**CONFIG, "ports": []}),
+        live(),
+        CONFIG,
+        ("recreate", "ports: without 127.0.0.1:8774:8774"),
     ),
-    "nobody knows why": (wanted(digest="b"), live(), None, ("recreate", "its settings are not those it was started with")),
+    "nobody knows why": (
+        wanted(digest="b"),
+        live(),
+        None,
+        ("recreate", "its settings are not those it was started with"),
+    ),
     "started by hand with other settings": (
-        wanted(digest="b"), live(), CONFIG, ("recreate", "its settings are not those it was started with"),
+        wanted(digest="b"),
+        live(),
+        CONFIG,
+        ("recreate", "its settings are not those it was started with"),
     ),
     "stopped, and to be replaced": (
-        wanted(digest="b"), live(state="exited"), None, ("recreate", "its settings are not those it was started with"),
+        wanted(digest="b"),
+        live(state="exited"),
+        None,
+        ("recreate", "its settings are not those it was started with"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("wish", "here", "before", "expected"), GOLDEN.values(), ids=GOLDEN.keys())
@@ -72,21 +124,42 @@ def test_a_container(wish: Wanted, here: Live | None, before: Any, expected: tup
 
 
 def test_an_orphan_is_removed() -> None:
-    assert plan(wanted(), there=(live(), live("old"))) == [("old", "remove", "no service of the Compose files has this container")]
+    assert plan(wanted(), there=(live(), live("old"))) == [
+        ("old", "remove", "no service of the Compose files has this container")
+    ]
 
 
 OWNER = wanted("neutron-network")
 FOLLOWER = wanted("openvswitch", follows="neutron-network")
 SHARING = {
     "all is well": (live("neutron-network"), live("openvswitch", started="2026-11-23T08:00:00.51Z"), []),
-    "the same moment but for zeros": (live("neutron-network", started="2026-11-23T08:00:00.51Z"),
-                                      live("openvswitch", started="2026-11-23T08:00:00.513Z"), []),
+    "the same moment but for zeros": (
+        live("neutron-network", started="2026-11-23T08:00:00.51Z"),
+        live("openvswitch", started="2026-11-23T08:00:00.513Z"),
+        [],
+    ),
     "the owner is gone": (None, live("openvswitch"), ["neutron-network create", "openvswitch recreate"]),
-    "the owner is replaced": (live("neutron-network", digest="b"), live("openvswitch"), ["neutron-network recreate", "openvswitch recreate"]),
-    "the owner stopped": (live("neutron-network", state="exited"), live("openvswitch"), ["neutron-network start", "openvswitch restart"]),
-    "both stopped": (live("neutron-network", state="exited"), live("openvswitch", state="exited"), ["neutron-network start", "openvswitch start"]),
-    "the owner was started again": (live("neutron-network", started="2026-11-23T08:00:01Z"), live("openvswitch"), ["openvswitch restart"]),
-}  # fmt: skip
+    "the owner is replaced": (
+        live("neutron-network", digest="b"),
+        live("openvswitch"),
+        ["neutron-network recreate", "openvswitch recreate"],
+    ),
+    "the owner stopped": (
+        live("neutron-network", state="exited"),
+        live("openvswitch"),
+        ["neutron-network start", "openvswitch restart"],
+    ),
+    "both stopped": (
+        live("neutron-network", state="exited"),
+        live("openvswitch", state="exited"),
+        ["neutron-network start", "openvswitch start"],
+    ),
+    "the owner was started again": (
+        live("neutron-network", started="2026-11-23T08:00:01Z"),
+        live("openvswitch"),
+        ["openvswitch restart"],
+    ),
+}
 
 
 @pytest.mark.parametrize(("owner", "follower", "expected"), SHARING.values(), ids=SHARING.keys())
@@ -103,21 +176,42 @@ def test_the_outage_is_what_was_measured() -> None:
 
 
 def test_differences_name_fields_and_hide_secrets() -> None:
-    old = {"environment": {"OS_LDAP__PASSWORD": "one", "A": "$$x", "OS_OSLO_CACHE__TTL": "1"}, "read_only": True, "depends_on": {"x": 1}}
+    old = {
+        "environment": {"OS_LDAP__PASSWORD": "one", "A": "$$x", "OS_OSLO_CACHE__TTL": "1"},
+        "read_only": True,
+        "depends_on": {"x": 1},
+    }
     new = {"environment": {"OS_LDAP__PASSWORD": "two", "A": ""}, "read_only": False, "tmpfs": ["/tmp"]}
     assert list(differences(old, new)) == [
-        'variable A: $x → ""', "option [ldap] password: (not shown) → (not shown)", "option [oslo_cache] ttl: 1 → not set",
-        "read_only: True → False", "tmpfs: with /tmp",
-    ]  # fmt: skip
+        'variable A: $x → ""',
+        "option [ldap] password: (not shown) → (not shown)",
+        "option [oslo_cache] ttl: 1 → not set",
+        "read_only: True → False",
+        "tmpfs: with /tmp",
+    ]
 
 
 def test_what_is_observed_has_the_words_of_a_plan() -> None:
-    before = {item.service: item for item in (live("a"), live("b"), live("c"), live("d", state="exited"), live("e"))}
-    after = {item.service: item for item in (live("a"), live("b", container="c2"), live("c", started="later"), live("d", started="later"), live("f"))}
+    before = {
+        item.service: item for item in (live("a"), live("b"), live("c"), live("d", state="exited"), live("e"))
+    }
+    after = {
+        item.service: item
+        for item in (
+            live("a"),
+            live("b", container="c2"),
+            live("c", started="later"),
+            live("d", started="later"),
+            live("f"),
+        )
+    }
     assert observed(before, after) == [
-        Change("container", "b", "recreate"), Change("container", "c", "restart"), Change("container", "d", "start"),
-        Change("container", "e", "remove"), Change("container", "f", "create"),
-    ]  # fmt: skip
+        Change("container", "b", "recreate"),
+        Change("container", "c", "restart"),
+        Change("container", "d", "start"),
+        Change("container", "e", "remove"),
+        Change("container", "f", "create"),
+    ]
 
 
 def test_what_was_applied_is_read_back(paths: Paths) -> None:
@@ -128,14 +222,18 @@ def test_what_was_applied_is_read_back(paths: Paths) -> None:
     assert (paths.home / applied.FILE).stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"format": 0}), json.dumps({"format": 1, "services": {}, "starts": {"a": 1}})])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", json.dumps({"format": 0}), json.dumps({"format": 1, "services": {}, "starts": {"a": 1}})],
+)
 def test_a_record_that_cannot_be_read_is_no_record(paths: Paths, text: str) -> None:
     paths.home.mkdir()
     Path(paths.home / applied.FILE).write_text(text)
     assert applied.read(paths) == Applied()
 
 
-# --- read from the system --------------------------------------------------------------------------------------------
+# --- read from the system
+# --------------------------------------------------------------------------------
 
 ENGINE = Engine("host", "26")
 
@@ -143,8 +241,15 @@ ENGINE = Engine("host", "26")
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch, paths: Paths) -> Paths:
     """A machine with all images, one service, and nothing of a cloud."""
-    entries = [{"Id": f"sha256:{number}", "RepoTags": [image.tag("latest")], "Config": {}} for number, image in enumerate(IMAGES)]
-    model = {"services": {"nova-api": CONFIG}, "networks": {"control": {"name": "x-control"}}, "volumes": {"mysql-data": {"name": "mysql-data"}}}
+    entries = [
+        {"Id": f"sha256:{number}", "RepoTags": [image.tag("latest")], "Config": {}}
+        for number, image in enumerate(IMAGES)
+    ]
+    model = {
+        "services": {"nova-api": CONFIG},
+        "networks": {"control": {"name": "x-control"}},
+        "volumes": {"mysql-data": {"name": "mysql-data"}},
+    }
     monkeypatch.setattr(docker, "inspect", lambda _, kind, *names: entries if kind == "image" else [])
     monkeypatch.setattr(docker, "ids", lambda *_: [])
     monkeypatch.setattr(compose, "render", lambda *_, **__: model)
@@ -155,9 +260,12 @@ def system(monkeypatch: pytest.MonkeyPatch, paths: Paths) -> Paths:
 def test_an_empty_machine_is_planned_and_nothing_is_written(system: Paths) -> None:
     found = planning.read(system, Site(), ENGINE, "latest")
     assert {(change.kind, change.name, change.action) for change in found.changes} == {
-        ("container", "nova-api", "create"), ("network", "x-control", "create"), ("volume", "mysql-data", "create"),
-        ("file", "stack.env", "write"), *(("secret", name, "create") for name in secrets.NAMES),
-    }  # fmt: skip
+        ("container", "nova-api", "create"),
+        ("network", "x-control", "create"),
+        ("volume", "mysql-data", "create"),
+        ("file", "stack.env", "write"),
+        *(("secret", name, "create") for name in secrets.NAMES),
+    }
     assert not system.home.exists()
 
 
@@ -167,8 +275,12 @@ def test_files_that_are_as_they_should_be_are_no_change(system: Paths) -> None:
     compose.write(system, wanted)
     (system.home / "options").mkdir()
     (system.home / "options" / "nova-api.env").write_text("OS_DEFAULT__DEBUG='true'\n")
-    files = [change for change in planning.read(system, Site(), ENGINE, "latest").changes if change.kind == "file"]
-    assert files == [Change("file", "options/nova-api.env", "remove", ("no option of this service is set any more",))]
+    files = [
+        change for change in planning.read(system, Site(), ENGINE, "latest").changes if change.kind == "file"
+    ]
+    assert files == [
+        Change("file", "options/nova-api.env", "remove", ("no option of this service is set any more",))
+    ]
     compose.write(system, wanted)
     assert not list((system.home / "options").iterdir())
 
@@ -183,7 +295,10 @@ def test_images_that_are_not_built_are_told(system: Paths) -> None:
 def test_the_exit_code_says_whether_there_is_anything(
     monkeypatch: pytest.MonkeyPatch, system: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    changes = (Change("container", "nova-api", "recreate", ("option [x] y: 1 → 2",), Start(4.2, 3)), Change("container", "mysql", "recreate"))
+    changes = (
+        Change("container", "nova-api", "recreate", ("option [x] y: 1 → 2",), Start(4.2, 3)),
+        Change("container", "mysql", "recreate"),
+    )
     monkeypatch.setattr(engine, "find", lambda *_: ENGINE)
     monkeypatch.setattr(network, "pending", lambda *_, **__: [])
     monkeypatch.setattr(stack, "plan", lambda *_: planning.Plan(changes, {}, {}, {}, rack=False))
@@ -199,7 +314,9 @@ def test_the_exit_code_says_whether_there_is_anything(
     assert "Nothing to change" in capsys.readouterr().out
 
 
-def test_without_an_engine_the_plan_is_to_start_one(monkeypatch: pytest.MonkeyPatch, system: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_an_engine_the_plan_is_to_start_one(
+    monkeypatch: pytest.MonkeyPatch, system: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(engine, "find", lambda *_: None)
     assert execute(["plan", "--json"]) == 2
     [change] = json.loads(capsys.readouterr().out)["changes"]

@@ -18,12 +18,17 @@ def test_free_ports_are_no_error() -> None:
     ports.require_free(SITE, running=set())
 
 
-@pytest.mark.parametrize(("kind", "address", "port", "service"), [
-    (socket.SOCK_STREAM, "127.0.77.1", 8774, "nova-api"),
-    (socket.SOCK_STREAM, "127.0.78.1", 8090, "ipxe-httpd"),
-    pytest.param(socket.SOCK_DGRAM, "127.0.78.1", 69, "pxe-tftp", marks=pytest.mark.root),
-])  # fmt: skip
-def test_a_taken_port_names_its_holder(kind: socket.SocketKind, address: str, port: int, service: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "address", "port", "service"),
+    [
+        (socket.SOCK_STREAM, "127.0.77.1", 8774, "nova-api"),
+        (socket.SOCK_STREAM, "127.0.78.1", 8090, "ipxe-httpd"),
+        pytest.param(socket.SOCK_DGRAM, "127.0.78.1", 69, "pxe-tftp", marks=pytest.mark.root),
+    ],
+)
+def test_a_taken_port_names_its_holder(
+    kind: socket.SocketKind, address: str, port: int, service: str
+) -> None:
     with socket.socket(socket.AF_INET, kind) as holder:
         holder.bind((address, port))
         if kind == socket.SOCK_STREAM:
@@ -43,5 +48,9 @@ def test_boot_services_are_not_on_loopback() -> None:
 
 
 def test_listening_address_is_checked_too() -> None:
-    found = {address for service, address, _, _ in ports.wanted(SITE.listening_on("127.0.79.1")) if service in {api.service for api in APIS}}
+    found = {
+        address
+        for service, address, _, _ in ports.wanted(SITE.listening_on("127.0.79.1"))
+        if service in {api.service for api in APIS}
+    }
     assert found == {"127.0.77.1", "127.0.78.1", "127.0.79.1"}

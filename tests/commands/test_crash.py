@@ -16,7 +16,9 @@ UUID = "46882b70-2c1b-4470-abb7-5c5924d3e52b"
 
 
 @pytest.mark.parametrize("remembered", [True, False])
-def test_after_a_reboot_the_bridge_is_there_before_the_containers(monkeypatch: pytest.MonkeyPatch, paths: Paths, remembered: bool) -> None:
+def test_after_a_reboot_the_bridge_is_there_before_the_containers(
+    monkeypatch: pytest.MonkeyPatch, paths: Paths, remembered: bool
+) -> None:
     """dockerd starts them as soon as it runs, and they publish their ports on the bridge's address."""
     done = list[str]()
     monkeypatch.setattr(engine, "start", lambda *_: done.append("engine"))
@@ -29,16 +31,24 @@ def test_after_a_reboot_the_bridge_is_there_before_the_containers(monkeypatch: p
     assert done == ["bridge", "engine"][not remembered :]
 
 
-@pytest.mark.parametrize(("state", "off", "asked", "aborted"), [
-    ("clean wait", True, set(), True), ("inspect wait", True, set(), True), ("clean wait", False, set(), False),
-    ("clean wait", True, {"provide"}, False), ("wait call-back", True, set(), False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("state", "off", "asked", "aborted"),
+    [
+        ("clean wait", True, set(), True),
+        ("inspect wait", True, set(), True),
+        ("clean wait", False, set(), False),
+        ("clean wait", True, {"provide"}, False),
+        ("wait call-back", True, set(), False),
+    ],
+)
 def test_a_node_that_lost_its_power_in_an_earlier_run_is_begun_anew(
     monkeypatch: pytest.MonkeyPatch, state: str, off: bool, asked: set[str], aborted: bool
 ) -> None:
     seen = list[str]()
     monkeypatch.setattr(nodes, "_abort", lambda _, uuid: seen.append(uuid))
     options = nodes.Options(lambda *_: None, lambda *_: [], is_off=lambda _: off)
-    work = nodes._Work(cast("Any", SimpleNamespace(name="rack-2", inspect_interface=None)), state=state, asked=asked)
+    work = nodes._Work(
+        cast("Any", SimpleNamespace(name="rack-2", inspect_interface=None)), state=state, asked=asked
+    )
     nodes._push(cast("Any", None), SimpleNamespace(id=UUID, is_maintenance=False), work, options, [])
     assert seen == ([UUID] if aborted else [])

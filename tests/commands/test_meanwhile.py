@@ -1,4 +1,5 @@
-"""Commands beside the demo's steps: told when they are waited for, with what they said when they failed; gone when we are."""
+"""Commands beside the demo's steps: told when they are waited for, with what they said when they failed; gone
+when we are."""
 
 import os
 import signal
@@ -19,7 +20,9 @@ def here(home: Path) -> context.Context:
     return context.load(None)
 
 
-def test_what_was_made_is_told_with_both_times(here: context.Context, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_made_is_told_with_both_times(
+    here: context.Context, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Meanwhile(here) as beside:
         beside.end(beside.start("The help", "--help"))
     said = capsys.readouterr().err
@@ -52,6 +55,8 @@ def test_what_runs_beside_us_ends_when_we_are_killed() -> None:
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
     deadline = time.monotonic() + 5
-    while Path(f"/proc/{child}/cmdline").exists() and Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"sleep"):
+    while Path(f"/proc/{child}/cmdline").exists() and Path(f"/proc/{child}/cmdline").read_bytes().startswith(
+        b"sleep"
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.05)

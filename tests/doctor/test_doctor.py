@@ -29,31 +29,55 @@ def seen(*texts: str) -> list[tuple[int, str]]:
 def test_a_traceback_of_oslo_is_one_error() -> None:
     assert seen(
         f"{OSLO} INFO nova.api [None req-1] no ERROR here",
-        f"{OSLO} ERROR nova.api [None req-0a6f8a0e-9e2c-4a55-8d3a-1d2b0c1f7a11 - - -] Unexpected: OSError: gone",
-        f"{OSLO} ERROR nova.api Traceback (most recent call last):", f"{OSLO} ERROR nova.api   File \"x.py\", line 3, in f",
-        f"{OSLO} ERROR nova.api OSError: gone", f"{OSLO} ERROR nova.api ",
-    ) == [(1, "Unexpected: OSError: gone")]  # fmt: skip
+        f"{OSLO} ERROR nova.api [None req-0a6f8a0e-9e2c-4a55-8d3a-1d2b0c1f7a11 - - -] Unexpected: OSError:"
+        " gone",
+        f"{OSLO} ERROR nova.api Traceback (most recent call last):",
+        f'{OSLO} ERROR nova.api   File "x.py", line 3, in f',
+        f"{OSLO} ERROR nova.api OSError: gone",
+        f"{OSLO} ERROR nova.api ",
+    ) == [(1, "Unexpected: OSError: gone")]
 
 
 def test_a_plain_traceback_is_told_by_its_exception() -> None:
-    assert seen("Traceback (most recent call last):", '  File "x.py", line 1', "    f()", "ValueError: no", "next line") == [(1, "ValueError: no")]
+    assert seen(
+        "Traceback (most recent call last):",
+        '  File "x.py", line 1',
+        "    f()",
+        "ValueError: no",
+        "next line",
+    ) == [(1, "ValueError: no")]
 
 
 def test_the_same_but_for_numbers_is_counted() -> None:
     text = "{} ERROR nova.api [-] instance 0a6f8a0e-9e2c-4a55-8d3a-1d2b0c1f7a1{} at 10.0.0.{}"
-    assert seen(text.format(OSLO, 1, 1), text.format(OSLO, 2, 22)) == [(2, "instance 0a6f8a0e-9e2c-4a55-8d3a-1d2b0c1f7a11 at 10.0.0.1")]
+    assert seen(text.format(OSLO, 1, 1), text.format(OSLO, 2, 22)) == [
+        (2, "instance 0a6f8a0e-9e2c-4a55-8d3a-1d2b0c1f7a11 at 10.0.0.1")
+    ]
 
 
-@pytest.mark.parametrize("text", [
-    "2026-11-23  7:38:10 0 [ERROR] mariadbd: out of memory", "2026-11-23 07:38:10.1+00:00 [error] <0.1.0> closing",
-    "2026/11/23 07:38:10 [crit] 7#7: x",
-    "2026-11-23T07:38:10.100Z|00012|dpif|ERR|no device", "[2026-11-23 07:38:10 +0000] [7] [ERROR] Worker died",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-23  7:38:10 0 [ERROR] mariadbd: out of memory",
+        "2026-11-23 07:38:10.1+00:00 [error] <0.1.0> closing",
+        "2026/11/23 07:38:10 [crit] 7#7: x",
+        "2026-11-23T07:38:10.100Z|00012|dpif|ERR|no device",
+        "[2026-11-23 07:38:10 +0000] [7] [ERROR] Worker died",
+    ],
+)
 def test_every_service_has_words_of_its_own(text: str) -> None:
     assert len(seen(text)) == 1
 
 
-@pytest.mark.parametrize("text", ['2026-11-23T07:38:10+00:00 10.0.0.1 "GET /error HTTP/1.1" 200 12', "INFO errors: 0", "no ERRORS", "[warning] x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '2026-11-23T07:38:10+00:00 10.0.0.1 "GET /error HTTP/1.1" 200 12',
+        "INFO errors: 0",
+        "no ERRORS",
+        "[warning] x",
+    ],
+)
 def test_what_is_no_error(text: str) -> None:
     assert seen(text) == []
 
@@ -76,21 +100,34 @@ def facts(tmp_path: Path, containers: dict[str, Any] | None = None) -> Facts:
 
 
 def container(status: str = "running", health: str = "healthy", **more: Any) -> dict[str, Any]:
-    state = {"Status": status, "Health": {"Status": health, "Log": [{"Output": "said"}]}, "StartedAt": STAMP, "ExitCode": 3}
+    state = {
+        "Status": status,
+        "Health": {"Status": health, "Log": [{"Output": "said"}]},
+        "StartedAt": STAMP,
+        "ExitCode": 3,
+    }
     return {"State": {**state, **more.pop("state", {})}, "RestartCount": 0, "Config": {"Labels": {}}, **more}
 
 
 def test_containers(tmp_path: Path) -> None:
     well = {name: container() for name in SERVICES}
     assert [one.level for one in services.check_services(facts(tmp_path, well))] == ["ok"]
-    bad = {**well, "mysql": container("exited", state={"OOMKilled": True}), "keystone": container(health="unhealthy"),
-           "nova-api": container(RestartCount=4), "glance-api": container(health="starting")}  # fmt: skip
+    bad = {
+        **well,
+        "mysql": container("exited", state={"OOMKilled": True}),
+        "keystone": container(health="unhealthy"),
+        "nova-api": container(RestartCount=4),
+        "glance-api": container(health="starting"),
+    }
     del bad["rabbitmq"]
     found = {one.what: one.level for one in services.check_services(facts(tmp_path, bad))}
     assert found == {
-        "rabbitmq has no container": "error", "mysql does not run: exited, killed for lack of memory": "error", "keystone is unhealthy": "error",
-        "nova-api was started again 4 times by the engine": "warning", "glance-api has not been healthy since it started": "warning",
-    }  # fmt: skip
+        "rabbitmq has no container": "error",
+        "mysql does not run: exited, killed for lack of memory": "error",
+        "keystone is unhealthy": "error",
+        "nova-api was started again 4 times by the engine": "warning",
+        "glance-api has not been healthy since it started": "warning",
+    }
 
 
 def test_a_clock_before_the_release_is_wrong(tmp_path: Path) -> None:
@@ -110,7 +147,10 @@ def test_how_far_clocks_are_apart() -> None:
 def test_memory_and_disk_against_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "CLOUD_BYTES", 1 << 60)
     assert [one.level for one in machine.check_memory(facts(tmp_path))] == ["error"]
-    assert [one.level for one in machine.check_memory(facts(tmp_path, {"mysql": container()}))] in (["ok"], ["warning"])
+    assert [one.level for one in machine.check_memory(facts(tmp_path, {"mysql": container()}))] in (
+        ["ok"],
+        ["warning"],
+    )
     monkeypatch.setattr("osbox.engine.engine.MIN_FREE_BYTES", 1 << 60)
     assert [one.level for one in machine.check_disk(facts(tmp_path))] == ["error"]
     (tmp_path / "engine" / "data").mkdir(parents=True)

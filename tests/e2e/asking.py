@@ -18,8 +18,19 @@ from tests.home import HOME, NAME
 def ssh(command: str) -> str:
     """Run a command on the server, with the words that the demo printed."""
     address = server_address()
-    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10"]
-    return run.run(["ssh", "-i", str(HOME / "id_ed25519"), *options, f"debian@{address}", command], timeout=120).out
+    options = [
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        "-o",
+        "LogLevel=ERROR",
+        "-o",
+        "ConnectTimeout=10",
+    ]
+    return run.run(
+        ["ssh", "-i", str(HOME / "id_ed25519"), *options, f"debian@{address}", command], timeout=120
+    ).out
 
 
 def server_address() -> str:
@@ -58,15 +69,22 @@ def started(service: str) -> None:
 
 
 def contents() -> dict[str, object]:
-    """What must be the same after a crash: users, images' checksums, nodes, instances, networks, and the provisioning network."""
+    """What must be the same after a crash: users, images' checksums, nodes, instances, networks, and the
+    provisioning network."""
     paths, site = crash.PATHS, load_site(HOME)
     project, system = cloud.connect(paths, site), cloud.connect(paths, site, system=True)
     state, listed = network.show(paths, site, find_engine(paths, site)), nodes.listing(system)
     return {
         "users": sorted((user.name, user.id) for user in project.identity.users()),
         "images": sorted((image.name, image.id, image.checksum) for image in project.image.images()),
-        "nodes": sorted((row["uuid"], row["name"], row["instance_uuid"], row["provision_state"], row["power_state"]) for row in listed),
-        "servers": sorted((one.name, one.id, one.created_at, one.status, str(one.addresses)) for one in project.compute.servers()),
+        "nodes": sorted(
+            (row["uuid"], row["name"], row["instance_uuid"], row["provision_state"], row["power_state"])
+            for row in listed
+        ),
+        "servers": sorted(
+            (one.name, one.id, one.created_at, one.status, str(one.addresses))
+            for one in project.compute.servers()
+        ),
         "networks": sorted((one.name, one.id) for one in project.network.networks()),
         "ports": sorted((one.id, one.mac_address, str(one.fixed_ips)) for one in project.network.ports()),
         "rules": sorted(state.rules or ()),

@@ -18,9 +18,11 @@ MAC = "52:54:00:00:00:02"
 
 @dataclass(frozen=True)
 class Fault:
-    """Which hop the probe must name, a part of the cause that it must tell, and the cause that `osbox explain` must tell of a node.
+    """Which hop the probe must name, a part of the cause that it must tell, and the cause that `osbox
+    explain` must tell of a node.
 
-    explained is empty where a virtual node does not come by: it has iPXE in its firmware, and asks nothing of TFTP.
+    explained is empty where a virtual node does not come by: it has iPXE in its firmware, and asks nothing of
+    TFTP.
     """
 
     name: str
@@ -38,9 +40,13 @@ def site() -> Site:
 def stopped(service: str, hop: str) -> Fault:
     container = f"{service}.{NAME}"
     return Fault(
-        f"{service}-stopped", hop, f"the container {container} does not run (exited)",
-        lambda engine: engine("docker", "kill", container), lambda engine: started(engine, container), "service-down",
-    )  # fmt: skip
+        f"{service}-stopped",
+        hop,
+        f"the container {container} does not run (exited)",
+        lambda engine: engine("docker", "kill", container),
+        lambda engine: started(engine, container),
+        "service-down",
+    )
 
 
 def started(engine: Engine, container: str) -> None:
@@ -52,23 +58,46 @@ def moved(file: str, hop: str, explained: str = "http-refused") -> Fault:
     conductor = ("docker", "exec", f"ironic-conductor.{NAME}", "sh", "-ec")
     name = file.rpartition("/")[2]
     return Fault(
-        f"no-{name}", hop, f"{name} ",
+        f"no-{name}",
+        hop,
+        f"{name} ",
         lambda engine: engine(*conductor, f"for file in {BOOT}/{file}; do mv $file $file.away; done"),
-        lambda engine: engine(*conductor, f"for file in {BOOT}/{file}.away; do mv $file ${{file%.away}}; done"), explained,
-    )  # fmt: skip
+        lambda engine: engine(
+            *conductor, f"for file in {BOOT}/{file}.away; do mv $file ${{file%.away}}; done"
+        ),
+        explained,
+    )
 
 
 def rule(verb: str, *words: str) -> Callable[[Engine], object]:
-    """One of the bridge's own; which bridge is read when it is done, for site.toml may not be there when tests are collected."""
-    return lambda engine: engine("iptables", "--wait", verb, "DOCKER-USER", "-i", site().bridge, "-o", site().bridge, *words)
+    """One of the bridge's own; which bridge is read when it is done, for site.toml may not be there when
+    tests are collected."""
+    return lambda engine: engine(
+        "iptables", "--wait", verb, "DOCKER-USER", "-i", site().bridge, "-o", site().bridge, *words
+    )
 
 
 def faults(mac: str = MAC) -> list[Fault]:
-    """On the way of the node with this MAC address, in an order that suits mending: the DHCP agent, which takes longest to come back, is the last."""
+    """On the way of the node with this MAC address, in an order that suits mending: the DHCP agent, which
+    takes longest to come back, is the last."""
     ours = ("-m", "comment", "--comment", f"osbox-{NAME}", "-j", "ACCEPT")
     return [
-        Fault("rule-removed", "DHCP offer", "Add the firewall rule", rule("-D", *ours), rule("-I", *ours), "no-request"),
-        Fault("frames-dropped", "DHCP offer", "ARP passes and IP is dropped", rule("-I", "-j", "DROP"), rule("-D", "-j", "DROP"), "no-request"),
+        Fault(
+            "rule-removed",
+            "DHCP offer",
+            "Add the firewall rule",
+            rule("-D", *ours),
+            rule("-I", *ours),
+            "no-request",
+        ),
+        Fault(
+            "frames-dropped",
+            "DHCP offer",
+            "ARP passes and IP is dropped",
+            rule("-I", "-j", "DROP"),
+            rule("-D", "-j", "DROP"),
+            "no-request",
+        ),
         stopped("pxe-tftp", "TFTP loader"),
         moved("tftpboot/undionly.kpxe", "TFTP loader", ""),
         stopped("ipxe-httpd", "iPXE script"),

@@ -16,13 +16,20 @@ UNSEEN = ("engine", "inventory")  # of the state directory: Docker's own, and wh
 
 def containers() -> dict[str, Live]:
     """The containers by service, read with Docker's client and none of the tool's code."""
-    names = engine("docker", "ps", "-a", "--filter", f"label=com.docker.compose.project={NAME}", "--format", "{{.Names}}").split()
+    names = engine(
+        "docker", "ps", "-a", "--filter", f"label=com.docker.compose.project={NAME}", "--format", "{{.Names}}"
+    ).split()
     return {
         item["Config"]["Labels"]["com.docker.compose.service"]: Live(
-            item["Config"]["Labels"]["com.docker.compose.service"], item["Id"], item["State"]["Status"], item["State"]["StartedAt"], item["Image"], ""
+            item["Config"]["Labels"]["com.docker.compose.service"],
+            item["Id"],
+            item["State"]["Status"],
+            item["State"]["StartedAt"],
+            item["Image"],
+            "",
         )
         for item in json.loads(engine("docker", "inspect", *names))
-    }  # fmt: skip
+    }
 
 
 def plan(*words: str) -> list[dict[str, Any]]:
@@ -41,7 +48,8 @@ def of_containers(changes: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def up_does_what_is_planned(osbox: Tool) -> tuple[dict[str, str], dict[str, Any], float]:
-    """Plan, act, and compare; returns what was done, the reasons by service, and the seconds that `osbox up` took.
+    """Plan, act, and compare; returns what was done, the reasons by service, and the seconds that `osbox up`
+    took.
 
     Everything that the plan does not name must be the same container, started at the same time.
     """
@@ -86,13 +94,26 @@ def build_anew(service: str, image: str) -> str:
 
 
 def through_compose(values: dict[str, str], text: str, folder: Path) -> dict[str, str]:
-    """What Compose makes of an env_file: the environment of a service as `docker compose config` prints it."""
+    """What Compose makes of an env_file: the environment of a service as `docker compose config` prints
+    it."""
     folder.mkdir(exist_ok=True)
     (folder / "test.env").write_text(text)
-    (folder / "test.yaml").write_text("services: {x: {image: x, env_file: [{path: ./test.env, required: false}]}}\n")
+    (folder / "test.yaml").write_text(
+        "services: {x: {image: x, env_file: [{path: ./test.env, required: false}]}}\n"
+    )
     out = engine("docker", "compose", "-f", str(folder / "test.yaml"), "config", "--format", "json")
     found = json.loads(out)["services"]["x"]["environment"]
     return {name: found[name].replace("$$", "$") for name in values}
 
 
-__all__ = ["Change", "build_anew", "containers", "of_containers", "plan", "state", "through_compose", "token_seconds", "up_does_what_is_planned"]
+__all__ = [
+    "Change",
+    "build_anew",
+    "containers",
+    "of_containers",
+    "plan",
+    "state",
+    "through_compose",
+    "token_seconds",
+    "up_does_what_is_planned",
+]

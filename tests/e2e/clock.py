@@ -1,7 +1,7 @@
 """A clock of the cloud's own: libfaketime, taken out of Debian's package and preloaded into every service.
 
-The machine's clock stays as it is, since all else lives by it. What moves is what the services' processes take for the time of day; as
-when a real clock is set, the monotonic one runs on.
+The machine's clock stays as it is, since all else lives by it. What moves is what the services' processes
+take for the time of day; as when a real clock is set, the monotonic one runs on.
 """
 
 import json
@@ -21,9 +21,12 @@ PLACE = HOME / "tests" / "clock"  # the engine sees it
 NOW = PLACE / "now"
 FAKED = [name for name in SERVICES if name != "neutron-network"]  # which does nothing
 SETTINGS = {
-    "LD_PRELOAD": "/clock/libfaketimeMT.so.1", "FAKETIME_TIMESTAMP_FILE": "/clock/now", "FAKETIME_CACHE_DURATION": "1",
-    "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1",
-}  # fmt: skip
+    "LD_PRELOAD": "/clock/libfaketimeMT.so.1",
+    "FAKETIME_TIMESTAMP_FILE": "/clock/now",
+    "FAKETIME_CACHE_DURATION": "1",
+    "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    "NO_FAKE_STAT": "1",
+}
 
 
 def preload() -> None:
@@ -31,12 +34,16 @@ def preload() -> None:
     at = engine.find(crash.PATHS, load_site(HOME))
     assert at
     PLACE.mkdir(parents=True, exist_ok=True)
-    argv = docker.build_argv(at, crash.PATHS, Path("tests/e2e/clock.dockerfile"), target="library", output=PLACE)
+    argv = docker.build_argv(
+        at, crash.PATHS, Path("tests/e2e/clock.dockerfile"), target="library", output=PLACE
+    )
     run.run(argv, env=docker.environment(), timeout=300)
     jump(0)
     override = PLACE / "clock.yaml"
     volumes = [f"{PLACE}:/clock:ro"]
-    override.write_text(json.dumps({"services": {name: {"environment": SETTINGS, "volumes": volumes} for name in FAKED}}))
+    override.write_text(
+        json.dumps({"services": {name: {"environment": SETTINGS, "volumes": volumes} for name in FAKED}})
+    )
     words = ["-f", override, "--progress", "quiet", "up", "--detach", "--pull", "never"]
     run.run(compose.argv(at, crash.PATHS, *map(str, words), rack=True), timeout=300)
     since = {service: state.started for service, state in compose.observe(at, load_site(HOME)).items()}

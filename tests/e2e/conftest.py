@@ -1,4 +1,5 @@
-"""End to end: a whole cloud on a state directory, names and subnets of its own (tests/home.py), removed again whatever happens."""
+"""End to end: a whole cloud on a state directory, names and subnets of its own (tests/home.py), removed again
+whatever happens."""
 
 import difflib
 import json
@@ -22,7 +23,8 @@ ENVIRONMENT = {"OSBOX_HOME": str(HOME), "NO_COLOR": "1", "COLUMNS": "200"}
 
 OURS = re.compile(r"dockerd|containerd|qemu|ovs-|libvirt")
 PASSING_SECONDS = 10
-"""A process younger than this may be passing: health checks and what an agent asks Open vSwitch come and go all the time."""
+"""A process younger than this may be passing: health checks and what an agent asks Open vSwitch come and go
+all the time."""
 
 
 class Tool:
@@ -34,7 +36,9 @@ class Tool:
         """What the command printed; fails the test when its exit code is another one."""
         result = run.run([self.program, *words], env=ENVIRONMENT, check=False, timeout=timeout)
         print(f"$ osbox {' '.join(words)}\n{result.out}{result.err}")
-        assert result.code == code, f"osbox {' '.join(words)}: exit code {result.code}\n{result.out[-3000:]}\n{result.err[-3000:]}"
+        assert result.code == code, (
+            f"osbox {' '.join(words)}: exit code {result.code}\n{result.out[-3000:]}\n{result.err[-3000:]}"
+        )
         assert "Traceback" not in result.err
         return result.out + result.err
 
@@ -43,7 +47,8 @@ class Tool:
         return json.loads(result.out)
 
     def killed_after(self, line: str, *words: str, seconds: float = 1.0) -> bool:
-        """Start the command and kill it (SIGKILL) some seconds after it prints a line with this text; False if it ended before."""
+        """Start the command and kill it (SIGKILL) some seconds after it prints a line with this text; False
+        if it ended before."""
         with run.spawn([self.program, *words], stdout=-1, stderr=-2, env=ENVIRONMENT) as process:
             assert process.stdout is not None
             for text in process.stdout:
@@ -80,28 +85,40 @@ def remove(tool: Tool) -> None:
 def host() -> dict[str, object]:
     """What osbox might leave behind on the host, as data."""
     links = sorted(item["ifname"] for item in json.loads(run.run(["ip", "-json", "link"]).out))
-    addresses = {item["ifname"]: sorted(a["local"] for a in item["addr_info"]) for item in json.loads(run.run(["ip", "-json", "addr"]).out)}
+    addresses = {
+        item["ifname"]: sorted(a["local"] for a in item["addr_info"])
+        for item in json.loads(run.run(["ip", "-json", "addr"]).out)
+    }
     facts: dict[str, object] = {
-        "links": links, "addresses": addresses,
-        "routes": sorted(json.dumps(item, sort_keys=True) for item in json.loads(run.run(["ip", "-json", "route"]).out)),
+        "links": links,
+        "addresses": addresses,
+        "routes": sorted(
+            json.dumps(item, sort_keys=True) for item in json.loads(run.run(["ip", "-json", "route"]).out)
+        ),
         "netns": sorted(run.run(["ip", "netns"]).out.splitlines()),
         "mounts": sorted(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
         "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text().strip(),
         "processes": sorted(set(_lasting())),
-    }  # fmt: skip
+    }
     for program, words in (("iptables-save", []), ("ip6tables-save", []), ("nft", ["list", "ruleset"])):
         if shutil.which(program):
             text = run.run([program, *words]).out
-            facts[program] = [re.sub(r"\[\d+:\d+\]|packets \d+ bytes \d+", "", line) for line in text.splitlines() if not line.startswith("#")]
+            facts[program] = [
+                re.sub(r"\[\d+:\d+\]|packets \d+ bytes \d+", "", line)
+                for line in text.splitlines()
+                if not line.startswith("#")
+            ]
     return facts
 
 
 def differences(before: dict[str, object], after: dict[str, object]) -> dict[str, list[str]]:
-    """What is gone (-) and what is new (+), by kind, order and number included: a whole host is too much to read when one line differs."""
+    """What is gone (-) and what is new (+), by kind, order and number included: a whole host is too much to
+    read when one line differs."""
     return {
         kind: [line for line in difflib.ndiff(_lines(was), _lines(after[kind])) if line[0] in "-+"]
-        for kind, was in before.items() if was != after[kind]
-    }  # fmt: skip
+        for kind, was in before.items()
+        if was != after[kind]
+    }
 
 
 def _lines(part: object) -> list[str]:
@@ -111,14 +128,17 @@ def _lines(part: object) -> list[str]:
 
 
 def _lasting() -> list[str]:
-    """The commands of our processes that run now and do not pass: each that is young is watched until it ends or is old enough."""
+    """The commands of our processes that run now and do not pass: each that is young is watched until it ends
+    or is old enough."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         if not OURS.search(command := _command(process)):
             continue
         while 0 <= _age(process) < PASSING_SECONDS and _command(process) == command:
             time.sleep(0.2)
-        if _command(process) == command:  # one that ended has none, also while nobody has asked for its exit code
+        if (
+            _command(process) == command
+        ):  # one that ended has none, also while nobody has asked for its exit code
             found.append(command)
     return found
 
@@ -129,7 +149,8 @@ def _age(process: Path) -> float:
         text = (process / "stat").read_text(errors="replace")
     except OSError:
         return -1.0
-    # Field 22 of proc_pid_stat(5), counted after the name, which may hold spaces: ticks from the boot to its start.
+    # Field 22 of proc_pid_stat(5), counted after the name, which may hold spaces: ticks from the boot to its
+    # start.
     started = int(text.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
     return float(Path("/proc/uptime").read_text().split()[0]) - started
 

@@ -1,4 +1,5 @@
-"""Crashes of the test's own engine: of its processes, found by its control group and its files (engine.processes), and of nobody else's."""
+"""Crashes of the test's own engine: of its processes, found by its control group and its files
+(engine.processes), and of nobody else's."""
 
 import json
 import os
@@ -27,13 +28,15 @@ KILL_SECONDS = 20
 def power_cut() -> None:
     """The machine as it is after a power cut and a boot: only the disk is left.
 
-    All processes of the engine and its containers are killed at once; bridges, veths, firewall rules and kernel settings are as
-    before osbox; and what the ledger says was made in an earlier boot.
+    All processes of the engine and its containers are killed at once; bridges, veths, firewall rules and
+    kernel settings are as before osbox; and what the ledger says was made in an earlier boot.
     """
     site = load_site(HOME)
     deadline = time.monotonic() + KILL_SECONDS
     while found := leftovers.find(PATHS):
-        assert time.monotonic() < deadline, f"these do not die: {[(pid, leftovers.name(pid)) for pid in found]}"
+        assert time.monotonic() < deadline, (
+            f"these do not die: {[(pid, leftovers.name(pid)) for pid in found]}"
+        )
         for pid in found:
             _kill(pid)
         time.sleep(0.1)
@@ -63,7 +66,8 @@ def kill_engine_as_it_publishes() -> None:
 
 
 def kill_container(service: str) -> None:
-    """The first process of a service's container dies, as if the kernel had ended it; Docker's restart policy sees that."""
+    """The first process of a service's container dies, as if the kernel had ended it; Docker's restart policy
+    sees that."""
     pid = _pid_of(service)
     assert pid in leftovers.find(PATHS)
     _kill(pid)
@@ -76,7 +80,9 @@ def kill_node(name: str) -> None:
 
 
 def _pid_of(service: str) -> int:
-    text = run.run([Tool.program, "engine", "shell", "--", "docker", "inspect", f"{service}.{NAME}"], env=ENVIRONMENT).out
+    text = run.run(
+        [Tool.program, "engine", "shell", "--", "docker", "inspect", f"{service}.{NAME}"], env=ENVIRONMENT
+    ).out
     return int(json.loads(text)[0]["State"]["Pid"])
 
 
@@ -88,13 +94,19 @@ namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
 failed = libc.setns(namespace, 0x20000) or libc.mount(None, place, None, flags, None)
 sys.exit(os.strerror(ctypes.get_errno()) if failed else 0)
 """
-"""setns(2) into a mount namespace, and mount(2) with MS_REMOUNT, MS_BIND and, if told so, MS_RDONLY (1): images have no mount program."""
+"""setns(2) into a mount namespace, and mount(2) with MS_REMOUNT, MS_BIND and, if told so, MS_RDONLY (1):
+images have no mount program."""
 
 
 def make_read_only(service: str, place: str, *, on: bool) -> None:
-    """Remount a mount of a container: its disk becomes read-only, or writable again, for that container alone."""
+    """Remount a mount of a container: its disk becomes read-only, or writable again, for that container
+    alone."""
     deadline = time.monotonic() + KILL_SECONDS
-    while (result := run.run([sys.executable, "-c", REMOUNT, str(_pid_of(service)), place, str(int(on))], check=False)).code != 0:
+    while (
+        result := run.run(
+            [sys.executable, "-c", REMOUNT, str(_pid_of(service)), place, str(int(on))], check=False
+        )
+    ).code != 0:
         # Busy while a file is open for writing.
         assert time.monotonic() < deadline, result.err
 
@@ -111,11 +123,18 @@ def _kill(pid: int) -> None:
 
 
 def disturbed(
-    tool: Tool, line: str, act: Callable[[int], object], *words: str, seconds: float = 0.5, timeout: float = 1800
+    tool: Tool,
+    line: str,
+    act: Callable[[int], object],
+    *words: str,
+    seconds: float = 0.5,
+    timeout: float = 1800,
 ) -> tuple[int, str]:
-    """Run a command and do something some seconds after it printed a line with this text; returns exit code and output.
+    """Run a command and do something some seconds after it printed a line with this text; returns exit code
+    and output.
 
-    act is called with the command's process id. Without a line, the seconds count from the start. Fails when it never came to it.
+    act is called with the command's process id. Without a line, the seconds count from the start. Fails when
+    it never came to it.
     """
     said, done = list[str](), threading.Event()
 
@@ -123,8 +142,11 @@ def disturbed(
         act(pid)
         done.set()
 
-    # A shell's background job ignores SIGINT, and what it starts does, too: the command shall not inherit that.
-    with run.spawn(["env", "--default-signal=INT", tool.program, *words], stdout=-1, stderr=-2, env=ENVIRONMENT) as process:
+    # A shell's background job ignores SIGINT, and what it starts does, too: the command shall not inherit
+    # that.
+    with run.spawn(
+        ["env", "--default-signal=INT", tool.program, *words], stdout=-1, stderr=-2, env=ENVIRONMENT
+    ) as process:
         assert process.stdout is not None
         timers = [threading.Timer(timeout, process.kill)]
         if not line:
@@ -162,13 +184,16 @@ namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
 failed = copy < 0 or libc.setns(namespace, 0x20000) or libc.syscall(429, copy, b"", -100, place, 4)
 sys.exit(os.strerror(ctypes.get_errno()) if failed else 0)
 """
-"""open_tree(2) with OPEN_TREE_CLONE, setns(2) into a mount namespace, and move_mount(2) with MOVE_MOUNT_F_EMPTY_PATH: a mount that was made
-here is then there, too. The engine's namespace hears of no mount by itself."""
+"""open_tree(2) with OPEN_TREE_CLONE, setns(2) into a mount namespace, and move_mount(2) with
+MOVE_MOUNT_F_EMPTY_PATH: a mount that was made here is then there, too. The engine's namespace hears of no
+mount by itself.
+"""
 
 
 @contextmanager
 def small_disk(place: Path) -> Iterator[Callable[[int], object]]:
-    """A file system of its own in a directory, for us and for the running engine; yields what sets its size in bytes."""
+    """A file system of its own in a directory, for us and for the running engine; yields what sets its size
+    in bytes."""
     place.mkdir(parents=True)
     there = engine.find(PATHS, load_site(HOME))
     assert there

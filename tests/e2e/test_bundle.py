@@ -1,4 +1,5 @@
-"""A bundle goes from the state directory of the checks to an empty machine: a network namespace without a way out, a home of its own.
+"""A bundle goes from the state directory of the checks to an empty machine: a network namespace without a way
+out, a home of its own.
 
 The machine has what Debian has at its smallest: the checkout, the tool and all the rest come from the file.
 """
@@ -29,7 +30,10 @@ from tests.deadlines import waited
 from tests.e2e.conftest import Tool, remove
 from tests.home import HOME, prepare
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, bridges and an engine: run as root")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, bridges and an engine: run as root"),
+]
 CLONE_NEWNET = 0x40000000
 PLANTED = secrets.token_hex(16)
 """Stands in all places of the creating site that hold secrets."""
@@ -48,9 +52,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 PLACES = (
-    "secrets/planted", "build-secrets/planted", "ledger.planted", "id_ed25519.planted", "engine/root/root/.docker/planted",
-    "engine/root/etc/docker/planted", "engine/root/tmp/planted", "artifacts/planted",
-)  # fmt: skip
+    "secrets/planted",
+    "build-secrets/planted",
+    "ledger.planted",
+    "id_ed25519.planted",
+    "engine/root/root/.docker/planted",
+    "engine/root/etc/docker/planted",
+    "engine/root/tmp/planted",
+    "artifacts/planted",
+)
 
 
 @pytest.fixture(scope="module")
@@ -91,15 +101,23 @@ class Machine:
 
     def __init__(self, place: Path) -> None:
         self.checkout, self.home = place / "osbox", place / "home"
-        keep = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "OSBOX_", "VIRTUAL_ENV", "PYTHON"))}
+        keep = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PIP_", "UV_", "OSBOX_", "VIRTUAL_ENV", "PYTHON"))
+        }
         self.environment = keep | {"OSBOX_HOME": str(self.home), "NO_COLOR": "1", "COLUMNS": "200"}
 
-    def __call__(self, *words: str, code: int | None = 0, timeout: float = 600, cwd: Path | None = None) -> str:
+    def __call__(
+        self, *words: str, code: int | None = 0, timeout: float = 600, cwd: Path | None = None
+    ) -> str:
         """What the command printed; fails the test when its exit code is another one than `code`."""
         argv = ["env", "-i", *(f"{name}={value}" for name, value in self.environment.items()), *words]
         result = run.run(argv, check=False, timeout=timeout, cwd=cwd)
         print(f"$ {' '.join(words)}\n{result.out}{result.err}")
-        assert code in (None, result.code), f"{words}: exit code {result.code}\n{result.out[-3000:]}\n{result.err[-3000:]}"
+        assert code in (None, result.code), (
+            f"{words}: exit code {result.code}\n{result.out[-3000:]}\n{result.err[-3000:]}"
+        )
         return result.out + result.err
 
     def osbox(self, *words: str, code: int | None = 0, timeout: float = 600) -> str:
@@ -114,14 +132,21 @@ def machine(place: Path, file: Path, cut: None) -> Iterator[Machine]:
         found.osbox("down", "--purge")
 
 
-# --- the file ----------------------------------------------------------------------------------------------------------------
+# --- the file
+# --------------------------------------------------------------------------------
+
 
 def test_plain_tools_check_it(file: Path, tmp_path: Path) -> None:
     names = [name.removeprefix("osbox-bundle/") for name in run.run(["tar", "-tf", str(file)]).out.split()]
     order = [*names[:4], *sorted(names[4:-4]), *names[-4:]]
     assert names == order
     assert names[:4] == ["load", "SHA256SUMS", "manifest.json", "checkout.tar"]
-    assert [name.split("-")[0] for name in names[-4:]] == ["engine.tar.zst", "artifacts/guest", "artifacts/ramdisk", "images.tar.zst"]
+    assert [name.split("-")[0] for name in names[-4:]] == [
+        "engine.tar.zst",
+        "artifacts/guest",
+        "artifacts/ramdisk",
+        "images.tar.zst",
+    ]
     run.run(["tar", "-C", str(tmp_path), "-xf", str(file)])
     run.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=tmp_path / "osbox-bundle")
 
@@ -132,12 +157,26 @@ def test_no_secret_is_in_it(file: Path, tmp_path: Path) -> None:
         members = {member.name for member in opened.manifest.members}
         parts = {"checkout.tar", "provenance", "wheels", "engine.tar.zst", "artifacts", "images.tar.zst"}
         assert {name.partition("/")[0] for name in members} == parts
-        for name in ("engine.tar.zst", "checkout.tar", *(member.name for member in opened.manifest.artifacts())):
+        for name in (
+            "engine.tar.zst",
+            "checkout.tar",
+            *(member.name for member in opened.manifest.artifacts()),
+        ):
             with tarfile.open(fileobj=plain(opened, name, tmp_path)) as tar:
                 listed = tar.getnames()
-                texts = [tar.extractfile(info) for info in tar.getmembers() if info.isfile() and info.size < 1 << 20]
+                texts = [
+                    tar.extractfile(info)
+                    for info in tar.getmembers()
+                    if info.isfile() and info.size < 1 << 20
+                ]
                 assert not any(PLANTED.encode() in text.read() for text in texts if text), name
-            wrong = [item for item in listed if item.endswith(("site.toml", "ledger.json", "etc/hostname", "etc/resolv.conf", "config.json"))]
+            wrong = [
+                item
+                for item in listed
+                if item.endswith(
+                    ("site.toml", "ledger.json", "etc/hostname", "etc/resolv.conf", "config.json")
+                )
+            ]
             assert wrong == []
             assert [item for item in listed if item.startswith(("./root/", "./tmp/", f".{HOME}"))] == []
 
@@ -192,7 +231,9 @@ def flip(file: Path, offset: int) -> None:
         stream.write(bytes([old ^ 1]))
 
 
-def test_another_machine_and_a_small_disk_are_told(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_machine_and_a_small_disk_are_told(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     run.run(["mount", "-t", "tmpfs", "-o", "size=600m", "tmpfs", str(disk)])
@@ -207,7 +248,9 @@ def test_another_machine_and_a_small_disk_are_told(file: Path, tmp_path: Path, m
         unbundle.load(Paths(tmp_path, tmp_path / "home"), Site(), file)
 
 
-# --- the other machine -------------------------------------------------------------------------------------------------------
+# --- the other machine
+# --------------------------------------------------------------------------------
+
 
 def test_there_is_no_network(machine: Machine) -> None:
     assert [link["ifname"] for link in json.loads(run.run(["ip", "-json", "link"]).out)] == ["lo"]
@@ -239,7 +282,8 @@ def test_load_killed_and_loaded(machine: Machine, file: Path) -> None:
 
 
 def killed_after(machine: Machine, line: str, argv: list[str]) -> None:
-    """Start a command and kill it with all that it started in the foreground, a moment after it prints a line with this text."""
+    """Start a command and kill it with all that it started in the foreground, a moment after it prints a line
+    with this text."""
     words = ["env", "-i", *(f"{name}={value}" for name, value in machine.environment.items()), *argv]
     with run.spawn(words, stdout=-1, stderr=-2) as process:
         assert process.stdout is not None
@@ -296,7 +340,12 @@ def test_bundle_of_the_loaded_machine(machine: Machine, file: Path, place: Path)
     machine.osbox("bundle", "create", str(place / "again.tar"), timeout=900)
     with unbundle.checked(file) as first, unbundle.checked(place / "again.tar") as second:
         one, two = first.manifest, second.manifest
-    assert (one.images, one.files, one.revision, one.wheels()) == (two.images, two.files, two.revision, two.wheels())
+    assert (one.images, one.files, one.revision, one.wheels()) == (
+        two.images,
+        two.files,
+        two.revision,
+        two.wheels(),
+    )
     (place / "again.tar").unlink()
 
 

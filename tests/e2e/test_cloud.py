@@ -1,6 +1,8 @@
-"""The whole path, in order: an empty machine, the demo killed at every step, the cloud used, moved, and removed without a trace.
+"""The whole path, in order: an empty machine, the demo killed at every step, the cloud used, moved, and
+removed without a trace.
 
-The tests build on one another (one cloud takes minutes to make): when one fails, read it before those after it.
+The tests build on one another (one cloud takes minutes to make): when one fails, read it before those after
+it.
 """
 
 import json
@@ -43,14 +45,30 @@ STEPS = ("Engine", "Images", "Cloud", "Network", "Contents", "Rack", "Enrol", "R
 
 @pytest.fixture(scope="module")
 def before(osbox: Tool) -> Iterator[dict[str, object]]:
-    """The host as it was, with things of strangers on it, which are to outlive everything: links, a namespace, an address, a route, rules."""
+    """The host as it was, with things of strangers on it, which are to outlive everything: links, a
+    namespace, an address, a route, rules."""
     strangers = (
-        "ip link add br-stranger type bridge", "ip link add veth-stranger0 type veth peer name veth-stranger1", "ip link set br-stranger up",
-        "ip link set veth-stranger0 master br-stranger", "ip address add 10.29.200.1/24 dev br-stranger", "ip netns add stranger",
-        "ip link set veth-stranger1 netns stranger", "ip route add 10.29.201.0/24 via 10.29.200.2",
-        *(["nft add table inet stranger", "nft add chain inet stranger forward { type filter hook forward priority 5 ; policy accept ; }",
-           "nft add rule inet stranger forward ip saddr 10.29.201.0/24 counter accept"] if shutil.which("nft") else []),
-    )  # fmt: skip
+        "ip link add br-stranger type bridge",
+        "ip link add veth-stranger0 type veth peer name veth-stranger1",
+        "ip link set br-stranger up",
+        "ip link set veth-stranger0 master br-stranger",
+        "ip address add 10.29.200.1/24 dev br-stranger",
+        "ip netns add stranger",
+        "ip link set veth-stranger1 netns stranger",
+        "ip route add 10.29.201.0/24 via 10.29.200.2",
+        *(
+            [
+                "nft add table inet stranger",
+                (
+                    "nft add chain inet stranger forward { type filter hook forward priority 5 ; policy"
+                    " accept ; }"
+                ),
+                "nft add rule inet stranger forward ip saddr 10.29.201.0/24 counter accept",
+            ]
+            if shutil.which("nft")
+            else []
+        ),
+    )
     gone = ["ip netns delete stranger", "ip link delete br-stranger", "ip link delete veth-stranger0"]
     gone += ["nft delete table inet stranger"] if shutil.which("nft") else []
     for line in gone:
@@ -98,18 +116,37 @@ def test_every_other_command_again_changes_nothing(osbox: Tool) -> None:
 
 def test_openstack_client(osbox: Tool) -> None:
     catalogue = json.loads(client("catalog", "list", "-f", "json"))
-    assert {entry["Type"] for entry in catalogue} == {"identity", "image", "object-store", "placement", "compute", "network", "baremetal"}
+    assert {entry["Type"] for entry in catalogue} == {
+        "identity",
+        "image",
+        "object-store",
+        "placement",
+        "compute",
+        "network",
+        "baremetal",
+    }
     assert client("baremetal", "node", "list", "--fields", "name", "-f", "value").split() == ["rack-1"]
 
 
 def test_what_is_set_for_other_things_does_not_matter(osbox: Tool) -> None:
-    """Proxies that know nothing of the addresses here; another machine's Docker, another project of Compose's."""
-    dead = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"), "http://127.0.0.1:9")
-    dead |= {"DOCKER_HOST": "tcp://127.0.0.1:9", "DOCKER_CONTEXT": "x", "COMPOSE_PROJECT_NAME": "x", "COMPOSE_FILE": "/x.yaml"}
+    """Proxies that know nothing of the addresses here; another machine's Docker, another project of
+    Compose's."""
+    dead = dict.fromkeys(
+        ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"), "http://127.0.0.1:9"
+    )
+    dead |= {
+        "DOCKER_HOST": "tcp://127.0.0.1:9",
+        "DOCKER_CONTEXT": "x",
+        "COMPOSE_PROJECT_NAME": "x",
+        "COMPOSE_FILE": "/x.yaml",
+    }
     for words, said in (
-        (["engine", "status"], "private"), (["status"], "keystone"), (["node", "list"], "rack-1"), (["up"], "Nothing to change"),
+        (["engine", "status"], "private"),
+        (["status"], "keystone"),
+        (["node", "list"], "rack-1"),
+        (["up"], "Nothing to change"),
         (["openstack", "server", "list"], "bm-node-1"),
-    ):  # fmt: skip
+    ):
         result = run.run([Tool.program, *words], env={**ENVIRONMENT, **dead}, check=False, timeout=120)
         assert said in result.out, f"{words}: {result.out}{result.err}"
 
@@ -117,7 +154,11 @@ def test_what_is_set_for_other_things_does_not_matter(osbox: Tool) -> None:
 def test_port_of_the_server_is_bound(osbox: Tool) -> None:
     port = json.loads(client("port", "list", "--server", "bm-node-1", "--long", "-f", "json"))[0]
     shown = json.loads(client("port", "show", port["ID"], "-f", "json"))
-    assert (shown["status"], shown["binding_vif_type"], shown["binding_vnic_type"]) == ("ACTIVE", "other", "baremetal")
+    assert (shown["status"], shown["binding_vif_type"], shown["binding_vnic_type"]) == (
+        "ACTIVE",
+        "other",
+        "baremetal",
+    )
 
 
 def test_image_lies_in_swift(osbox: Tool) -> None:
@@ -139,7 +180,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
     client.settimeout(5)
     client.sendto(struct.pack(">HHHHHH", 1, 0x100, 1, 0, 0, 0) + question, (sys.argv[1], 53))
     print(socket.inet_ntoa(client.recv(600)[-4:]))
-"""
+"""  # noqa: E501
 
 
 def test_no_secret_is_seen(osbox: Tool) -> None:
@@ -168,11 +209,18 @@ def test_ports_are_published_where_they_should(osbox: Tool) -> None:
     for item in json.loads(engine("docker", "inspect", *names)):
         for bindings in item["NetworkSettings"]["Ports"].values():
             for bound in bindings or []:
-                assert bound["HostIp"] in (ADDRESS, LOOPBACK), f"{item['Name']} is published on {bound['HostIp']}"
+                assert bound["HostIp"] in (ADDRESS, LOOPBACK), (
+                    f"{item['Name']} is published on {bound['HostIp']}"
+                )
 
 
 def test_wrong_bmc_password_is_told(osbox: Tool, tmp_path: Path) -> None:
-    wrong = (HOME / "rack.yaml").read_text().replace("rack-1", "rack-wrong").replace("password_file:", "password: wrong #")
+    wrong = (
+        (HOME / "rack.yaml")
+        .read_text()
+        .replace("rack-1", "rack-wrong")
+        .replace("password_file:", "password: wrong #")
+    )
     file = tmp_path / "nodes.yaml"
     file.write_text(re.sub(r"[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}$", "00:00:01", wrong, flags=re.MULTILINE))
     text = osbox("node", "enroll", str(file), code=1)
@@ -201,7 +249,10 @@ def test_explain_of_a_healthy_node_joins_all_that_was_seen(osbox: Tool) -> None:
 
 
 def test_node_that_never_boots_is_told_with_what_was_seen(osbox: Tool, tmp_path: Path) -> None:
-    """A wrong MAC address in nodes.yaml: the node asks for an address, and DHCP does not know it. The tests below use it, too."""
+    """A wrong MAC address in nodes.yaml: the node asks for an address, and DHCP does not know it.
+
+    The tests below use it, too.
+    """
     osbox("rack", "add", "--nodes", "2")
     whole = yaml.safe_load((HOME / "rack.yaml").read_text())
     [node] = [node for node in whole["nodes"] if node["name"] == "rack-2"]
@@ -285,7 +336,9 @@ def test_probe_names_the_broken_hop(osbox: Tool, fault: bootfaults.Fault) -> Non
 def waiting(osbox: Tool, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a second virtual node, as it is."""
     osbox("node", "forget", "rack-2")
-    [node] = [node for node in yaml.safe_load((HOME / "rack.yaml").read_text())["nodes"] if node["name"] == "rack-2"]
+    [node] = [
+        node for node in yaml.safe_load((HOME / "rack.yaml").read_text())["nodes"] if node["name"] == "rack-2"
+    ]
     file = tmp_path_factory.mktemp("waiting") / "nodes.yaml"
     file.write_text(yaml.safe_dump({"nodes": [node]}))
     return file
@@ -314,19 +367,25 @@ def test_explain_names_what_a_node_stopped_at(osbox: Tool, waiting: Path, number
 
 
 def test_probe_rehearses_when_ironic_waits_for_nobody(osbox: Tool) -> None:
-    # Off already: Ironic gives a node that stands in its firmware a minute to heed a soft power off, and that is tested elsewhere.
+    # Off already: Ironic gives a node that stands in its firmware a minute to heed a soft power off, and that
+    # is tested elsewhere.
     engine("docker", "exec", f"rack.{NAME}", "virsh", "destroy", "rack-2")
     osbox("node", "forget", "rack-2")
     osbox("rack", "remove", "rack-2")
     subject, hops = probed(osbox, "--firmware", "uefi")
     assert subject["rehearsal"]
     assert "snponly.efi" in hops["TFTP loader"]["evidence"]
-    assert {name for name, hop in hops.items() if hop["state"] != "ok"} == {"node's script", "kernel", "ramdisk"}
+    assert {name for name, hop in hops.items() if hop["state"] != "ok"} == {
+        "node's script",
+        "kernel",
+        "ramdisk",
+    }
     assert "osbox-probe" not in client("port", "list")
 
 
 def test_network_comes_back_after_the_switch_was_killed(osbox: Tool) -> None:
-    """Open vSwitch alone dies: its agent fills the new one and DHCP is plugged in again, without anybody's help."""
+    """Open vSwitch alone dies: its agent fills the new one and DHCP is plugged in again, without anybody's
+    help."""
     crash.kill_container("openvswitch")
     begin = time.monotonic()
     while broken := broken_hops("--firmware", "uefi"):
@@ -338,9 +397,14 @@ def test_network_comes_back_after_the_switch_was_killed(osbox: Tool) -> None:
     assert "Nothing to change" in osbox("up")
 
 
-@pytest.mark.parametrize("one_by_one", [False, pytest.param(True, marks=pytest.mark.full)], ids=["at once", "one by one"])
+@pytest.mark.parametrize(
+    "one_by_one", [False, pytest.param(True, marks=pytest.mark.full)], ids=["at once", "one by one"]
+)
 def test_every_service_ends_when_it_is_asked_to(osbox: Tool, *, one_by_one: bool) -> None:
-    """Within its grace period, by itself or by the signal; then all come back. What holds the nodes and the network stays."""
+    """Within its grace period, by itself or by the signal; then all come back.
+
+    What holds the nodes and the network stays.
+    """
     kept = {f"rack.{NAME}", f"neutron-network.{NAME}"}
     names = sorted(set(engine("docker", "ps", "--format", "{{.Names}}").split()) - kept)
     assert len(names) == len(SERVICES) - 1
@@ -349,7 +413,10 @@ def test_every_service_ends_when_it_is_asked_to(osbox: Tool, *, one_by_one: bool
             engine("docker", "stop", name)
     else:
         engine("docker", "stop", *names)
-    codes = {item["Name"].strip("/"): item["State"]["ExitCode"] for item in json.loads(engine("docker", "inspect", *names))}
+    codes = {
+        item["Name"].strip("/"): item["State"]["ExitCode"]
+        for item in json.loads(engine("docker", "inspect", *names))
+    }
     # 1 is how oslo.service ends when what had begun was not done in time; 137 is Docker's SIGKILL.
     assert {name: code for name, code in codes.items() if code not in (0, 1, 143)} == {}
     engine("docker", "start", *names)
@@ -358,13 +425,20 @@ def test_every_service_ends_when_it_is_asked_to(osbox: Tool, *, one_by_one: bool
 
 
 def test_logins_at_once_are_all_answered(osbox: Tool) -> None:
-    """One user's row, read and written by all of them: with MariaDB's own snapshot isolation some got HTTP 500 (error 1020)."""
+    """One user's row, read and written by all of them: with MariaDB's own snapshot isolation some got HTTP
+    500 (error 1020)."""
     right = (HOME / "secrets" / "admin-password").read_text().strip()
 
     def login(number: int) -> int:
-        user = {"name": "admin", "domain": {"id": "default"}, "password": "wrong" if number % 3 == 0 else right}
+        user = {
+            "name": "admin",
+            "domain": {"id": "default"},
+            "password": "wrong" if number % 3 == 0 else right,
+        }
         body = json.dumps({"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}})
-        request = urllib.request.Request(f"http://{LOOPBACK}:5000/v3/auth/tokens", body.encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"http://{LOOPBACK}:5000/v3/auth/tokens", body.encode(), {"Content-Type": "application/json"}
+        )
         try:
             return int(urllib.request.urlopen(request, timeout=60).status)
         except urllib.error.HTTPError as error:
@@ -378,7 +452,9 @@ def test_logins_at_once_are_all_answered(osbox: Tool) -> None:
 def test_services_without_an_api_answer_on_the_bus(osbox: Tool) -> None:
     answers_at_once(NAME)
     with pytest.raises(Error) as caught:
-        engine("docker", "exec", f"nova-scheduler.{NAME}", "osbox-rpc-ping", "nova", "scheduler", "nobody", "2")
+        engine(
+            "docker", "exec", f"nova-scheduler.{NAME}", "osbox-rpc-ping", "nova", "scheduler", "nobody", "2"
+        )
     assert "no answer of scheduler nobody on the bus: MessagingTimeout" in caught.value.evidence
 
 
@@ -396,7 +472,9 @@ def test_health_checks_see_that_the_database_stands_still(osbox: Tool) -> None:
         assert time.monotonic() < deadline, "they do not recover"
 
 
-# --- plan and options ------------------------------------------------------------------------------------------------
+# --- plan and options
+# --------------------------------------------------------------------------------
+
 
 def test_a_plan_of_nothing_is_empty_and_writes_nothing(osbox: Tool) -> None:
     osbox("up")
@@ -429,28 +507,35 @@ def test_an_option_is_in_effect_and_only_its_service_is_replaced(osbox: Tool) ->
 
 def test_an_option_wins_over_the_images_own_files(osbox: Tool) -> None:
     """Nova's conf file says 10 s; the service's own view of it is asked."""
-    assert "10  (/etc/nova/nova.conf of the image)" in osbox("get", "nova.scheduler.discover_hosts_in_cells_interval")
+    assert "10  (/etc/nova/nova.conf of the image)" in osbox(
+        "get", "nova.scheduler.discover_hosts_in_cells_interval"
+    )
     osbox("set", "nova-scheduler.scheduler.discover_hosts_in_cells_interval=11")
     done, _, _ = changes.up_does_what_is_planned(osbox)
     assert done == {"nova-scheduler": "recreate"}
-    asked = "import sys; from nova import config; from nova.conf import CONF; config.parse_args(sys.argv[:1]); " \
-        "print(CONF.scheduler.discover_hosts_in_cells_interval)"  # fmt: skip
+    asked = (
+        "import sys; from nova import config; from nova.conf import CONF; config.parse_args(sys.argv[:1]); "
+        "print(CONF.scheduler.discover_hosts_in_cells_interval)"
+    )
     assert engine("docker", "exec", f"nova-scheduler.{NAME}", "python", "-c", asked).split()[-1] == "11"
     osbox("unset", "nova-scheduler.scheduler.discover_hosts_in_cells_interval")
     osbox("up")
 
 
-@pytest.mark.parametrize(("assignment", "said"), [
-    ("nova.DEFAULT.debgu=true", "did you mean nova.DEFAULT.debug?"),
-    ("nova.scheduler.worker=2", "did you mean nova.scheduler.workers?"),
-    ("nova.DEFAULT.debug=maybe", "it is neither true nor false"),
-    ("keystone.token.expiration=soon", "it is no whole number"),
-    ("neutron.ml2.tenant_network_types=vlan", "it is called neutron.ml2.project_network_types now"),
-    ("nova-compute.DEFAULT.host=other", "compose/stack.yaml sets it"),
-    ("glance.database.connection=mysql://", "it is made from a secret"),
-    ("nova.pci.alias={}", "may stand several times"),
-    ("swift.DEFAULT.workers=2", "does not read oslo.config"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("nova.DEFAULT.debgu=true", "did you mean nova.DEFAULT.debug?"),
+        ("nova.scheduler.worker=2", "did you mean nova.scheduler.workers?"),
+        ("nova.DEFAULT.debug=maybe", "it is neither true nor false"),
+        ("keystone.token.expiration=soon", "it is no whole number"),
+        ("neutron.ml2.tenant_network_types=vlan", "it is called neutron.ml2.project_network_types now"),
+        ("nova-compute.DEFAULT.host=other", "compose/stack.yaml sets it"),
+        ("glance.database.connection=mysql://", "it is made from a secret"),
+        ("nova.pci.alias={}", "may stand several times"),
+        ("swift.DEFAULT.workers=2", "does not read oslo.config"),
+    ],
+)
 def test_a_wrong_option_is_refused(osbox: Tool, assignment: str, said: str) -> None:
     before = (HOME / "site.toml").read_text()
     assert said in osbox("set", assignment, code=2)
@@ -473,15 +558,21 @@ def test_values_arrive_byte_for_byte(osbox: Tool) -> None:
 
 
 def test_what_was_done_by_hand_is_planned_and_undone(osbox: Tool) -> None:
-    """A container removed, one stopped, an image built anew, and the network's holder stopped under those who share it."""
+    """A container removed, one stopped, an image built anew, and the network's holder stopped under those who
+    share it."""
     old = changes.build_anew("autodns", "os-autodns:latest")
     engine("docker", "rm", "-f", f"memcached.{NAME}")
     engine("docker", "stop", f"swift-account.{NAME}", f"neutron-network.{NAME}")
     done, why, _ = changes.up_does_what_is_planned(osbox)
     assert done == {
-        "autodns": "recreate", "memcached": "create", "swift-account": "start", "neutron-network": "start",
-        "openvswitch": "restart", "neutron-openvswitch-agent": "restart", "neutron-dhcp-agent": "restart",
-    }  # fmt: skip
+        "autodns": "recreate",
+        "memcached": "create",
+        "swift-account": "start",
+        "neutron-network": "start",
+        "openvswitch": "restart",
+        "neutron-openvswitch-agent": "restart",
+        "neutron-dhcp-agent": "restart",
+    }
     assert why["autodns"] == ["os-autodns:latest was built anew"]
     assert "bm-node-1" in ssh("hostname")
     engine("docker", "tag", old, "os-autodns:latest")
@@ -492,7 +583,11 @@ def test_what_was_done_by_hand_is_planned_and_undone(osbox: Tool) -> None:
 def test_a_plan_for_images_of_another_version(osbox: Tool) -> None:
     other = f"other-{os.getpid()}"  # not what a killed run may have left
     assert f"images are not built: os-autodns:{other}" in osbox("plan", "--version", other, code=2)
-    tags = [tag for tag in engine("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() if tag.endswith(":latest")]
+    tags = [
+        tag
+        for tag in engine("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+        if tag.endswith(":latest")
+    ]
     others = {tag: tag.replace(":latest", f":{other}") for tag in tags}
     try:
         for tag in tags:
@@ -516,10 +611,13 @@ def test_a_port_taken_between_plan_and_up_is_told(osbox: Tool) -> None:
     assert done == {"placement": "start"}
 
 
-# --- crashes, and weather: a sample here, all of it with --full ----------------------------------------------------------
+# --- crashes, and weather: a sample here, all of it with --full
+# ---------------------------------------------------------
+
 
 def test_power_cut_and_up_bring_everything_back(osbox: Tool) -> None:
-    """All processes, namespaces, bridges and tmpfs gone at once; then an `up` that is killed, and one that is not."""
+    """All processes, namespaces, bridges and tmpfs gone at once; then an `up` that is killed, and one that is
+    not."""
     before = contents()
     ssh("echo before the cut | sudo tee /root/cut && sync")
     booted = ssh("cat /proc/sys/kernel/random/boot_id")
@@ -541,12 +639,16 @@ def test_power_cut_and_up_bring_everything_back(osbox: Tool) -> None:
 
 
 def test_bus_is_restarted_under_a_client(osbox: Tool) -> None:
-    weather.break_and_watch(lambda: engine("docker", "stop", f"rabbitmq.{NAME}"), lambda: started("rabbitmq"), 0)
+    weather.break_and_watch(
+        lambda: engine("docker", "stop", f"rabbitmq.{NAME}"), lambda: started("rabbitmq"), 0
+    )
 
 
 def test_disk_of_swift_becomes_read_only_under_a_client(osbox: Tool) -> None:
     seen = weather.break_and_watch(
-        lambda: crash.make_read_only("swift-object", "/srv/node", on=True), lambda: crash.make_read_only("swift-object", "/srv/node", on=False), 8
+        lambda: crash.make_read_only("swift-object", "/srv/node", on=True),
+        lambda: crash.make_read_only("swift-object", "/srv/node", on=False),
+        8,
     )
     assert "swift-proxy, writing" in seen.failures, "the disk was not read-only"
 
@@ -555,12 +657,15 @@ def test_disk_of_swift_becomes_read_only_under_a_client(osbox: Tool) -> None:
 @pytest.mark.parametrize("service", ["mysql", "memcached"])
 def test_service_is_gone_for_a_while_under_a_client(osbox: Tool, service: str) -> None:
     """MariaDB refuses connections; memcached is not there."""
-    weather.break_and_watch(lambda: engine("docker", "stop", "-t", "5", f"{service}.{NAME}"), lambda: started(service), 15)
+    weather.break_and_watch(
+        lambda: engine("docker", "stop", "-t", "5", f"{service}.{NAME}"), lambda: started(service), 15
+    )
 
 
 @pytest.mark.full
 def test_clock_jumps_an_hour_ahead_and_back_under_a_client(osbox: Tool) -> None:
-    """As when a clock that was wrong is set: tokens expire at once, heartbeats are an hour old, or of the future."""
+    """As when a clock that was wrong is set: tokens expire at once, heartbeats are an hour old, or of the
+    future."""
     try:
         clock.preload()
         for seconds in (3600, 0):
@@ -574,7 +679,9 @@ def test_clock_jumps_an_hour_ahead_and_back_under_a_client(osbox: Tool) -> None:
 @pytest.mark.full
 def test_net_connect_killed_at_every_change_goes_on(osbox: Tool) -> None:
     osbox("net", "disconnect")
-    changes = [line[2:].rsplit(" ", 2)[0] for line in osbox("net", "connect").splitlines() if line.startswith("✔")]
+    changes = [
+        line[2:].rsplit(" ", 2)[0] for line in osbox("net", "connect").splitlines() if line.startswith("✔")
+    ]
     assert len(changes) >= 5
     for change in changes:
         osbox("net", "disconnect")
@@ -584,14 +691,19 @@ def test_net_connect_killed_at_every_change_goes_on(osbox: Tool) -> None:
 
 
 def test_down_and_up_keep_everything(osbox: Tool) -> None:
-    """Users, images, nodes and the server are there again, and the node is on. That it boots its own disk is seen after the power cut."""
+    """Users, images, nodes and the server are there again, and the node is on.
+
+    That it boots its own disk is seen after the power cut.
+    """
     before = contents()
     osbox("down")
     assert osbox.json("status") == []
     osbox("up")
     assert contents() == before
     deadline = time.monotonic() + 120  # Ironic looks every half a minute whether a node is as it should be
-    while "rack-1" not in engine("docker", "exec", f"rack.{NAME}", "virsh", "list", "--name", "--state-running"):
+    while "rack-1" not in engine(
+        "docker", "exec", f"rack.{NAME}", "virsh", "list", "--name", "--state-running"
+    ):
         assert time.monotonic() < deadline, "the node stays off"
         time.sleep(2)
 
@@ -607,23 +719,38 @@ def test_the_node_boots_its_own_disk_after_down_and_up(osbox: Tool) -> None:
 
 
 def test_a_second_cloud_of_another_release_beside_it(osbox: Tool) -> None:
-    """With a name: the same engine, all else its own; removed without a trace, the first one untouched. Nodes boot with its release, too."""
+    """With a name: the same engine, all else its own; removed without a trace, the first one untouched.
+
+    Nodes boot with its release, too.
+    """
     release = sample(releases.known(PROJECT / "releases"))
     version = f"beside-{release}"
     osbox("build", "--release", release, "--version", version, "--replace", timeout=900)
     there = host()
-    for words in (("network", "create"), ("volume", "create"), ("create", "--network=stranger", "--volume=stranger:/x", "--name")):
+    for words in (
+        ("network", "create"),
+        ("volume", "create"),
+        ("create", "--network=stranger", "--volume=stranger:/x", "--name"),
+    ):
         engine("docker", *words, "stranger", *(["os-memcached:latest"] if words[0] == "create" else []))
     started = everything()
     osbox("--name", "beside", "up", "--version", version, timeout=600)
-    token = run.run([Tool.program, "--name", "beside", "openstack", "token", "issue", "-f", "value", "-c", "id"], env=ENVIRONMENT, timeout=60)
+    token = run.run(
+        [Tool.program, "--name", "beside", "openstack", "token", "issue", "-f", "value", "-c", "id"],
+        env=ENVIRONMENT,
+        timeout=60,
+    )
     assert token.out.strip()
     assert len(osbox.json("--name", "beside", "status")) == len(osbox.json("status")) - 1, "all but the rack"  # type: ignore[arg-type]
     answers_at_once("beside")
     osbox("--name", "beside", "net", "connect")
     osbox("--name", "beside", "setup", "--no-guest", timeout=600)
     told, _ = json.JSONDecoder().raw_decode(osbox("--name", "beside", "probe", "--json"))
-    assert {hop["name"] for hop in told["hops"] if hop["state"] != "ok"} == {"node's script", "kernel", "ramdisk"}, "nobody boots: a rehearsal"
+    assert {hop["name"] for hop in told["hops"] if hop["state"] != "ok"} == {
+        "node's script",
+        "kernel",
+        "ramdisk",
+    }, "nobody boots: a rehearsal"
     with_both = osbox("down", "--purge", code=2)
     assert "osbox --name beside down --purge" in with_both
     osbox("--name", "beside", "down", "--purge")
@@ -639,9 +766,19 @@ def test_a_second_cloud_of_another_release_beside_it(osbox: Tool) -> None:
 
 
 def answers_at_once(cloud: str) -> None:
-    """Every service that is called over the bus, median of 50: 3.5 ms alone on the machine; upstream's oslo.messaging slept for 500."""
+    """Every service that is called over the bus, median of 50: 3.5 ms alone on the machine; upstream's
+    oslo.messaging slept for 500."""
     for agent in [agent for agent in AGENTS if agent.topic]:
-        line = engine("docker", "exec", f"{agent.service}.{cloud}", "osbox-rpc-ping", *agent.topic.split(), agent.service, "10", "50")
+        line = engine(
+            "docker",
+            "exec",
+            f"{agent.service}.{cloud}",
+            "osbox-rpc-ping",
+            *agent.topic.split(),
+            agent.service,
+            "10",
+            "50",
+        )
         answer = re.fullmatch(r"pong ([\d.]+) ms, the median of 50\n", line)
         assert answer, line
         assert float(answer[1]) < 20, f"{agent.service}: {line}"
@@ -649,8 +786,16 @@ def answers_at_once(cloud: str) -> None:
 
 def everything() -> list[str]:
     """All that Docker holds: the containers with their starts, networks, volumes."""
-    shown = {"ps --all": "{{.ID}} {{.Names}} {{.CreatedAt}}", "network ls": "{{.ID}} {{.Name}}", "volume ls": "{{.Name}}"}
-    return [line for what, form in shown.items() for line in engine("docker", *what.split(), "--format", form).splitlines()]
+    shown = {
+        "ps --all": "{{.ID}} {{.Names}} {{.CreatedAt}}",
+        "network ls": "{{.ID}} {{.Name}}",
+        "volume ls": "{{.Name}}",
+    }
+    return [
+        line
+        for what, form in shown.items()
+        for line in engine("docker", *what.split(), "--format", form).splitlines()
+    ]
 
 
 def test_demo_clean(osbox: Tool) -> None:
@@ -663,4 +808,6 @@ def test_demo_clean(osbox: Tool) -> None:
 def test_purge_leaves_the_host_as_it_was(osbox: Tool, before: dict[str, object]) -> None:
     osbox("down", "--purge", "--keep-images")
     assert differences(before, host()) == {}
-    assert {path.name for path in HOME.iterdir()} <= set(KEPT), "only what can be made again, and the site's own settings"
+    assert {path.name for path in HOME.iterdir()} <= set(KEPT), (
+        "only what can be made again, and the site's own settings"
+    )

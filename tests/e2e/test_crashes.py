@@ -1,6 +1,7 @@
 """Crashes and full disks at every step, on a cloud of its own: the same command again always completes.
 
-A sample runs in `make check`, the whole matrices with --full. The tests build on one another, as those in test_cloud.py do.
+A sample runs in `make check`, the whole matrices with --full. The tests build on one another, as those in
+test_cloud.py do.
 """
 
 import json
@@ -40,7 +41,9 @@ def empty(osbox: Tool) -> None:
     """A cloud that never was up: no container, no volume."""
     osbox("engine", "start")
     osbox("down")
-    volumes = engine("docker", "volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={NAME}").split()
+    volumes = engine(
+        "docker", "volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={NAME}"
+    ).split()
     if volumes:
         engine("docker", "volume", "rm", *volumes)
 
@@ -55,10 +58,13 @@ def complete(osbox: Tool) -> None:
     assert "Nothing to change" in osbox("up")
 
 
-# --- up ------------------------------------------------------------------------------------------------------------------
+# --- up
+# --------------------------------------------------------------------------------
+
 
 def test_first_up_killed_again_and_again_goes_on(cloud: Tool) -> None:
-    """Each run goes on where the one before was killed: before the containers, in the migrations, in Keystone's contents, in the proof."""
+    """Each run goes on where the one before was killed: before the containers, in the migrations, in
+    Keystone's contents, in the proof."""
     for seconds in (1, 5, 12):
         crash.killed_at(cloud, seconds, "up")
     complete(cloud)
@@ -81,7 +87,14 @@ def test_up_interrupted_says_so_and_goes_on(cloud: Tool) -> None:
     complete(cloud)
 
 
-@pytest.mark.parametrize("line", ["keystone - Ready", pytest.param("rabbitmq - Ready", marks=full), pytest.param("nova-api - Ready", marks=full)])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "keystone - Ready",
+        pytest.param("rabbitmq - Ready", marks=full),
+        pytest.param("nova-api - Ready", marks=full),
+    ],
+)
 def test_engine_killed_in_the_middle_of_up(cloud: Tool, line: str) -> None:
     cloud("down")
     code, text = crash.disturbed(cloud, line, lambda _: crash.kill_engine(), "up")
@@ -104,7 +117,9 @@ def test_engine_killed_as_it_publishes_ports(cloud: Tool) -> None:
     """dockerd may bring ports back that no container has, and that none could have; it does not each time."""
     for _ in range(5):
         empty(cloud)
-        code, _text = crash.disturbed(cloud, "", lambda _: crash.kill_engine_as_it_publishes(), "up", seconds=0)
+        code, _text = crash.disturbed(
+            cloud, "", lambda _: crash.kill_engine_as_it_publishes(), "up", seconds=0
+        )
         assert code == 1
         if "osbox up makes them anew" in run.run([Tool.program, "engine", "start"], env=ENVIRONMENT).err:
             break
@@ -116,11 +131,16 @@ def test_engine_killed_as_it_publishes_ports(cloud: Tool) -> None:
 SAMPLE = random.Random(SEED).sample(sorted(SERVICES), 1)  # noqa: S311 - a choice, no secret
 
 
-@pytest.mark.parametrize("service", [pytest.param(name, marks=() if name in SAMPLE else full) for name in SERVICES])
+@pytest.mark.parametrize(
+    "service", [pytest.param(name, marks=() if name in SAMPLE else full) for name in SERVICES]
+)
 def test_container_killed_in_the_middle_of_up(cloud: Tool, service: str) -> None:
-    """Docker starts it again; `up` either waits for it or says what is not ready, and then completes when called again."""
+    """Docker starts it again; `up` either waits for it or says what is not ready, and then completes when
+    called again."""
     cloud("down")
-    code, _ = crash.disturbed(cloud, "keystone - Ready", lambda _: crash.kill_container(service), "up", seconds=0.2)
+    code, _ = crash.disturbed(
+        cloud, "keystone - Ready", lambda _: crash.kill_container(service), "up", seconds=0.2
+    )
     assert code in (0, 1)
     complete(cloud)
 
@@ -128,7 +148,10 @@ def test_container_killed_in_the_middle_of_up(cloud: Tool, service: str) -> None
 @full
 def test_workers_of_every_api(cloud: Tool) -> None:
     cloud("up", "--workers", "2")
-    workers = {name: engine("docker", "exec", f"{name}.{NAME}", "sh", "-c", COUNT).strip() for name in ("keystone", "nova-api", "neutron-server")}
+    workers = {
+        name: engine("docker", "exec", f"{name}.{NAME}", "sh", "-c", COUNT).strip()
+        for name in ("keystone", "nova-api", "neutron-server")
+    }
     assert all(int(number) >= 3 for number in workers.values()), f"a parent and two workers each: {workers}"
     assert "workers = 2" in (HOME / "site.toml").read_text()
     assert "Nothing to change" in cloud("up"), "the number is kept"
@@ -144,24 +167,30 @@ def test_dead_name_servers_do_not_matter(cloud: Tool, tmp_path: Path) -> None:
     cloud("down")
     cloud("engine", "stop")
     (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\noptions timeout:30 attempts:5\n")
-    script = f'mount --bind {tmp_path}/resolv.conf "$(readlink -f /etc/resolv.conf)" && exec {Tool.program} up'
+    script = (
+        f'mount --bind {tmp_path}/resolv.conf "$(readlink -f /etc/resolv.conf)" && exec {Tool.program} up'
+    )
     run.run(["unshare", "--mount", "sh", "-c", script], env=ENVIRONMENT, timeout=240)
     complete(cloud)
 
 
-# --- a full disk -----------------------------------------------------------------------------------------------------------
+# --- a full disk
+# --------------------------------------------------------------------------------
 
 PAGE = 4096
 
 
 def test_disk_full_at_each_write_is_told_and_the_same_command_goes_on(cloud: Tool) -> None:
-    """The directory of a second deployment is a small file system, one page larger with every try; then it is large."""
+    """The directory of a second deployment is a small file system, one page larger with every try; then it is
+    large."""
     place = HOME / "clouds" / "small"
     full_at, said = 0, list[str]()
     with crash.small_disk(place) as resize:
         for pages in range(2, 120):
             resize(pages * PAGE)
-            result = run.run([Tool.program, "--name", "small", "up"], env=ENVIRONMENT, check=False, timeout=240)
+            result = run.run(
+                [Tool.program, "--name", "small", "up"], env=ENVIRONMENT, check=False, timeout=240
+            )
             assert "Traceback" not in result.err
             if result.code == 0:
                 break
@@ -178,7 +207,9 @@ def test_disk_full_at_each_write_is_told_and_the_same_command_goes_on(cloud: Too
     assert "Nothing to change" in cloud("up")
 
 
-# --- contents, nodes, deployments --------------------------------------------------------------------------------------------
+# --- contents, nodes, deployments
+# --------------------------------------------------------------------------------
+
 
 def test_setup_killed_at_any_moment_goes_on(cloud: Tool) -> None:
     for seconds in (1, 4, 8):
@@ -190,10 +221,13 @@ def test_setup_killed_at_any_moment_goes_on(cloud: Tool) -> None:
 
 
 def test_setup_removes_the_second_image_of_a_run_killed_before_it_did(cloud: Tool) -> None:
-    """Killed between "the new one is stored" and "the old one is deleted": two of the name, one of them whole."""
+    """Killed between "the new one is stored" and "the old one is deleted": two of the name, one of them
+    whole."""
     cloud("setup")
     whole = client("image", "show", "deploy-kernel", "-c", "id", "-f", "value").strip()
-    cut = client("image", "create", "deploy-kernel", "--property", f"{images.STAMP}=older", "-c", "id", "-f", "value").strip()
+    cut = client(
+        "image", "create", "deploy-kernel", "--property", f"{images.STAMP}=older", "-c", "id", "-f", "value"
+    ).strip()
     assert "leftover of image deploy-kernel removed" in cloud("setup")
     assert client("image", "list", "--name", "deploy-kernel", "-c", "ID", "-f", "value").split() == [whole]
     assert cut != whole
@@ -241,14 +275,22 @@ def test_demo_with_a_container_killed_at_every_step_goes_on(cloud: Tool) -> None
     for step in ("Contents", "Rack", "Enrol", "Request", "Deploy", "Boot"):
         service = chance.choice(sorted(SERVICES))
         print(f"{step}: {service}")
-        crash.disturbed(cloud, f"{step}  $ osbox", lambda _, service=service: crash.kill_container(service), "demo", timeout=2400)  # type: ignore[misc]
+        crash.disturbed(
+            cloud,
+            f"{step}  $ osbox",
+            lambda _, service=service: crash.kill_container(service),  # type: ignore[misc]
+            "demo",
+            timeout=2400,
+        )
     assert "bm-node-1 login:" in cloud("demo", timeout=2400)
 
 
 @full
 def test_conductor_killed_in_a_deployment_is_told_and_one_command_goes_on(cloud: Tool) -> None:
     cloud("demo", "--clean")
-    code, text = crash.disturbed(cloud, "rack-1: wait call-back", lambda _: crash.kill_container("ironic-conductor"), "demo", seconds=3)
+    code, text = crash.disturbed(
+        cloud, "rack-1: wait call-back", lambda _: crash.kill_container("ironic-conductor"), "demo", seconds=3
+    )
     if code != 0:
         assert "Nova could not build bm-node-1" in text
         assert "ironic-conductor was restarted" in cloud("explain", "rack-1")

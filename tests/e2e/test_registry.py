@@ -1,4 +1,5 @@
-"""A real registry (Debian's docker-registry, unpacked, on loopback): push to it, and stand on a Debian that comes from it."""
+"""A real registry (Debian's docker-registry, unpacked, on loopback): push to it, and stand on a Debian that
+comes from it."""
 
 import json
 import re
@@ -62,7 +63,12 @@ def serving(program: Path, place: Path, passwords: str = "") -> Iterator[Registr
     (place / "htpasswd").write_text(passwords)
     auth = AUTH.format(file=place / "htpasswd") if passwords else ""
     (place / "config.yml").write_text(CONFIG.format(data=place / "data", port=port, auth=auth))
-    with (place / "log").open("w") as log, run.spawn([str(program), "serve", str(place / "config.yml")], stdout=log.fileno(), stderr=log.fileno()):
+    with (
+        (place / "log").open("w") as log,
+        run.spawn(
+            [str(program), "serve", str(place / "config.yml")], stdout=log.fileno(), stderr=log.fileno()
+        ),
+    ):
         deadline = time.monotonic() + 20
         while True:
             with closing(socket.socket()) as client:
@@ -88,7 +94,9 @@ def images(osbox: Tool) -> Iterator[Tool]:
 
 
 def engine(*words: str, code: int = 0) -> str:
-    result = run.run([Tool.program, "engine", "shell", "--", *words], env=ENVIRONMENT, timeout=300, check=False)
+    result = run.run(
+        [Tool.program, "engine", "shell", "--", *words], env=ENVIRONMENT, timeout=300, check=False
+    )
     assert result.code == code, result.err
     return result.out
 
@@ -105,9 +113,13 @@ def test_push(images: Tool, registry: Registry) -> None:
     before = tags()
     text = images("push", f"{registry.host}/cloud", "base-image", "memcached", "--version", VERSION)
     found = dict(re.findall(r"📦  (\S+) - Done: (sha256:[0-9a-f]{64})", text))
-    assert set(found) == {f"{registry.host}/cloud/os-{name}:{VERSION}" for name in ("base-image", "memcached")}
+    assert set(found) == {
+        f"{registry.host}/cloud/os-{name}:{VERSION}" for name in ("base-image", "memcached")
+    }
     for name, digest in found.items():
-        repository = registry.data / "docker/registry/v2/repositories" / name.partition("/")[2].partition(":")[0]
+        repository = (
+            registry.data / "docker/registry/v2/repositories" / name.partition("/")[2].partition(":")[0]
+        )
         assert (repository / f"_manifests/tags/{VERSION}/current/link").read_text() == digest
     assert tags() == before, "the tags of the push are gone"
     again = images("push", f"{registry.host}/cloud", "base-image", "memcached", "--version", VERSION)
@@ -123,7 +135,9 @@ def test_other_content_is_replaced_only_when_asked(images: Tool, registry: Regis
     text = images("push", place, "memcached", "--version", VERSION, code=2)
     assert f"these tags are there with other content: {place}/{tag}" in text
     assert "--replace" in text
-    assert f"{place}/{tag} - Done: sha256:" in images("push", place, "memcached", "--version", VERSION, "--replace")
+    assert f"{place}/{tag} - Done: sha256:" in images(
+        "push", place, "memcached", "--version", VERSION, "--replace"
+    )
 
 
 def test_login(images: Tool, program: Path, tmp_path: Path) -> None:
@@ -136,9 +150,15 @@ def test_login(images: Tool, program: Path, tmp_path: Path) -> None:
         config.mkdir()
         secret = run.run(["base64"], input=f"{USER}:{PASSWORD}").out.strip()
         (config / "config.json").write_text(json.dumps({"auths": {closed.host: {"auth": secret}}}))
-        result = run.run([Tool.program, "push", closed.host, "memcached", "--version", VERSION], env=ENVIRONMENT | {"DOCKER_CONFIG": str(config)})
+        result = run.run(
+            [Tool.program, "push", closed.host, "memcached", "--version", VERSION],
+            env=ENVIRONMENT | {"DOCKER_CONFIG": str(config)},
+        )
         assert "📦" in result.out
-    kept = run.run(["grep", "-rlF", secret, str(HOME / "tmp"), str(HOME / "engine/root/root"), str(HOME / "logs")], check=False)
+    kept = run.run(
+        ["grep", "-rlF", secret, str(HOME / "tmp"), str(HOME / "engine/root/root"), str(HOME / "logs")],
+        check=False,
+    )
     assert kept.out == ""
 
 
@@ -149,13 +169,18 @@ def test_registries_that_cannot_be_had(images: Tool) -> None:
         text = images("push", f"localhost:{port}", "memcached", "--version", VERSION, code=1)
     assert f"the registry localhost:{port} does not answer as it should" in text
     assert "connection refused" in text
-    assert "there is no host registry.invalid" in images("push", "registry.invalid", "memcached", "--version", VERSION, code=2)
+    assert "there is no host registry.invalid" in images(
+        "push", "registry.invalid", "memcached", "--version", VERSION, code=2
+    )
     assert "user is not the name of a registry" in images("push", "user", "memcached", code=2)
-    assert "images are not built: os-memcached:never" in images("push", "localhost:1", "memcached", "--version", "never", code=2)
+    assert "images are not built: os-memcached:never" in images(
+        "push", "localhost:1", "memcached", "--version", "never", code=2
+    )
 
 
 def test_debian_from_a_registry(images: Tool, registry: Registry) -> None:
-    """Images that stand on it have the very files of those that stand on a Debian made here; the label tells the difference."""
+    """Images that stand on it have the very files of those that stand on a Debian made here; the label tells
+    the difference."""
     name, kept = f"{registry.host}/debian:trixie", "osbox-debian:kept"
     before = layers(f"os-memcached:{VERSION}")
     retag(debian.TAG, name)
@@ -164,7 +189,9 @@ def test_debian_from_a_registry(images: Tool, registry: Registry) -> None:
     engine("docker", "image", "rm", name, debian.TAG)
     try:
         environment = ENVIRONMENT | {"OSBOX_DEBIAN": name}
-        result = run.run([Tool.program, "-v", "build", "memcached", "--version", VERSION], env=environment, timeout=600)
+        result = run.run(
+            [Tool.program, "-v", "build", "memcached", "--version", VERSION], env=environment, timeout=600
+        )
         assert f"Fetch the Debian base image {name}" in result.err
         assert "mmdebstrap" not in result.err
         assert label(debian.TAG) == name
@@ -175,8 +202,14 @@ def test_debian_from_a_registry(images: Tool, registry: Registry) -> None:
         run.run([Tool.program, "build", "memcached", "--version", VERSION], env=environment, timeout=600)
         assert label(f"os-base-image:{VERSION}") == name
         assert layers(f"os-memcached:{VERSION}") == before
-        assert engine("docker", "run", "--rm", "--entrypoint", "memcached", f"os-memcached:{VERSION}", "--version").startswith("memcached")
-        wrong = run.run([Tool.program, "build", "memcached"], env=ENVIRONMENT | {"OSBOX_DEBIAN": f"{registry.host}/debian:no"}, check=False)
+        assert engine(
+            "docker", "run", "--rm", "--entrypoint", "memcached", f"os-memcached:{VERSION}", "--version"
+        ).startswith("memcached")
+        wrong = run.run(
+            [Tool.program, "build", "memcached"],
+            env=ENVIRONMENT | {"OSBOX_DEBIAN": f"{registry.host}/debian:no"},
+            check=False,
+        )
         assert wrong.code == 2
         assert f"the Debian base image {registry.host}/debian:no could not be fetched" in wrong.err
         assert label(debian.TAG) == name, "what was there stays"
@@ -190,4 +223,6 @@ def layers(tag: str) -> list[str]:
 
 
 def label(tag: str) -> str:
-    return engine("docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{debian.SOURCE}"}}}}', tag).strip()
+    return engine(
+        "docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{debian.SOURCE}"}}}}', tag
+    ).strip()

@@ -1,4 +1,5 @@
-"""A client that reads from and writes to every API every two seconds, and remembers what was acknowledged: for tests that break something."""
+"""A client that reads from and writes to every API every two seconds, and remembers what was acknowledged:
+for tests that break something."""
 
 import secrets
 import threading
@@ -36,18 +37,42 @@ class Kind:
 
 
 KINDS = (
-    Kind("keystone", ":5000/v3/projects", lambda name: {"project": {"name": name, "domain_id": "default"}}, "projects"),
+    Kind(
+        "keystone",
+        ":5000/v3/projects",
+        lambda name: {"project": {"name": name, "domain_id": "default"}},
+        "projects",
+    ),
     Kind("glance-api", ":9292/v2/images", lambda name: {"name": name}, "images"),
-    Kind("nova-api", ":8774/v2.1/os-keypairs", lambda name: {"keypair": {"name": name, "public_key": KEY}}, "keypairs", "name"),
-    Kind("neutron-server", ":9696/v2.0/subnetpools", lambda name: {"subnetpool": {"name": name, "prefixes": ["10.254.0.0/16"]}}, "subnetpools"),
-    Kind("ironic-api", ":6385/v1/nodes", lambda name: {"name": name, "driver": "redfish"}, "nodes", "uuid", system=True),
+    Kind(
+        "nova-api",
+        ":8774/v2.1/os-keypairs",
+        lambda name: {"keypair": {"name": name, "public_key": KEY}},
+        "keypairs",
+        "name",
+    ),
+    Kind(
+        "neutron-server",
+        ":9696/v2.0/subnetpools",
+        lambda name: {"subnetpool": {"name": name, "prefixes": ["10.254.0.0/16"]}},
+        "subnetpools",
+    ),
+    Kind(
+        "ironic-api",
+        ":6385/v1/nodes",
+        lambda name: {"name": name, "driver": "redfish"},
+        "nodes",
+        "uuid",
+        system=True,
+    ),
 )
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0tq2r3gkKyLcWuiDBpWlX6DFeFhX3bZ0dgqxN0CFzw weather"
 
 
 @dataclass
 class Weather:
-    """What happened: failures by service with their times, acknowledged writes by service, when the cause began and ended."""
+    """What happened: failures by service with their times, acknowledged writes by service, when the cause
+    began and ended."""
 
     failures: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     acknowledged: dict[str, list[str]] = field(default_factory=dict)
@@ -58,11 +83,18 @@ class Weather:
         """Failures that were seen later than RECOVERY_SECONDS after the cause had ended."""
         limit = self.ended + RECOVERY_SECONDS
         every = [(name, when, why) for name, all_of in self.failures.items() for when, why in all_of]
-        return {name: f"{when - self.ended:.0f} s after the end: {why}" for name, when, why in every if when > limit}
+        return {
+            name: f"{when - self.ended:.0f} s after the end: {why}"
+            for name, when, why in every
+            if when > limit
+        }
 
     def took(self) -> dict[str, float]:
         """For each service, how long after the end of the cause it failed last."""
-        return {name: round(max(when for when, _ in all_of) - self.ended, 1) for name, all_of in self.failures.items()}
+        return {
+            name: round(max(when for when, _ in all_of) - self.ended, 1)
+            for name, all_of in self.failures.items()
+        }
 
 
 class Client:
@@ -71,17 +103,23 @@ class Client:
     def __init__(self) -> None:
         self.site = load_site(HOME)
         paths = Paths(PROJECT, HOME)
-        self.member, self.system = cloud.session(paths, self.site), cloud.session(paths, self.site, system=True)
+        self.member, self.system = (
+            cloud.session(paths, self.site),
+            cloud.session(paths, self.site, system=True),
+        )
         for session in (self.member, self.system):
             session.timeout = 10
         self.project = self.member.get_project_id()
         self.seen = Weather()
         self.stop = threading.Event()
         self.lock = threading.Lock()
-        # Of its own each time: what was removed while a clock was fast cannot be made again before that time (Swift goes by time stamps).
+        # Of its own each time: what was removed while a clock was fast cannot be made again before that time
+        # (Swift goes by time stamps).
         self.container = f":8080/v1/AUTH_{self.project}/weather-{secrets.token_hex(4)}"
         self._call(self.member, "PUT", self.container)
-        self.threads = [threading.Thread(target=self._again, args=(name, act), daemon=True) for name, act in self._acts()]
+        self.threads = [
+            threading.Thread(target=self._again, args=(name, act), daemon=True) for name, act in self._acts()
+        ]
 
     def _acts(self) -> Iterator[tuple[str, Callable[[int], str]]]:
         for api in APIS:
@@ -89,9 +127,17 @@ class Client:
             yield api.service, lambda _, scope=scope, api=api: checks.probe_api(scope, self.site, api)  # type: ignore[misc]
         for agent in AGENTS:
             scope = self.system if agent.api == "baremetal" else self.member
-            yield agent.service, lambda _, scope=scope, agent=agent: checks.probe_agent(checks.told_of_agents(scope, self.site, agent), agent)  # type: ignore[misc]
+            yield (
+                agent.service,
+                lambda _, scope=scope, agent=agent: checks.probe_agent(  # type: ignore[misc]
+                    checks.told_of_agents(scope, self.site, agent), agent
+                ),
+            )
         # Answered by the conductor, over the bus.
-        yield "ironic-conductor by RPC", lambda _: self._say(self.system, "GET", ":6385/v1/nodes/rack-1/validate")
+        yield (
+            "ironic-conductor by RPC",
+            lambda _: self._say(self.system, "GET", ":6385/v1/nodes/rack-1/validate"),
+        )
         yield "swift-proxy, writing", self._put
         for kind in KINDS:
             yield f"{kind.service}, writing", partial(self._post, kind)
@@ -129,7 +175,14 @@ class Client:
         return "" if answer.status_code < 300 else f"HTTP {answer.status_code}: {answer.text[:150]}"
 
     def _call(self, session: Any, verb: str, path: str, **options: Any) -> Any:
-        return session.request(f"http://{self.site.loopback}{path}", verb, headers=HEADERS, raise_exc=False, connect_retries=0, **options)
+        return session.request(
+            f"http://{self.site.loopback}{path}",
+            verb,
+            headers=HEADERS,
+            raise_exc=False,
+            connect_retries=0,
+            **options,
+        )
 
     # --- afterwards ---
 
@@ -139,7 +192,11 @@ class Client:
         for kind in KINDS:
             there = {str(item.get("name")) for item in self._list(kind)}
             missing[kind.service] = sorted(set(self.seen.acknowledged.get(kind.service, [])) - there)
-        wrong = [number for number in self.seen.acknowledged.get("swift-proxy", []) if self._object(number) != f"object {number}"]
+        wrong = [
+            number
+            for number in self.seen.acknowledged.get("swift-proxy", [])
+            if self._object(number) != f"object {number}"
+        ]
         return {name: names for name, names in (missing | {"swift-proxy": wrong}).items() if names}
 
     def _object(self, number: str) -> str:
@@ -147,14 +204,20 @@ class Client:
 
     def _list(self, kind: Kind) -> list[dict[str, Any]]:
         query = "?limit=1000" if kind.service in ("glance-api", "nova-api") else ""
-        found = self._call(self.system if kind.system else self.member, "GET", kind.path + query).json()[kind.key]
+        found = self._call(self.system if kind.system else self.member, "GET", kind.path + query).json()[
+            kind.key
+        ]
         return [item["keypair"] if kind.key == "keypairs" else item for item in found]
 
     def tidy(self) -> None:
         for kind in KINDS:
             for item in self._list(kind):
                 if str(item.get("name")).startswith("weather-"):
-                    self._call(self.system if kind.system else self.member, "DELETE", f"{kind.path}/{item[kind.remove]}")
+                    self._call(
+                        self.system if kind.system else self.member,
+                        "DELETE",
+                        f"{kind.path}/{item[kind.remove]}",
+                    )
         for number in self._call(self.member, "GET", self.container).text.split():
             self._call(self.member, "DELETE", f"{self.container}/{number}")
         self._call(self.member, "DELETE", self.container)
@@ -176,7 +239,8 @@ def client() -> Iterator[Client]:
 
 
 def break_and_watch(begin: Callable[[], object], end: Callable[[], object], seconds: float) -> Weather:
-    """Begin a cause, end it after some seconds, and watch until all is calm; asserts that all recovers in time and nothing is lost."""
+    """Begin a cause, end it after some seconds, and watch until all is calm; asserts that all recovers in
+    time and nothing is lost."""
     with client() as one:
         time.sleep(3)
         assert not one.seen.failures, f"not well before: {one.seen.failures}"
@@ -189,7 +253,10 @@ def break_and_watch(begin: Callable[[], object], end: Callable[[], object], seco
         while time.monotonic() < one.seen.ended + RECOVERY_SECONDS + CALM * POLL_SECONDS:
             time.sleep(1)
             with one.lock:
-                latest = max((when for all_of in one.seen.failures.values() for when, _ in all_of), default=one.seen.ended)
+                latest = max(
+                    (when for all_of in one.seen.failures.values() for when, _ in all_of),
+                    default=one.seen.ended,
+                )
             if time.monotonic() > max(latest, one.seen.ended) + CALM * POLL_SECONDS:
                 break
         one.stop.set()

@@ -1,4 +1,5 @@
-"""The private engine for real, in a network namespace of the test's own: what it leaves on the host, how it survives being killed."""
+"""The private engine for real, in a network namespace of the test's own: what it leaves on the host, how it
+survives being killed."""
 
 import contextlib
 import ctypes
@@ -27,14 +28,25 @@ from osbox.supply import bundle
 from tests.deadlines import waited
 from tests.home import HOME as CHECK_HOME
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, bridges and an engine: run as root")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, bridges and an engine: run as root"),
+]
 CLONE_NEWNET = 0x40000000
 HOMES = (Path(HOME), CHECK_HOME)  # where a root may be had from
-SITE = Site.model_validate({
-    "name": "foot", "engine": "private", "engine_bridge": "osbox-ft", "engine_subnet": "10.29.91.0/24", "control_bridge": "osbox-ftc",
-    "control_subnet": "10.29.90.0/24",
-})  # fmt: skip
-BESIDE = SITE.model_copy(update={"engine_bridge": "osbox-ft2", "engine_subnet": ipaddress.IPv4Network("10.29.88.0/24")})
+SITE = Site.model_validate(
+    {
+        "name": "foot",
+        "engine": "private",
+        "engine_bridge": "osbox-ft",
+        "engine_subnet": "10.29.91.0/24",
+        "control_bridge": "osbox-ftc",
+        "control_subnet": "10.29.90.0/24",
+    }
+)
+BESIDE = SITE.model_copy(
+    update={"engine_bridge": "osbox-ft2", "engine_subnet": ipaddress.IPv4Network("10.29.88.0/24")}
+)
 # The least that runs: a shell and its library.
 FILES = ("bin", "lib", "lib64", "usr/bin/dash", "usr/bin/sh", "usr/bin/sleep", "usr/lib64")
 LOOP = 'trap "exit 0" TERM; while :; do sleep 1; done'
@@ -56,8 +68,19 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             mine.engine.mkdir()
             (copy := mine.engine / "root").mkdir()
             # As into a bundle: an engine may run on it, and files come and go.
-            with run.reading(bundle.root_argv(made[0], mine.home / "empty")) as source, \
-                 run.feeding(["tar", "--extract", "--directory", str(copy), "--preserve-permissions", "--numeric-owner"]) as sink:
+            with (
+                run.reading(bundle.root_argv(made[0], mine.home / "empty")) as source,
+                run.feeding(
+                    [
+                        "tar",
+                        "--extract",
+                        "--directory",
+                        str(copy),
+                        "--preserve-permissions",
+                        "--numeric-owner",
+                    ]
+                ) as sink,
+            ):
                 shutil.copyfileobj(source, sink)
         found = engine_root.ensure(mine)
     yield found
@@ -78,7 +101,9 @@ def namespace() -> Iterator[None]:
 
 
 @pytest.fixture
-def make(namespace: None, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Paths]]:
+def make(
+    namespace: None, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], Paths]]:
     """Makes state directories with an engine's root in them; whatever runs on them in the end is ended."""
     made: list[Paths] = []
     monkeypatch.setattr(engine, "MIN_FREE_BYTES", 1 << 30)
@@ -87,7 +112,9 @@ def make(namespace: None, root: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         paths = Paths(find_paths().project, tmp_path / name)
         made.append(paths)
         paths.engine.mkdir(parents=True)
-        run.run(["cp", "-al", str(root), str(paths.engine)])  # links: the engine writes new files there, it changes none
+        run.run(
+            ["cp", "-al", str(root), str(paths.engine)]
+        )  # links: the engine writes new files there, it changes none
         return paths
 
     yield state
@@ -111,13 +138,20 @@ def snapshot(tools: Path) -> dict[str, object]:
                 settings[str(file)] = file.read_text() if file.is_file() else ""
     groups = f"**/osbox{tempfile.gettempdir().replace('/', '-')}*"
     return {
-        "links": sorted((link["ifname"], link.get("master", ""), given(link)) for link in json.loads(run.run(["ip", "-json", "a"]).out)),
-        "routes": run.run(["ip", "route"]).out, "rules": run.run(["ip", "rule"]).out, "nft": said("nft", "--stateless", "list", "ruleset"),
-        "iptables": said("iptables-save"), "ip6tables": said("ip6tables-save"), "settings": settings,
+        "links": sorted(
+            (link["ifname"], link.get("master", ""), given(link))
+            for link in json.loads(run.run(["ip", "-json", "a"]).out)
+        ),
+        "routes": run.run(["ip", "route"]).out,
+        "rules": run.run(["ip", "rule"]).out,
+        "nft": said("nft", "--stateless", "list", "ruleset"),
+        "iptables": said("iptables-save"),
+        "ip6tables": said("ip6tables-save"),
+        "settings": settings,
         "mounts": sorted(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
         "netns": sorted(Path("/run/netns").iterdir()) if Path("/run/netns").is_dir() else [],
         "groups": sorted(map(str, Path("/sys/fs/cgroup").glob(groups))),
-    }  # fmt: skip
+    }
 
 
 def given(link: dict[str, Any]) -> list[str]:
@@ -125,15 +159,43 @@ def given(link: dict[str, Any]) -> list[str]:
     return [address["local"] for address in link["addr_info"] if address["scope"] != "link"]
 
 
-def container(at: Engine, paths: Paths, root: Path, *, subnet: str, bridge: str = "osbox-ftc", port: int = 8081) -> None:
+def container(
+    at: Engine, paths: Paths, root: Path, *, subnet: str, bridge: str = "osbox-ftc", port: int = 8081
+) -> None:
     """A container with a published port and a volume, on a network of its own."""
     tar = paths.home / "tmp" / "tiny.tar"
     tar.parent.mkdir(exist_ok=True)
-    libraries = [str(file.relative_to(root)) for name in ("libc.so.6", "ld-linux*") for file in root.glob(f"usr/lib/*/{name}")]
+    libraries = [
+        str(file.relative_to(root))
+        for name in ("libc.so.6", "ld-linux*")
+        for file in root.glob(f"usr/lib/*/{name}")
+    ]
     run.run(["tar", "-C", str(root), "-cf", str(tar), *FILES, *libraries])
     run.run(at.argv("docker", "import", tar, "tiny"))
-    run.run(at.argv("docker", "network", "create", "--opt", f"com.docker.network.bridge.name={bridge}", "--subnet", subnet, "ctl"))
-    words = ["--name", "one", "--network", "ctl", "-p", f"{port}:81", "-v", "data:/data", "--restart", "unless-stopped"]
+    run.run(
+        at.argv(
+            "docker",
+            "network",
+            "create",
+            "--opt",
+            f"com.docker.network.bridge.name={bridge}",
+            "--subnet",
+            subnet,
+            "ctl",
+        )
+    )
+    words = [
+        "--name",
+        "one",
+        "--network",
+        "ctl",
+        "-p",
+        f"{port}:81",
+        "-v",
+        "data:/data",
+        "--restart",
+        "unless-stopped",
+    ]
     run.run(at.argv("docker", "run", "--detach", *words, "tiny", "sh", "-c", LOOP))
 
 
@@ -146,8 +208,17 @@ def test_purge_leaves_the_host_as_it_was(make: Callable[[str], Paths], root: Pat
     at = engine.start(paths, SITE)
     container(at, paths, root, subnet=str(SITE.control_subnet))
     during = snapshot(root)
-    assert {key for key in before if before[key] != during[key]} >= {"links", "routes", "nft", "iptables", "settings", "groups"}
-    assert (during["mounts"], during["netns"]) == (before["mounts"], before["netns"]), "the engine's mounts are its own"
+    assert {key for key in before if before[key] != during[key]} >= {
+        "links",
+        "routes",
+        "nft",
+        "iptables",
+        "settings",
+        "groups",
+    }
+    assert (during["mounts"], during["netns"]) == (before["mounts"], before["netns"]), (
+        "the engine's mounts are its own"
+    )
     assert processes.find(paths)
     engine.stop(paths)
     again = engine.start(paths, SITE)  # a second start must not take the first one's doing for the host's
@@ -170,21 +241,40 @@ def test_purge_leaves_what_others_made(make: Callable[[str], Paths], root: Path)
     paths, before = make("home"), snapshot(root)
     container(engine.start(paths, SITE), paths, root, subnet=str(SITE.control_subnet))
     meanwhile = [
-        ["FORWARD", "-i", "tun0", "-o", SITE.engine_bridge, "-j", "LOG"], ["DOCKER-USER", "-s", "192.0.2.9/32", "-j", "DROP"],
+        ["FORWARD", "-i", "tun0", "-o", SITE.engine_bridge, "-j", "LOG"],
+        ["DOCKER-USER", "-s", "192.0.2.9/32", "-j", "DROP"],
         ["POSTROUTING", "-t", "nat", "-s", "10.8.0.0/24", "-o", "eth0", "-j", "MASQUERADE"],
-    ]  # fmt: skip
+    ]
     for words in meanwhile:
         run.run([*tools, "iptables", "-I", *words])
     engine.purge(paths, SITE)
     assert rules(root) == [
-        "*filter", ":INPUT ACCEPT ", ":FORWARD DROP ", ":OUTPUT ACCEPT ", ":DOCKER-USER - ",
+        "*filter",
+        ":INPUT ACCEPT ",
+        ":FORWARD DROP ",
+        ":OUTPUT ACCEPT ",
+        ":DOCKER-USER - ",
         "-A INPUT -s 192.0.2.8/32 -j DROP",
-        f"-A FORWARD -i tun0 -o {SITE.engine_bridge} -j LOG", "-A FORWARD -j DOCKER-USER",
-        "-A DOCKER-USER -s 192.0.2.9/32 -j DROP", "-A DOCKER-USER -j RETURN", "COMMIT",
-        "*nat", ":PREROUTING ACCEPT ", ":INPUT ACCEPT ", ":OUTPUT ACCEPT ", ":POSTROUTING ACCEPT ",
-        "-A POSTROUTING -s 10.8.0.0/24 -o eth0 -j MASQUERADE", "COMMIT",
-    ]  # fmt: skip
-    for words in (["-D", *meanwhile[0]], ["-D", *meanwhile[1]], ["-D", "FORWARD", "-j", "DOCKER-USER"], ["-F", "DOCKER-USER"], ["-X", "DOCKER-USER"]):
+        f"-A FORWARD -i tun0 -o {SITE.engine_bridge} -j LOG",
+        "-A FORWARD -j DOCKER-USER",
+        "-A DOCKER-USER -s 192.0.2.9/32 -j DROP",
+        "-A DOCKER-USER -j RETURN",
+        "COMMIT",
+        "*nat",
+        ":PREROUTING ACCEPT ",
+        ":INPUT ACCEPT ",
+        ":OUTPUT ACCEPT ",
+        ":POSTROUTING ACCEPT ",
+        "-A POSTROUTING -s 10.8.0.0/24 -o eth0 -j MASQUERADE",
+        "COMMIT",
+    ]
+    for words in (
+        ["-D", *meanwhile[0]],
+        ["-D", *meanwhile[1]],
+        ["-D", "FORWARD", "-j", "DOCKER-USER"],
+        ["-F", "DOCKER-USER"],
+        ["-X", "DOCKER-USER"],
+    ):
         run.run([*tools, "iptables", *words])
     run.run([*tools, "nft", "delete", "table", "ip", "nat"])
     assert snapshot(root) == before, "nothing but those three rules and what leads to them was left"
@@ -209,7 +299,11 @@ def test_an_engine_that_was_killed(make: Callable[[str], Paths], root: Path, *, 
 
 def kill(paths: Paths, *, everything: bool) -> None:
     names = {pid: processes.name(pid) for pid in processes.find(paths)}
-    victims = [pid for pid, name in names.items() if name == "dockerd" or (everything and name not in ("sh", "sleep"))]
+    victims = [
+        pid
+        for pid, name in names.items()
+        if name == "dockerd" or (everything and name not in ("sh", "sleep"))
+    ]
     for pid in victims:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -218,7 +312,9 @@ def kill(paths: Paths, *, everything: bool) -> None:
         time.sleep(0.05)
 
 
-def test_purge_can_be_killed_at_any_command(make: Callable[[str], Paths], root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_purge_can_be_killed_at_any_command(
+    make: Callable[[str], Paths], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ended before its first, second, … command on the host; what is left by then, the next run removes."""
     paths, before = make("home"), snapshot(root)
     container(engine.start(paths, SITE), paths, root, subnet=str(SITE.control_subnet))
@@ -249,7 +345,9 @@ def test_purge_can_be_killed_at_any_command(make: Callable[[str], Paths], root: 
     assert not paths.home.exists()
 
 
-def test_two_engines_side_by_side(make: Callable[[str], Paths], root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_engines_side_by_side(
+    make: Callable[[str], Paths], root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A second engine starts and goes; the first one's ports and rules stay as they were."""
     nothing = snapshot(root)
     first, second = make("first"), make("second")

@@ -17,7 +17,10 @@ from osbox.site.ledger import Entry, ledger
 from osbox.site.site import Paths, Site
 from tests.conftest import PROJECT
 
-OWN = Own(frozenset({"osbox-engine", "osbox"}), (ipaddress.ip_network("10.29.27.0/24"), ipaddress.ip_network("10.29.28.0/24")))
+OWN = Own(
+    frozenset({"osbox-engine", "osbox"}),
+    (ipaddress.ip_network("10.29.27.0/24"), ipaddress.ip_network("10.29.28.0/24")),
+)
 # As `iptables-save` printed it with Docker 26.1, one network and one published port.
 DOCKER = """\
 *filter
@@ -103,11 +106,20 @@ def test_nothing_is_left_of_docker_alone() -> None:
 
 
 FOREIGN = {
-    "a rule beside Docker's": "-A FORWARD -i osbox -o osbox -j ACCEPT => -A FORWARD -i tun0 -o eth0 -j ACCEPT",
-    "one that names our bridge": "-A FORWARD -i osbox -o osbox -j ACCEPT => -A FORWARD -i osbox -o tun0 -m comment --comment \"a b\" -j LOG",
+    "a rule beside Docker's": (
+        "-A FORWARD -i osbox -o osbox -j ACCEPT => -A FORWARD -i tun0 -o eth0 -j ACCEPT"
+    ),
+    "one that names our bridge": (
+        '-A FORWARD -i osbox -o osbox -j ACCEPT => -A FORWARD -i osbox -o tun0 -m comment --comment "a b"'
+        " -j LOG"
+    ),
     "a chain of one's own": ":DOCKER-USER - [0:0] => :MINE - [0:0]\n-A MINE -j ACCEPT",
-    "another subnet's masquerade": "-A DOCKER -i osbox -j RETURN => -A POSTROUTING -s 10.8.0.0/24 ! -o tun0 -j MASQUERADE",
-    "a wider masquerade": "-A DOCKER -i osbox -j RETURN => -A POSTROUTING -s 10.0.0.0/8 ! -o osbox -j MASQUERADE",
+    "another subnet's masquerade": (
+        "-A DOCKER -i osbox -j RETURN => -A POSTROUTING -s 10.8.0.0/24 ! -o tun0 -j MASQUERADE"
+    ),
+    "a wider masquerade": (
+        "-A DOCKER -i osbox -j RETURN => -A POSTROUTING -s 10.0.0.0/8 ! -o osbox -j MASQUERADE"
+    ),
 }
 
 
@@ -121,21 +133,37 @@ def test_a_foreign_rule_survives_and_hinders_nothing(extra: str) -> None:
 
 
 HOLDING = {
-    "in DOCKER-USER": ("-A FORWARD -j DOCKER-USER => -A DOCKER-USER -s 192.0.2.1/32 -j DROP", ("filter DOCKER-USER",),
-                       ("-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -s 192.0.2.1/32 -j DROP", "-A DOCKER-USER -j RETURN")),
-    "a jump into it": ("-A FORWARD -j DOCKER-USER => -A INPUT -i eth9 -j DOCKER-USER", ("filter DOCKER-USER",),
-                       ("-A FORWARD -j DOCKER-USER", "-A INPUT -i eth9 -j DOCKER-USER", "-A DOCKER-USER -j RETURN")),
+    "in DOCKER-USER": (
+        "-A FORWARD -j DOCKER-USER => -A DOCKER-USER -s 192.0.2.1/32 -j DROP",
+        ("filter DOCKER-USER",),
+        ("-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -s 192.0.2.1/32 -j DROP", "-A DOCKER-USER -j RETURN"),
+    ),
+    "a jump into it": (
+        "-A FORWARD -j DOCKER-USER => -A INPUT -i eth9 -j DOCKER-USER",
+        ("filter DOCKER-USER",),
+        ("-A FORWARD -j DOCKER-USER", "-A INPUT -i eth9 -j DOCKER-USER", "-A DOCKER-USER -j RETURN"),
+    ),
     "a stopped Docker's isolation": (
-        "-A FORWARD -j DOCKER-ISOLATION-STAGE-1 => -A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2\n"
-        "-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP",
+        (
+            "-A FORWARD -j DOCKER-ISOLATION-STAGE-1 => -A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j"
+            " DOCKER-ISOLATION-STAGE-2\n-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP"
+        ),
         ("filter DOCKER-ISOLATION-STAGE-1", "filter DOCKER-ISOLATION-STAGE-2"),
-        ("-A FORWARD -j DOCKER-ISOLATION-STAGE-1", "-A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2",
-         "-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP", "-A DOCKER-ISOLATION-STAGE-1 -j RETURN", "-A DOCKER-ISOLATION-STAGE-2 -j RETURN")),
-}  # fmt: skip
+        (
+            "-A FORWARD -j DOCKER-ISOLATION-STAGE-1",
+            "-A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2",
+            "-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP",
+            "-A DOCKER-ISOLATION-STAGE-1 -j RETURN",
+            "-A DOCKER-ISOLATION-STAGE-2 -j RETURN",
+        ),
+    ),
+}
 
 
 @pytest.mark.parametrize(("extra", "kept", "left"), HOLDING.values(), ids=HOLDING)
-def test_a_chain_that_others_use_stays_with_what_leads_to_it(extra: str, kept: tuple[str, ...], left: tuple[str, ...]) -> None:
+def test_a_chain_that_others_use_stays_with_what_leads_to_it(
+    extra: str, kept: tuple[str, ...], left: tuple[str, ...]
+) -> None:
     text = after(DOCKER, extra)
     undo = firewall.undo({}, firewall.parse(text), OWN, shared=False)
     assert undo.kept == kept
@@ -154,23 +182,35 @@ def test_beside_another_engine_only_our_rules_go() -> None:
 def test_a_port_of_another_engine_in_a_subnet_of_ours_stays() -> None:
     theirs = "-A DOCKER ! -i br-theirs -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.29.28.9:80"
     text = after(DOCKER, f"-A DOCKER -i osbox -j RETURN => {theirs}")
-    assert theirs in simulate(text, firewall.undo({}, firewall.parse(text), OWN, shared=True).text)["nat"].rules
+    assert (
+        theirs in simulate(text, firewall.undo({}, firewall.parse(text), OWN, shared=True).text)["nat"].rules
+    )
 
 
 def test_what_was_there_before_stays() -> None:
     before = {"filter": {"FORWARD": "DROP", "DOCKER": "-", "DOCKER-USER": "-"}}
     left = simulate(DOCKER, firewall.undo(before, firewall.parse(DOCKER), OWN, shared=False).text)["filter"]
-    assert left.chains == {"INPUT": "ACCEPT", "FORWARD": "DROP", "OUTPUT": "ACCEPT", "DOCKER": "-", "DOCKER-USER": "-"}
+    assert left.chains == {
+        "INPUT": "ACCEPT",
+        "FORWARD": "DROP",
+        "OUTPUT": "ACCEPT",
+        "DOCKER": "-",
+        "DOCKER-USER": "-",
+    }
     assert left.rules == ("-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -j RETURN")
 
 
 def test_what_a_starting_dockerd_swept_away_is_given_back() -> None:
     other = DOCKER.replace("osbox", "docker0").replace("10.29.28", "172.17.0")
-    swept = "\n".join(line for line in other.splitlines() if not (line.startswith("-A DOCKER") and "docker0" in line))
+    swept = "\n".join(
+        line for line in other.splitlines() if not (line.startswith("-A DOCKER") and "docker0" in line)
+    )
     commands = firewall.lost(firewall.parse(other), firewall.parse(swept))
     left = simulate(swept, commands)
     for name, table in firewall.parse(other).items():
-        assert [rule for rule in left[name].rules if rule.startswith("-A DOCKER ")] == [r for r in table.rules if r.startswith("-A DOCKER ")]
+        assert [rule for rule in left[name].rules if rule.startswith("-A DOCKER ")] == [
+            r for r in table.rules if r.startswith("-A DOCKER ")
+        ]
         assert set(left[name].rules) == set(table.rules)
     assert firewall.lost(left, firewall.parse(other)) == ""
 
@@ -186,21 +226,36 @@ def test_a_record_of_an_earlier_boot_or_namespace_is_void(paths: Paths) -> None:
 
 
 def test_undo_without_a_record_touches_nothing(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "run", lambda argv, **_: run.Result(0, "[]", "") if argv[0] == "ip" else pytest.fail(str(argv)))
+    monkeypatch.setattr(
+        run, "run", lambda argv, **_: run.Result(0, "[]", "") if argv[0] == "ip" else pytest.fail(str(argv))
+    )
     book = ledger(paths.home)
-    book.add(Entry(kind="firewall", name="engine", details={"part": "engine", "boot": "long ago", "netns": "", "chains": {}, "tables": []}))
+    book.add(
+        Entry(
+            kind="firewall",
+            name="engine",
+            details={"part": "engine", "boot": "long ago", "netns": "", "chains": {}, "tables": []},
+        )
+    )
     book.add(Entry(kind="link", name="theirs", details={"part": "net"}))
     assert footprint.undo(paths, Site()) == []
     assert [entry.name for entry in book.entries()] == ["theirs"]
 
 
-def test_only_what_osbox_puts_into_its_directory_is_removed(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_what_osbox_puts_into_its_directory_is_removed(
+    paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("artifacts/x", "engine/data/y", "thesis/chapter1"):
         (paths.home / name).parent.mkdir(parents=True)
         (paths.home / name).touch()
     (paths.home / "site.toml").touch()
     engine.remove_files(paths, engine.KEPT)
-    assert sorted(entry.name for entry in paths.home.iterdir()) == ["artifacts", "engine", "site.toml", "thesis"]
+    assert sorted(entry.name for entry in paths.home.iterdir()) == [
+        "artifacts",
+        "engine",
+        "site.toml",
+        "thesis",
+    ]
     engine.remove_files(paths, ())
     assert [entry.name for entry in paths.home.iterdir()] == ["thesis"]
     assert "thesis" in capsys.readouterr().err
@@ -211,16 +266,25 @@ def test_all_that_osbox_puts_into_its_directory_is_known() -> None:
         name
         for path in (PROJECT / "src/osbox").rglob("*.py")
         for name in re.findall(r"\bhome / f?\"([^\"{]+)\"", path.read_text())
-    }  # fmt: skip
+    }
     assert names
     # Advisories are the operator's own files: read, never made, and so never removed.
     assert names - set(engine.MADE) == {"vulnerabilities"}
 
 
 FAILURES = {
-    "disk full": ("Get:1 x\nE: Write error - write (28: No space left on device)\nE: mmdebstrap failed to run", "the disk under .* is full"),
-    "disk too small": ("E: You don't have enough free space in /x/var/cache/apt/archives/.", "the disk under .* is full"),
-    "no mirror": ("Err:1 x\nE: Failed to fetch http://x/InRelease  Could not connect\nE: apt-get update failed", "packages could not be had"),
+    "disk full": (
+        "Get:1 x\nE: Write error - write (28: No space left on device)\nE: mmdebstrap failed to run",
+        "the disk under .* is full",
+    ),
+    "disk too small": (
+        "E: You don't have enough free space in /x/var/cache/apt/archives/.",
+        "the disk under .* is full",
+    ),
+    "no mirror": (
+        "Err:1 x\nE: Failed to fetch http://x/InRelease  Could not connect\nE: apt-get update failed",
+        "packages could not be had",
+    ),
     "anything else": ("E: mmdebstrap: no such suite", "perl failed with exit code 25"),
 }
 
@@ -252,9 +316,10 @@ def test_removing_files_never_crosses_into_a_mount(tmp_path: Path) -> None:
 
 def test_a_process_is_ours_by_what_it_stands_in_not_by_its_name(paths: Paths) -> None:
     """A stranger called dockerd is left alone; one on our data directory is ours from its first moment."""
-    with run.spawn(["bash", "-c", "exec -a dockerd sleep 60"]) as stranger, run.spawn(
-        ["bash", "-c", f"exec -a --data-root={paths.engine / 'data'} sleep 60"]
-    ) as own:
+    with (
+        run.spawn(["bash", "-c", "exec -a dockerd sleep 60"]) as stranger,
+        run.spawn(["bash", "-c", f"exec -a --data-root={paths.engine / 'data'} sleep 60"]) as own,
+    ):
         while processes.name(own.pid) != "sleep" or processes.name(stranger.pid) != "sleep":
             pass
         assert processes.find(paths) == [own.pid]
@@ -264,11 +329,16 @@ def test_a_process_is_ours_by_what_it_stands_in_not_by_its_name(paths: Paths) ->
 
 
 def test_pairs_that_a_killed_dockerd_left() -> None:
-    """As `ip -json link` showed them; the other pairs are a container's, in a bridge, or by names that Docker does not give."""
+    """As `ip -json link` showed them; the other pairs are a container's, in a bridge, or by names that Docker
+    does not give."""
     links: list[dict[str, Any]] = [
-        {"ifname": "vetha7fc3c5", "link": "vethf4081f7"}, {"ifname": "vethf4081f7", "link": "vetha7fc3c5"},
+        {"ifname": "vetha7fc3c5", "link": "vethf4081f7"},
+        {"ifname": "vethf4081f7", "link": "vetha7fc3c5"},
         {"ifname": "veth0000001", "link_index": 7},
-        {"ifname": "veth0000002", "link": "veth0000003", "master": "br-1"}, {"ifname": "veth0000003", "link": "veth0000002"},
-        {"ifname": "veth-of-others", "link": "veth0000004"}, {"ifname": "veth0000004", "link": "veth-of-others"}, {},
-    ]  # fmt: skip
+        {"ifname": "veth0000002", "link": "veth0000003", "master": "br-1"},
+        {"ifname": "veth0000003", "link": "veth0000002"},
+        {"ifname": "veth-of-others", "link": "veth0000004"},
+        {"ifname": "veth0000004", "link": "veth-of-others"},
+        {},
+    ]
     assert footprint.half_made(links) == ["vetha7fc3c5"]

@@ -10,11 +10,28 @@ from osbox.imagetests.programs import VERSION
 from tests.conftest import PROJECT
 
 NAMES_OF_2015 = [
-    "os-base-image", "os-mysql", "os-httpboot", "os-tftpboot", "os-rabbitmq", "os-memcached", "os-keystone",
-    "os-glance-api", "os-neutron-server", "os-nova-conductor", "os-nova-api", "os-nova-scheduler", "os-nova-compute",
-    "os-neutron-dhcp-agent", "os-ironic-conductor", "os-ironic-api", "os-swift-proxy", "os-swift-account",
-    "os-swift-object", "os-swift-container", "os-glance-registry",
-]  # fmt: skip
+    "os-base-image",
+    "os-mysql",
+    "os-httpboot",
+    "os-tftpboot",
+    "os-rabbitmq",
+    "os-memcached",
+    "os-keystone",
+    "os-glance-api",
+    "os-neutron-server",
+    "os-nova-conductor",
+    "os-nova-api",
+    "os-nova-scheduler",
+    "os-nova-compute",
+    "os-neutron-dhcp-agent",
+    "os-ironic-conductor",
+    "os-ironic-api",
+    "os-swift-proxy",
+    "os-swift-account",
+    "os-swift-object",
+    "os-swift-container",
+    "os-glance-registry",
+]
 
 
 @pytest.mark.parametrize("name", NAMES_OF_2015)

@@ -1,4 +1,5 @@
-"""The tests of images that read files and configurations, on made-up ones; with real images they run in test_images.py."""
+"""The tests of images that read files and configurations, on made-up ones; with real images they run in
+test_images.py."""
 
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -22,17 +23,24 @@ def entry(path: str, mode: int = 0o644, kind: str = FILE, link: str = "") -> Ent
     return Entry(path, kind, mode, 0, 0, link)
 
 
-def layer(*entries: Entry, texts: dict[str, str] | None = None, notes: dict[str, tuple[str, ...]] | None = None) -> Layer:
+def layer(
+    *entries: Entry, texts: dict[str, str] | None = None, notes: dict[str, tuple[str, ...]] | None = None
+) -> Layer:
     content = {path: text.encode() for path, text in (texts or {}).items()}
     whole = [*entries, *(entry(path) for path in content if path not in {one.path for one in entries})]
     return Layer("sha256:x", {one.path: one for one in whole}, content, notes or {})
 
 
-def found(probe: Probe, *layers: Layer, exceptions: dict[str, str] | None = None, history: str = "") -> list[str]:
+def found(
+    probe: Probe, *layers: Layer, exceptions: dict[str, str] | None = None, history: str = ""
+) -> list[str]:
     made = SimpleNamespace(
-        read=lambda: reading.files_of(layers), exceptions=lambda _: exceptions or {}, config={}, history=history,
+        read=lambda: reading.files_of(layers),
+        exceptions=lambda _: exceptions or {},
+        config={},
+        history=history,
         needles={"the secret x": b"s3cret"},
-    )  # fmt: skip
+    )
     return list(probe(cast(Subject, made)))
 
 
@@ -45,7 +53,9 @@ def test_a_bit_that_a_later_layer_takes_away_is_no_problem() -> None:
 
 
 def test_what_is_writable_for_everybody() -> None:
-    good = layer(entry("tmp", 0o1777, DIRECTORY), entry("l", 0o777, LINK), entry("dev/null", 0o666, "character device"))
+    good = layer(
+        entry("tmp", 0o1777, DIRECTORY), entry("l", 0o777, LINK), entry("dev/null", 0o666, "character device")
+    )
     assert found(files.world_writable, good) == []
     low = layer(*(entry(name, 0o666) for name in "abcde"), entry("open", 0o777, DIRECTORY))
     assert found(files.world_writable, low) == ["is writable for everybody: /a, /b, /c and 3 more"]
@@ -54,7 +64,9 @@ def test_what_is_writable_for_everybody() -> None:
 def test_a_secret_in_a_layer_that_is_hidden() -> None:
     hidden = layer(entry("held"), notes={"held": ("the secret x",)}), layer(entry(".wh.held"))
     assert found(files.leaks, *hidden) == ["/held holds the secret x"]
-    assert found(files.leaks, layer(), history="RUN echo s3cret") == ["its settings or its history name the secret x"]
+    assert found(files.leaks, layer(), history="RUN echo s3cret") == [
+        "its settings or its history name the secret x"
+    ]
 
 
 def test_needles_are_looked_for_in_texts() -> None:
@@ -70,33 +82,58 @@ def test_bytecode_is_there_and_of_its_source() -> None:
     assert found(files.bytecode, both) == []
     assert found(files.bytecode, layer(entry(source))) == [f"has no bytecode: /{source}"]
     assert found(files.bytecode, layer(entry(compiled))) == [f"is bytecode without a source: /{compiled}"]
-    assert found(files.bytecode, both, layer(entry(source))) == [f"is bytecode of an older source: /{compiled}"]
+    assert found(files.bytecode, both, layer(entry(source))) == [
+        f"is bytecode of an older source: /{compiled}"
+    ]
     assert found(files.bytecode, layer(entry(source)), layer(entry(compiled))) == []
 
 
 def test_licences_by_link_file_and_field() -> None:
-    status = "".join(f"Package: {name}\nStatus: install ok installed\nVersion: 1\n\n" for name in ("a", "b", "c"))
-    texts = {"var/lib/dpkg/status": status, f"{SITE}/one-1.dist-info/METADATA": "Name: one\n", f"{SITE}/two-1.dist-info/METADATA": "License: MIT\n"}
-    made = layer(entry("usr/share/doc/a/copyright"), entry("usr/share/doc/b", kind=LINK, link="a"), texts=texts)
+    status = "".join(
+        f"Package: {name}\nStatus: install ok installed\nVersion: 1\n\n" for name in ("a", "b", "c")
+    )
+    texts = {
+        "var/lib/dpkg/status": status,
+        f"{SITE}/one-1.dist-info/METADATA": "Name: one\n",
+        f"{SITE}/two-1.dist-info/METADATA": "License: MIT\n",
+    }
+    made = layer(
+        entry("usr/share/doc/a/copyright"), entry("usr/share/doc/b", kind=LINK, link="a"), texts=texts
+    )
     assert found(files.licences, made) == [
-        "has no copyright file: the package c", "names no licence: the distribution one-1.dist-info",
-    ]  # fmt: skip
-    more = layer(entry("usr/share/doc/c/copyright"), entry(f"{SITE}/one-1.dist-info/licenses/LICENSE"), texts=texts)
+        "has no copyright file: the package c",
+        "names no licence: the distribution one-1.dist-info",
+    ]
+    more = layer(
+        entry("usr/share/doc/c/copyright"), entry(f"{SITE}/one-1.dist-info/licenses/LICENSE"), texts=texts
+    )
     assert found(files.licences, made, more) == []
 
 
 def test_leftovers_but_for_copyright_files() -> None:
-    made = layer(entry("usr/share/doc/a/copyright"), entry("usr/share/doc/a/README"), entry(f"{SITE}/a/tests/x.py"), entry("usr/bin/gcc-14"))
+    made = layer(
+        entry("usr/share/doc/a/copyright"),
+        entry("usr/share/doc/a/README"),
+        entry(f"{SITE}/a/tests/x.py"),
+        entry("usr/bin/gcc-14"),
+    )
     assert found(files.leftovers, made) == [
-        "is left behind (a build tool): /usr/bin/gcc-14", "is left behind (documentation): /usr/share/doc/a/README",
+        "is left behind (a build tool): /usr/bin/gcc-14",
+        "is left behind (documentation): /usr/share/doc/a/README",
         f"is left behind (tests): /{SITE}/a/tests/x.py",
-    ]  # fmt: skip
+    ]
 
 
-@pytest.mark.parametrize(("url", "names"), {
-    "http://mirror.example:8080/debian": {"mirror.example"}, "http://u:p@127.0.0.1:3128/": {"127.0.0.1:3128"},
-    "http://localhost/": set(), "http://deb.de" + "bian.org/debian": set(), "https://[::1]:80/": {"[::1]:80"},
-}.items())  # fmt: skip
+@pytest.mark.parametrize(
+    ("url", "names"),
+    {
+        "http://mirror.example:8080/debian": {"mirror.example"},
+        "http://u:p@127.0.0.1:3128/": {"127.0.0.1:3128"},
+        "http://localhost/": set(),
+        "http://deb.de" + "bian.org/debian": set(),
+        "https://[::1]:80/": {"[::1]:80"},
+    }.items(),
+)
 def test_names_of_this_machine(url: str, names: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "apt_mirrors", lambda: [url])
     monkeypatch.setattr(sources, "pip_config", dict)
@@ -116,9 +153,14 @@ service_plugins =
 auth_type = password
 """
     assert oslo.drivers(text, {"/etc/swift/x.conf": "[a]\nuse = egg:swift#proxy\n"}) == {
-        ("ironic.hardware.interfaces.boot", "ipxe"), ("ironic.hardware.interfaces.boot", "pxe"), ("glance_store.drivers", "swift"),
-        ("oslo.messaging.drivers", "rabbit"), ("", "nova.virt.ironic.IronicDriver"), ("keystoneauth1.plugin", "password"), ("paste", "proxy"),
-    }  # fmt: skip
+        ("ironic.hardware.interfaces.boot", "ipxe"),
+        ("ironic.hardware.interfaces.boot", "pxe"),
+        ("glance_store.drivers", "swift"),
+        ("oslo.messaging.drivers", "rabbit"),
+        ("", "nova.virt.ironic.IronicDriver"),
+        ("keystoneauth1.plugin", "password"),
+        ("paste", "proxy"),
+    }
 
 
 def test_the_grace_period_is_composes() -> None:

@@ -1,4 +1,7 @@
-"""osbox explain: what is asked of whom, and what becomes of the answers. The doors are ours; what they say is as it was seen."""
+"""osbox explain: what is asked of whom, and what becomes of the answers.
+
+The doors are ours; what they say is as it was seen.
+"""
 
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -16,11 +19,29 @@ from osbox.site.site import Site
 
 UUID, MAC = "46882b70-2c1b-4470-abb7-5c5924d3e52b", "52:54:00:00:00:02"
 NODE = {
-    "uuid": UUID, "name": "rack-2", "provision_state": "inspect wait", "power_state": "power on", "last_error": None, "maintenance": False,
-    "instance_uuid": None, "resource_class": "baremetal", "driver_info": {"redfish_address": "http://10.29.31.1:8000"},
-    "provision_updated_at": "2026-11-23T03:05:00+00:00", "updated_at": "2026-11-23T03:05:00+00:00", "driver_internal_info": {},
-}  # fmt: skip
-HISTORY = {"history": [{"created_at": "2026-11-23T03:04:00+00:00", "event_type": "provisioning", "event": "verified", "severity": "INFO"}]}
+    "uuid": UUID,
+    "name": "rack-2",
+    "provision_state": "inspect wait",
+    "power_state": "power on",
+    "last_error": None,
+    "maintenance": False,
+    "instance_uuid": None,
+    "resource_class": "baremetal",
+    "driver_info": {"redfish_address": "http://10.29.31.1:8000"},
+    "provision_updated_at": "2026-11-23T03:05:00+00:00",
+    "updated_at": "2026-11-23T03:05:00+00:00",
+    "driver_internal_info": {},
+}
+HISTORY = {
+    "history": [
+        {
+            "created_at": "2026-11-23T03:04:00+00:00",
+            "event_type": "provisioning",
+            "event": "verified",
+            "severity": "INFO",
+        }
+    ]
+}
 
 
 class Api:
@@ -39,25 +60,42 @@ class Api:
 
 @pytest.fixture
 def doors(monkeypatch: pytest.MonkeyPatch) -> Doors:
-    stranger = Event(datetime(2026, 11, 23, 3, 5, 20, tzinfo=UTC), "dhcp", f"DHCPDISCOVER 52:54:00:ab:cd:ef no address available: {STRANGER}")
+    stranger = Event(
+        datetime(2026, 11, 23, 3, 5, 20, tzinfo=UTC),
+        "dhcp",
+        f"DHCPDISCOVER 52:54:00:ab:cd:ef no address available: {STRANGER}",
+    )
     monkeypatch.setattr(sightings, "of_conductor", lambda *_: [])
     monkeypatch.setattr(sightings, "on_the_network", lambda *_: [stranger])
     monkeypatch.setattr(rack, "behind", lambda *_: None)
-    ports = [SimpleNamespace(address=MAC, node_id=UUID), SimpleNamespace(address="52:54:00:00:00:09", node_id="other")]
+    ports = [
+        SimpleNamespace(address=MAC, node_id=UUID),
+        SimpleNamespace(address="52:54:00:00:00:09", node_id="other"),
+    ]
     baremetal = Api(
-        {"/nodes/rack-2": NODE, f"/nodes/{UUID}/history": HISTORY}, ports=ports,
+        {"/nodes/rack-2": NODE, f"/nodes/{UUID}/history": HISTORY},
+        ports=ports,
         nodes=[SimpleNamespace(name="rack-1", id="1"), SimpleNamespace(name="rack-2", id=UUID)],
-    )  # fmt: skip
+    )
     project = SimpleNamespace(network=Api({}, ports=[]), compute=Api({}))
     states = dict.fromkeys((*NEEDED, "rack"), "running")
-    return Doors(Site(), Engine("host", "26"), cast("Any", project), cast("Any", SimpleNamespace(baremetal=baremetal)), states)
+    return Doors(
+        Site(),
+        Engine("host", "26"),
+        cast("Any", project),
+        cast("Any", SimpleNamespace(baremetal=baremetal)),
+        states,
+    )
 
 
 def test_all_sources_in_one_timeline_with_the_cause_on_top(doors: Doors) -> None:
     report = explain.explain(doors, "rack-2", since=None, tail=12)
     assert (report.node, report.state, report.power, report.cut) == ("rack-2", "inspect wait", "power on", {})
     assert [(event.source, event.what[:20]) for event in report.events] == [
-        ("ironic", "provisioning: verifi"), ("ironic", "state inspect wait"), ("dhcp", "DHCPDISCOVER 52:54:0")]  # fmt: skip
+        ("ironic", "provisioning: verifi"),
+        ("ironic", "state inspect wait"),
+        ("dhcp", "DHCPDISCOVER 52:54:0"),
+    ]
     assert report.cause.name == "wrong-mac"
     assert MAC in report.cause.text
     assert "52:54:00:ab:cd:ef" in report.cause.evidence[0]
@@ -70,7 +108,9 @@ def test_a_service_that_is_down_is_the_first_thing_to_tell(doors: Doors) -> None
     assert report.cause.next == "osbox up"
 
 
-@pytest.mark.parametrize(("name", "hint"), [("rak-1", "osbox explain rack-1"), ("elephant", "nodes: rack-1, rack-2")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("rak-1", "osbox explain rack-1"), ("elephant", "nodes: rack-1, rack-2")]
+)
 def test_an_unknown_node_names_the_nearest(doors: Doors, name: str, hint: str) -> None:
     with pytest.raises(UserError, match=f"there is no node {name}") as caught:
         explain.explain(doors, name, since=None, tail=12)

@@ -41,7 +41,11 @@ def result(file: Path) -> str:
 
 def seen(node: Node) -> dict[str, object]:
     data = node.model_dump(mode="json", exclude={"bmc", "properties"}, exclude_none=True)
-    ironic = {"driver_info": node.driver_info(), "properties": node.ironic_properties(), "interfaces": node.interfaces}
+    ironic = {
+        "driver_info": node.driver_info(),
+        "properties": node.ironic_properties(),
+        "interfaces": node.interfaces,
+    }
     return {**data, **ironic}
 
 
@@ -68,7 +72,9 @@ def test_world_readable_password_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "password").chmod(0o644)
     warnings: list[str] = []
     load(file, warnings.append)
-    assert warnings == [f"everybody on this machine can read {tmp_path}/password: chmod 600 {tmp_path}/password"]
+    assert warnings == [
+        f"everybody on this machine can read {tmp_path}/password: chmod 600 {tmp_path}/password"
+    ]
 
 
 def test_file_that_is_not_there(tmp_path: Path) -> None:

@@ -53,7 +53,14 @@ class Docker:
         self.result = run.Result(code, out, err)
         monkeypatch.setattr(run, "run", self)
 
-    def __call__(self, argv: list[str], *, input: str | None = None, check: bool, timeout: float) -> run.Result:  # noqa: A002
+    def __call__(
+        self,
+        argv: list[str],
+        *,
+        input: str | None = None,  # noqa: A002
+        check: bool,
+        timeout: float,
+    ) -> run.Result:
         self.argv, self.input = argv, input
         return self.result
 
@@ -92,7 +99,12 @@ def test_nodes_are_read_as_values(monkeypatch: pytest.MonkeyPatch) -> None:
     item = {**asdict(rack.spec(SITE, 1)), "state": "running", "disk_used_mib": 12, "console_bytes": 34}
     Docker(monkeypatch, json.dumps([item]))
     (node,) = rack.nodes(ENGINE, SITE)
-    assert (node.name, node.state, node.firmware, node.console_bytes) == ("rack-1", "running", BootMode.BIOS, 34)
+    assert (node.name, node.state, node.firmware, node.console_bytes) == (
+        "rack-1",
+        "running",
+        BootMode.BIOS,
+        34,
+    )
 
 
 def test_remove_nothing_asks_nobody() -> None:
@@ -108,11 +120,21 @@ def test_console_log_of_a_node_that_was_never_on(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("said", "message", "hint"),
     [
-        ("rackctl: node a: cpus is missing", "cannot do that: node a: cpus is missing", "docker logs rack.os-in-a-box"),
-        ("Error response from daemon: No such container: rack.os-in-a-box", "does not answer", "osbox rack add"),
+        (
+            "rackctl: node a: cpus is missing",
+            "cannot do that: node a: cpus is missing",
+            "docker logs rack.os-in-a-box",
+        ),
+        (
+            "Error response from daemon: No such container: rack.os-in-a-box",
+            "does not answer",
+            "osbox rack add",
+        ),
     ],
 )
-def test_errors_name_the_next_command(monkeypatch: pytest.MonkeyPatch, said: str, message: str, hint: str) -> None:
+def test_errors_name_the_next_command(
+    monkeypatch: pytest.MonkeyPatch, said: str, message: str, hint: str
+) -> None:
     Docker(monkeypatch, err=said, code=1)
     with pytest.raises(Error, match=message) as caught:
         rack.nodes(ENGINE, SITE)
@@ -136,8 +158,12 @@ def test_enrolment_is_a_nodes_file(tmp_path: Path) -> None:
     }
     assert first.ports[0].address == specs[0].macs[0]
     assert second.ironic_properties() == {
-        "cpus": 1, "memory_mb": 2048, "local_gb": 8, "cpu_arch": "x86_64", "capabilities": "boot_mode:uefi",
-    }  # fmt: skip
+        "cpus": 1,
+        "memory_mb": 2048,
+        "local_gb": 8,
+        "cpu_arch": "x86_64",
+        "capabilities": "boot_mode:uefi",
+    }
 
 
 def item(**changes: Any) -> dict[str, Any]:
@@ -163,13 +189,23 @@ def test_rackctl_refuses(changes: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
 def test_definition_and_what_is_read_back_agree(firmware: str) -> None:
-    (spec,) = rackctl.parse(json.dumps([item(firmware=firmware, macs=["52:54:00:00:00:01", "52:54:00:00:00:02"])]))
+    (spec,) = rackctl.parse(
+        json.dumps([item(firmware=firmware, macs=["52:54:00:00:00:01", "52:54:00:00:00:02"])])
+    )
     xml = rackctl.domain_xml(spec)
-    seen = rackctl.summary(xml.replace("unit=\"MiB\">1536", "unit=\"KiB\">1572864"))
-    assert {key: seen[key] for key in ("name", "uuid", "macs", "cpus", "ram", "firmware", "bridge", "accel")} == {
-        "name": "rack-1", "uuid": spec.uuid, "macs": list(spec.macs), "cpus": 1, "ram": 1536, "firmware": firmware,
-        "bridge": "provisioning", "accel": "tcg",
-    }  # fmt: skip
+    seen = rackctl.summary(xml.replace('unit="MiB">1536', 'unit="KiB">1572864'))
+    assert {
+        key: seen[key] for key in ("name", "uuid", "macs", "cpus", "ram", "firmware", "bridge", "accel")
+    } == {
+        "name": "rack-1",
+        "uuid": spec.uuid,
+        "macs": list(spec.macs),
+        "cpus": 1,
+        "ram": 1536,
+        "firmware": firmware,
+        "bridge": "provisioning",
+        "accel": "tcg",
+    }
 
 
 def test_definition_boots_from_the_network_first_and_logs_its_console() -> None:
@@ -179,7 +215,9 @@ def test_definition_boots_from_the_network_first_and_logs_its_console() -> None:
     assert [boot.get("dev") for boot in domain.findall("os/boot")] == ["network", "hd"]
     bios = domain.find("os/bios")
     assert bios is not None
-    assert bios.attrib == {"useserial": "yes", "rebootTimeout": "5000"}, "a node that nothing booted tries again"
+    assert bios.attrib == {"useserial": "yes", "rebootTimeout": "5000"}, (
+        "a node that nothing booted tries again"
+    )
     log = domain.find("devices/serial/log")
     assert log is not None
     assert log.attrib == {"file": "/var/lib/rack/console/rack-1.log", "append": "on"}
@@ -221,7 +259,9 @@ def test_init_waits_with_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
         init.until("the sun", lambda: "it is night")
 
 
-@pytest.mark.parametrize(("typed", "reason"), [(b"ver\r\x1dmore", "detached"), (b"", "the node was switched off")])
+@pytest.mark.parametrize(
+    ("typed", "reason"), [(b"ver\r\x1dmore", "detached"), (b"", "the node was switched off")]
+)
 def test_console_copies_until_the_escape_or_the_end(typed: bytes, reason: str) -> None:
     (keyboard, keys), (node, port) = os.pipe(), os.openpty()
     shown, screen = os.pipe()

@@ -14,7 +14,7 @@ Nov 23 02:15:12 dnsmasq-dhcp[148]: 2481361584 DHCPOFFER(tapcabe20c8-95) 10.29.29
 Nov 23 02:15:13 dnsmasq-dhcp[148]: 2481361584 DHCPACK(tapcabe20c8-95) 10.29.29.147 52:54:00:82:e2:38 host-10-29-29-147
 Nov 23 02:15:14 dnsmasq-dhcp[148]: 77 DHCPDISCOVER(tapcabe20c8-95) 52:54:00:00:00:01 no address available
 Nov 23 02:15:15 dnsmasq-dhcp[148]: 77 DHCPDISCOVER(tapcabe20c8-95) 52:54:00:00:00:01 no address available
-"""
+"""  # noqa: E501
 HTTP = """\
 2026-11-23T02:15:16+00:00 10.29.29.147 "GET /boot.ipxe HTTP/1.1" 200 1004
 2026-11-23T02:15:17+00:00 10.29.29.147 "GET /a68dc602/deploy_ramdisk HTTP/1.1" 200 60281818
@@ -24,7 +24,7 @@ TFTP = """\
 2026-11-23T02:15:14.120000001Z dnsmasq-tftp: sent /pxe-boot-data/tftpboot/snponly.efi to 10.29.29.147
 2026-11-23T02:15:14.220000001Z dnsmasq-tftp: file /pxe-boot-data/tftpboot/autoexec.ipxe not found for 10.29.29.147
 2026-11-23T02:15:15.220000001Z dnsmasq-tftp: file /pxe-boot-data/tftpboot/no-such-file not found for 127.0.0.1
-"""
+"""  # noqa: E501
 CONDUCTOR = f"""\
 2026-11-23T02:15:10.5Z 2026-11-23 02:15:10.499 7 INFO ironic.conductor.task_manager [None req-1 - - - - - -] Node {UUID} moved to provision state "inspecting" from state "manageable"; target provision state is "manageable"
 2026-11-23T02:15:11.5Z 2026-11-23 02:15:11.499 7 DEBUG ironic.x [None req-1 - - - - - -] Node {UUID} is looked at
@@ -40,7 +40,10 @@ def whats(events: list[Event]) -> list[str]:
 def test_dhcp_of_a_node_and_the_addresses_it_was_given() -> None:
     found = timeline.leases(DHCP, NOW)
     assert whats(timeline.dhcp(found, [MAC.upper()])) == [
-        f"DHCPDISCOVER {MAC}", f"DHCPOFFER {ADDRESS} {MAC}", f"DHCPACK {ADDRESS} {MAC} host-10-29-29-147"]  # fmt: skip
+        f"DHCPDISCOVER {MAC}",
+        f"DHCPOFFER {ADDRESS} {MAC}",
+        f"DHCPACK {ADDRESS} {MAC} host-10-29-29-147",
+    ]
     assert found[0].time == datetime(2026, 11, 23, 2, 15, 12, tzinfo=UTC)
     assert timeline.addresses(found, [MAC]) == {ADDRESS}
     assert timeline.dhcp(found, ["52:54:00:99:99:99"]) == []
@@ -48,7 +51,10 @@ def test_dhcp_of_a_node_and_the_addresses_it_was_given() -> None:
 
 def test_a_request_that_nobody_answers_is_told_with_the_reason() -> None:
     found = timeline.leases(DHCP, NOW)
-    assert whats(timeline.dhcp(found, ["52:54:00:00:00:01"])) == ["DHCPDISCOVER 52:54:00:00:00:01 no address available"] * 2
+    assert (
+        whats(timeline.dhcp(found, ["52:54:00:00:00:01"]))
+        == ["DHCPDISCOVER 52:54:00:00:00:01 no address available"] * 2
+    )
     assert timeline.addresses(found, ["52:54:00:00:00:01"]) == set()
 
 
@@ -64,10 +70,14 @@ def test_a_line_of_december_read_in_january_is_of_last_year() -> None:
 
 def test_only_the_nodes_own_requests_count() -> None:
     assert whats(timeline.http(HTTP, {ADDRESS})) == [
-        f"GET /boot.ipxe by {ADDRESS}: 200, 0 KiB", f"GET /a68dc602/deploy_ramdisk by {ADDRESS}: 200, 58868 KiB"]  # fmt: skip
+        f"GET /boot.ipxe by {ADDRESS}: 200, 0 KiB",
+        f"GET /a68dc602/deploy_ramdisk by {ADDRESS}: 200, 58868 KiB",
+    ]
     assert timeline.http(HTTP, set()) == []
     assert whats(timeline.tftp(TFTP, {ADDRESS})) == [
-        f"/pxe-boot-data/tftpboot/snponly.efi to {ADDRESS}", f"not found: /pxe-boot-data/tftpboot/autoexec.ipxe to {ADDRESS}"]  # fmt: skip
+        f"/pxe-boot-data/tftpboot/snponly.efi to {ADDRESS}",
+        f"not found: /pxe-boot-data/tftpboot/autoexec.ipxe to {ADDRESS}",
+    ]
 
 
 def test_the_conductors_lines_of_one_node_without_secrets() -> None:
@@ -78,27 +88,53 @@ def test_the_conductors_lines_of_one_node_without_secrets() -> None:
 
 
 def test_the_console_has_the_agents_time_where_it_speaks() -> None:
-    text = "\x1b[0m\x1b[2J[    0.000000] Linux version 6.12\r\n\n[   20.1] agent[9]: 2026-11-23 02:16:01.250 9 ERROR ironic_python_agent no route\r\n"
+    text = (
+        "\x1b[0m\x1b[2J[    0.000000] Linux version 6.12\r\n\n[   20.1] agent[9]: 2026-11-23 02:16:01.250 9"
+        " ERROR ironic_python_agent no route\r\n"
+    )
     seen = timeline.console(text, NOW)
     assert whats(seen) == ["[ 0.000000] Linux version 6.12", "ERROR ironic_python_agent no route"]
     assert [event.time for event in seen] == [NOW, datetime(2026, 11, 23, 2, 16, 1, tzinfo=UTC)]
 
 
 def test_ironics_record_and_history() -> None:
-    node = {"provision_state": "inspect wait", "provision_updated_at": "2026-11-23T02:15:11+00:00", "updated_at": "2026-11-23T02:15:14+00:00",
-            "last_error": "no\nway", "maintenance": True, "maintenance_reason": None,
-            "driver_internal_info": {"agent_last_heartbeat": "2026-11-23T02:15:13.123456", "agent_url": "https://10.29.29.147:9999"}}  # fmt: skip
-    history = [{"created_at": "2026-11-23T02:15:12+00:00", "event_type": "verify", "event": "x" * 900, "severity": "ERROR"}]
+    node = {
+        "provision_state": "inspect wait",
+        "provision_updated_at": "2026-11-23T02:15:11+00:00",
+        "updated_at": "2026-11-23T02:15:14+00:00",
+        "last_error": "no\nway",
+        "maintenance": True,
+        "maintenance_reason": None,
+        "driver_internal_info": {
+            "agent_last_heartbeat": "2026-11-23T02:15:13.123456",
+            "agent_url": "https://10.29.29.147:9999",
+        },
+    }
+    history = [
+        {
+            "created_at": "2026-11-23T02:15:12+00:00",
+            "event_type": "verify",
+            "event": "x" * 900,
+            "severity": "ERROR",
+        }
+    ]
     seen = sorted(timeline.ironic(node, history), key=lambda event: event.time)
     assert [event.what[:20] for event in seen] == [
-        "state inspect wait", "verify: xxxxxxxxxxxx", "heartbeat of the ram", "last error: no way", "maintenance: no reas"]  # fmt: skip
+        "state inspect wait",
+        "verify: xxxxxxxxxxxx",
+        "heartbeat of the ram",
+        "last error: no way",
+        "maintenance: no reas",
+    ]
     assert max(map(len, whats(seen))) == timeline.WIDTH
 
 
 def test_a_servers_actions_and_fault() -> None:
     fault = {"created": "2026-11-23T02:15:13Z", "message": "No valid host"}
     server = {"name": "bm", "status": "ERROR", "updated": "2026-11-23T02:15:14Z", "fault": fault}
-    seen = timeline.nova(server, [{"start_time": "2026-11-23T02:15:11.000000", "action": "create", "message": "Error"}])
+    seen = timeline.nova(
+        server, [{"start_time": "2026-11-23T02:15:11.000000", "action": "create", "message": "Error"}]
+    )
     assert whats(seen) == ["create bm: Error", "fault of bm: No valid host", "bm is ERROR"]
 
 
@@ -106,10 +142,18 @@ def test_each_source_is_cut_by_itself_and_says_so() -> None:
     def at(second: int, source: str, what: str) -> Event:
         return Event(datetime(2026, 11, 23, 2, 0, second, tzinfo=UTC), source, what)
 
-    many = [at(second, "dhcp", f"n{second}") for second in range(10)] + [at(5, "ironic", "x")] + [at(second, "http", "same") for second in (1, 2, 3)]
+    many = (
+        [at(second, "dhcp", f"n{second}") for second in range(10)]
+        + [at(5, "ironic", "x")]
+        + [at(second, "http", "same") for second in (1, 2, 3)]
+    )
     kept, cut = timeline.merge(many, tail=2)
     assert [(event.time.second, event.source, event.what) for event in kept] == [
-        (3, "http", "same (3 times)"), (5, "ironic", "x"), (8, "dhcp", "n8"), (9, "dhcp", "n9")]  # fmt: skip
+        (3, "http", "same (3 times)"),
+        (5, "ironic", "x"),
+        (8, "dhcp", "n8"),
+        (9, "dhcp", "n9"),
+    ]
     assert cut == {"dhcp": 8}
     kept, cut = timeline.merge(many, since=datetime(2026, 11, 23, 2, 0, 9, tzinfo=UTC), tail=2)
     assert (whats(kept), cut) == (["n9"], {})

@@ -23,7 +23,9 @@ from osbox.network.values import Change, Wish
 from osbox.site.ledger import Entry, ledger
 from osbox.site.site import Site
 
-SITE = Site.model_validate({"name": "nettest", "bridge": "nt-prov", "veth": ("nt0", "nt1"), "subnet": "10.29.78.0/24"})
+SITE = Site.model_validate(
+    {"name": "nettest", "bridge": "nt-prov", "veth": ("nt0", "nt1"), "subnet": "10.29.78.0/24"}
+)
 CLONE_NEWNET = 0x40000000
 needs_root = pytest.mark.root  # makes network namespaces
 
@@ -32,13 +34,18 @@ class Iptables:
     """An iptables of memory: -S, -I, -D on two tables, spelled as the real one spells."""
 
     def __init__(self) -> None:
-        self.rules: dict[str, list[str]] = {"filter": ["-A DOCKER-USER -j RETURN"], "nat": ["-A POSTROUTING -j OTHERS"]}
+        self.rules: dict[str, list[str]] = {
+            "filter": ["-A DOCKER-USER -j RETURN"],
+            "nat": ["-A POSTROUTING -j OTHERS"],
+        }
 
     def __call__(self, words: Sequence[str]) -> run.Result:
         table, verb, rest = words[1], words[2], " ".join(words[3:])
         match verb:
             case "-S":
-                return run.Result(0, "\n".join(["-N DOCKER-USER"] * (table == "filter") + self.rules[table]), "")
+                return run.Result(
+                    0, "\n".join(["-N DOCKER-USER"] * (table == "filter") + self.rules[table]), ""
+                )
             case "-I":
                 self.rules[table].insert(0, f"-A {rest}")
             case "-D":
@@ -89,7 +96,9 @@ def _ip(*words: str) -> str:
 
 def _interfaces() -> str:
     """What a person would compare before and after, without counters and lifetimes."""
-    return "\n".join(line.split("valid_lft")[0] for line in _ip("-o", "address").splitlines()) + _ip("-br", "link")
+    return "\n".join(line.split("valid_lft")[0] for line in _ip("-o", "address").splitlines()) + _ip(
+        "-br", "link"
+    )
 
 
 def _connect(at: net.Doors, **wish: Any) -> list[str]:
@@ -149,7 +158,10 @@ def test_tcp_between_host_and_namespace(at: net.Doors) -> None:
         thread.start()
 
         def ask() -> int:
-            with socket.create_connection(server.getsockname(), timeout=10) as client, client.makefile("rb") as stream:
+            with (
+                socket.create_connection(server.getsockname(), timeout=10) as client,
+                client.makefile("rb") as stream,
+            ):
                 return len(stream.read())
 
         assert netlink.within(pid, ask) == 1_000_000

@@ -1,4 +1,5 @@
-"""The provisioning network without touching any: golden cases of planning, the picture, what the docs promise."""
+"""The provisioning network without touching any: golden cases of planning, the picture, what the docs
+promise."""
 
 import json
 from pathlib import Path
@@ -14,7 +15,8 @@ from osbox.network.values import NetState, Wish
 CASES = Path(__file__).parents[1] / "cases" / "net"
 
 
-# --- Planning: state and wish in, changes (or an error) out -----------------------------------------------------------
+# --- Planning: state and wish in, changes (or an error) out
+# ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("file", sorted(CASES.glob("*.json")), ids=lambda file: file.stem)
@@ -45,7 +47,8 @@ def test_what_is_taken_is_remembered_as_it_was() -> None:
     assert [route.dst for route in take.before.routes] == ["default"]
 
 
-# --- The picture ------------------------------------------------------------------------------------------------------
+# --- The picture
+# --------------------------------------------------------------------------------
 
 
 def _seen(case: str, **more: Any) -> NetState:
@@ -85,10 +88,17 @@ def test_picture_of_nothing() -> None:
 def test_picture_stays_aligned_with_long_names() -> None:
     long = {"name": "a" * 41, "bridge": "provisioning-15", "veth": ["veth-outside-15", "veth-inside--15"]}
     text = json.dumps(_full().model_dump(mode="json"))
-    for old, new in (("provisioning", "provisioning-15"), ("ext0", "veth-outside-15"), ("ext1", "veth-inside--15"),
-                     ("vnet0", "tap-of-node-015"), ("eth1", "enp129s0f1np1v2")):  # fmt: skip
+    for old, new in (
+        ("provisioning", "provisioning-15"),
+        ("ext0", "veth-outside-15"),
+        ("ext1", "veth-inside--15"),
+        ("vnet0", "tap-of-node-015"),
+        ("eth1", "enp129s0f1np1v2"),
+    ):
         text = text.replace(f'"{old}"', f'"{new}"')
-    state = NetState.model_validate({**json.loads(text), "site": long, "holder": "neutron-network." + "a" * 41})
+    state = NetState.model_validate(
+        {**json.loads(text), "site": long, "holder": "neutron-network." + "a" * 41}
+    )
     lines = draw(state).splitlines()
     assert max(map(len, lines)) <= WIDTH
     assert {line[77] for line in lines[1:-1]} <= {"│", "┼"}

@@ -26,7 +26,16 @@ def test_each_has_subnets_links_and_addresses_of_its_own(base: Paths) -> None:
     sites = [Site(), settled(base, "lab"), settled(base, "ci")]
     assert deployments.names(base) == ["ci", "lab"]
     assert str(sites[1].subnet) == "10.29.37.0/24"
-    for field in ("name", "bridge", "veth", "subnet", "control_subnet", "control_bridge", "loopback", "address"):
+    for field in (
+        "name",
+        "bridge",
+        "veth",
+        "subnet",
+        "control_subnet",
+        "control_bridge",
+        "loopback",
+        "address",
+    ):
         assert len({getattr(site, field) for site in sites}) == len(sites), field
     # The engine is everybody's.
     assert {site.engine_bridge for site in sites} == {"osbox-engine"}
@@ -64,11 +73,20 @@ def test_a_directory_of_another_name_is_refused(base: Paths) -> None:
         deployments.site(base, Site(), "ci")
 
 
-def test_compose_gets_the_values_of_the_deployment_that_is_named(base: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compose_gets_the_values_of_the_deployment_that_is_named(
+    base: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With OSBOX_HOME set, Compose mounted the secrets of the deployment without a name."""
     settled(base, "lab")
     own = deployments.paths(base, "lab")
     (own.home / "stack.env").write_text(f"OSBOX_HOME={own.home}\nOSBOX_NAME=lab\nOSBOX_LISTEN=\n")
     monkeypatch.setenv("OSBOX_HOME", str(base.home))
     monkeypatch.delenv("OSBOX_NAME", raising=False)
-    assert compose.argv(Engine("host", "26"), own, "ps")[:6] == ["env", "-u", "OSBOX_HOME", "docker", "compose", "--env-file"]
+    assert compose.argv(Engine("host", "26"), own, "ps")[:6] == [
+        "env",
+        "-u",
+        "OSBOX_HOME",
+        "docker",
+        "compose",
+        "--env-file",
+    ]

@@ -27,7 +27,9 @@ def test_no_file_is_an_empty_ledger(book: Ledger) -> None:
 
 
 def test_add_find_remove(book: Ledger) -> None:
-    port = Entry(kind="port", name="eth1", details={"addresses": ["192.0.2.7/24"]}, made_by="osbox net connect")
+    port = Entry(
+        kind="port", name="eth1", details={"addresses": ["192.0.2.7/24"]}, made_by="osbox net connect"
+    )
     assert book.add(BRIDGE)
     assert book.add(port)
     assert book.entries() == (BRIDGE, port)

@@ -1,4 +1,5 @@
-"""site.toml changed in place: what people wrote stays, what is set is read back, and nothing is ever half-written."""
+"""site.toml changed in place: what people wrote stays, what is set is read back, and nothing is ever
+half-written."""
 
 import errno
 import tomllib
@@ -47,7 +48,10 @@ def test_all_else_stays_as_it_was_written(home: Path) -> None:
     for line in WRITTEN.replace("300", "600").splitlines():
         assert line in text.splitlines()
     site = load_site(home)
-    assert (site.workers, site.options) == (2, {"keystone": {"token": {"expiration": 600}}, "nova": {"DEFAULT": {"debug": True}}})
+    assert (site.workers, site.options) == (
+        2,
+        {"keystone": {"token": {"expiration": 600}}, "nova": {"DEFAULT": {"debug": True}}},
+    )
     assert set(sitefile.remove(home, [WHERE, ("workers",)])) == {WHERE, ("workers",)}
     sitefile.put(home, {("options", "keystone", "token", "expiration"): 300})
     assert (home / "site.toml").read_text().split() == WRITTEN.split()
@@ -59,7 +63,9 @@ STYLES = {
     "inline": "options = { nova = { DEFAULT = { debug = false } } }\n",
     "inline below": "[options]\nnova = { DEFAULT = { debug = false, x = 1 } }\n",
     "tables": "[options.nova.DEFAULT]\ndebug = false\n[options.nova.api]\nx = 1\n",
-    "tables apart": "[options.nova.DEFAULT]\nx = 1\n[options.keystone.token]\ny = 2\n[options.nova.api]\nz = 3\n",
+    "tables apart": (
+        "[options.nova.DEFAULT]\nx = 1\n[options.keystone.token]\ny = 2\n[options.nova.api]\nz = 3\n"
+    ),
     "no end of line": 'name = "a"',
     "carriage returns": 'name = "a"\r\n[options.nova.DEFAULT]\r\ndebug = false\r\n',
 }
@@ -73,7 +79,11 @@ def test_however_people_write_it(home: Path, text: str) -> None:
     sitefile.put(home, {WHERE: True})
     sitefile.put(home, {others[0]: 3, others[1]: True})
     found = options(home)
-    assert (found["nova"]["DEFAULT"]["debug"], found["nova"]["conductor"]["workers"], found["glance"]["DEFAULT"]["debug"]) == (True, 3, True)
+    assert (
+        found["nova"]["DEFAULT"]["debug"],
+        found["nova"]["conductor"]["workers"],
+        found["glance"]["DEFAULT"]["debug"],
+    ) == (True, 3, True)
     sitefile.remove(home, [WHERE, *others])
     (before.get("options", {}).get("nova", {}).get("DEFAULT", {})).pop("debug", None)
     assert _pruned(tomllib.loads((home / "site.toml").read_text())) == _pruned(before)

@@ -14,7 +14,10 @@ MIRRORS = {
         "https://mirror.example/debian",
     ),
     "source first": ("deb-src http://a.example/ x\ndeb http://b.example/ x main", "http://b.example/"),
-    "deb822": ("Types: deb\nURIs: http://mirror.example/debian\nSuites: trixie\n", "http://mirror.example/debian"),
+    "deb822": (
+        "Types: deb\nURIs: http://mirror.example/debian\nSuites: trixie\n",
+        "http://mirror.example/debian",
+    ),
     "nothing": ("# deb http://mirror.example/debian trixie main\n", ""),
     "empty": ("", ""),
     "cd-rom": ("deb cdrom:[Debian]/ trixie main", ""),
@@ -46,13 +49,18 @@ def test_pip_settings_that_reach_an_index(pip_file: dict[str, str]) -> None:
 
 
 def test_the_environment_wins(pip_file: dict[str, str]) -> None:
-    assert sources.pip_config({**pip_file, "PIP_INDEX_URL": "http://env.example/"})["index-url"] == "http://env.example/"
+    assert (
+        sources.pip_config({**pip_file, "PIP_INDEX_URL": "http://env.example/"})["index-url"]
+        == "http://env.example/"
+    )
 
 
 def test_the_same_in_the_words_of_uv() -> None:
     settings = {"index-url": "https://i/", "extra-index-url": "https://a/ https://b/", "trusted-host": "h"}
-    assert sources.uv_toml(settings) == (
-        'index-url = "https://i/"\nextra-index-url = ["https://a/", "https://b/"]\nallow-insecure-host = ["h"]\n'
+    assert (
+        sources.uv_toml(settings)
+        == 'index-url = "https://i/"\nextra-index-url = ["https://a/", "https://b/"]\nallow-insecure-host ='
+        ' ["h"]\n'
     )
     assert sources.uv_toml({}) == sources.pip_conf({}) == ""
 
@@ -65,8 +73,10 @@ def test_pips_proxy_and_certificate(tmp_path: Path) -> None:
     env = {"PIP_CONFIG_FILE": str(file), "PIP_TIMEOUT": "5"}
     assert sources.pip_config(env) == {"proxy": "http://u:p@proxy.example:3128", "timeout": "5"}
     assert sources.ca_bundle(env) == bundle
-    assert sources.uv_toml(sources.pip_config(env)) == (
-        'http-proxy = "http://u:p@proxy.example:3128"\nhttps-proxy = "http://u:p@proxy.example:3128"\n# timeout = 5\n'
+    assert (
+        sources.uv_toml(sources.pip_config(env))
+        == 'http-proxy = "http://u:p@proxy.example:3128"\nhttps-proxy = "http://u:p@proxy.example:3128"\n#'
+        " timeout = 5\n"
     )
 
 
@@ -78,7 +88,11 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> str:
 
 
 def test_apts_own_settings_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = apt(tmp_path, monkeypatch, 'Acquire { http::Proxy "http://u:p@proxy.example:3142"; http::Timeout "3"; Retries "1"; };\n')
+    said = apt(
+        tmp_path,
+        monkeypatch,
+        'Acquire { http::Proxy "http://u:p@proxy.example:3142"; http::Timeout "3"; Retries "1"; };\n',
+    )
     assert 'Acquire::http::Proxy "http://u:p@proxy.example:3142";' in said
     assert said.index('Timeout "20"') < said.index('Acquire::http::Timeout "3"')
     assert said.index('Retries "2"') < said.index('Acquire::Retries "1"')
@@ -87,7 +101,7 @@ def test_apts_own_settings_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_proxy_that_apt_detects_is_asked_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "detect"
-    program.write_text('#!/bin/sh\necho http://found.example:3142\n')
+    program.write_text("#!/bin/sh\necho http://found.example:3142\n")
     program.chmod(0o755)
     assert 'Acquire::http::Proxy "http://found.example:3142";' in apt(
         tmp_path, monkeypatch, f'Acquire::http::Proxy-Auto-Detect "{program}";\n'

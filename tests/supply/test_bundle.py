@@ -1,4 +1,5 @@
-"""Packing what lives: an engine runs on its root, and somebody works in the checkout, while a bundle is made."""
+"""Packing what lives: an engine runs on its root, and somebody works in the checkout, while a bundle is
+made."""
 
 import hashlib
 import os
@@ -59,7 +60,11 @@ def busy(act: Callable[[], object]) -> Iterator[None]:
 
 
 def members(file: Path) -> dict[str, tarfile.TarInfo]:
-    with file.open("rb") as packed, zstandard.ZstdDecompressor().stream_reader(packed) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+    with (
+        file.open("rb") as packed,
+        zstandard.ZstdDecompressor().stream_reader(packed) as stream,
+        tarfile.open(fileobj=stream, mode="r|") as tar,
+    ):
         return {member.name: member for member in tar}
 
 
@@ -76,7 +81,9 @@ def test_what_is_volatile_is_not_read(paths: Paths, root: Path, tmp_path: Path) 
             (parts := tmp_path / f"parts-{number}").mkdir()
             bundles._pack_engine(paths, ENGINE, parts)
     found = members(parts / bundle.ENGINE)
-    assert {f"./{name}" for name in (*VOLATILE, "usr/lib/small", "etc/osbox-engine", "var/lib/dpkg")} <= found.keys()
+    assert {
+        f"./{name}" for name in (*VOLATILE, "usr/lib/small", "etc/osbox-engine", "var/lib/dpkg")
+    } <= found.keys()
     assert not [name for name in found if name.endswith("/file")]
     assert found["./tmp"].mode == 0o1777
     assert found["./var/lock"].linkname == "/run/lock"
@@ -90,16 +97,22 @@ def appends(file: Path, until: threading.Event | None = None) -> None:
             stream.write(b"more")
 
 
-def test_a_file_that_changes_is_packed_again(paths: Paths, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changes_is_packed_again(
+    paths: Paths, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     still = threading.Event()
     monkeypatch.setattr(bundles, "PAUSE_SECONDS", 0.3)
     with busy(lambda: appends(root / "usr/lib/large", still)):
         threading.Timer(0.2, still.set).start()
         bundles._pack_engine(paths, ENGINE, tmp_path)
-    assert members(tmp_path / bundle.ENGINE)["./usr/lib/large"].size == (root / "usr/lib/large").stat().st_size
+    assert (
+        members(tmp_path / bundle.ENGINE)["./usr/lib/large"].size == (root / "usr/lib/large").stat().st_size
+    )
 
 
-def test_a_file_that_goes_on_changing_is_named(paths: Paths, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_goes_on_changing_is_named(
+    paths: Paths, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bundles, "PAUSE_SECONDS", 0.01)
     with busy(lambda: appends(root / "usr/lib/large")), pytest.raises(Error, match="changed while") as caught:
         bundles._pack_engine(paths, ENGINE, tmp_path)
@@ -125,17 +138,23 @@ def test_the_manifest_tells_the_files_that_were_packed(tmp_path: Path) -> None:
     (paths.project / "link").symlink_to("nowhere")
     bundles._pack_checkout(paths, ["file", "link"], parts)
     (paths.project / "file").write_text("second")
-    expected = {name: hashlib.sha256(text).hexdigest() for name, text in (("file", b"first"), ("link", b"nowhere"))}
+    expected = {
+        name: hashlib.sha256(text).hexdigest() for name, text in (("file", b"first"), ("link", b"nowhere"))
+    }
     assert bundles._packed(parts) == expected
     run.run(["tar", "-C", str(tmp_path), "-xf", str(parts / bundle.CHECKOUT)])
     assert {name: bundle.sha256(tmp_path / name) for name in ("file", "link")} == expected
 
 
-def test_provenance_is_told_as_it_was_copied(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_provenance_is_told_as_it_was_copied(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths.provenance.mkdir(parents=True)
     file = paths.provenance / "os-a_latest.json"
     file.write_text("first")
     copy = shutil.copyfile
-    monkeypatch.setattr(shutil, "copyfile", lambda *words: (copy(*words), file.write_text("second, built meanwhile")))
+    monkeypatch.setattr(
+        shutil, "copyfile", lambda *words: (copy(*words), file.write_text("second, built meanwhile"))
+    )
     [member] = bundles._copy_provenance(paths, ["os-a:latest"], tmp_path)
     assert (member.sha256, member.size) == (hashlib.sha256(b"first").hexdigest(), len("first"))

@@ -1,4 +1,5 @@
-"""Labels, size budgets, provenance, vulnerabilities: what is known of an image, and what is said when it is too large."""
+"""Labels, size budgets, provenance, vulnerabilities: what is known of an image, and what is said when it is
+too large."""
 
 import json
 import zipfile
@@ -22,10 +23,14 @@ KEYSTONE = catalogue.BY_NAME["os-keystone"]
 COMMIT = labels.Commit("c0ffee", "2026-11-23T04:00:00+00:00", "https://example.org/osbox.git", ())
 
 
-# --- labels ----------------------------------------------------------------------------------------------------------
+# --- labels
+# --------------------------------------------------------------------------------
+
 
 def git(folder: Path, *words: str) -> str:
-    return run.run(["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@example.org", *words]).out
+    return run.run(
+        ["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@example.org", *words]
+    ).out
 
 
 @pytest.fixture
@@ -41,7 +46,9 @@ def clone(tmp_path: Path) -> Path:
 
 def made(project: Path, name: str = "os-keystone") -> dict[str, str]:
     paths = Paths(project, project)
-    return labels.of(paths, catalogue.BY_NAME[name], version="1", release="2026.1", digest="d", at=labels.commit(project))
+    return labels.of(
+        paths, catalogue.BY_NAME[name], version="1", release="2026.1", digest="d", at=labels.commit(project)
+    )
 
 
 def test_the_revision_is_the_commit_and_dirty_when_an_input_is_not_in_it(clone: Path) -> None:
@@ -61,9 +68,15 @@ def test_what_is_not_known_has_no_label(tmp_path: Path) -> None:
     assert labels.RELEASE not in made(tmp_path, "os-memcached")
 
 
-@pytest.mark.parametrize(("remote", "source"), [
-    ("https://me:secret@example.org/a.git", "https://example.org/a.git"), ("git@example.org:a.git", ""), ("/home/me/a", ""), ("", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("remote", "source"),
+    [
+        ("https://me:secret@example.org/a.git", "https://example.org/a.git"),
+        ("git@example.org:a.git", ""),
+        ("/home/me/a", ""),
+        ("", ""),
+    ],
+)
 def test_the_source_tells_nothing_private(remote: str, source: str) -> None:
     assert labels.public(remote) == source
 
@@ -79,10 +92,14 @@ def test_every_recipe_says_what_the_image_is(image: catalogue.Image) -> None:
 def test_the_service_is_the_locked_one() -> None:
     found = labels.service(Paths(PROJECT, PROJECT), KEYSTONE, "2026.1")
     assert found.startswith("keystone==29.")
-    assert labels.service(Paths(PROJECT, PROJECT), catalogue.BY_NAME["os-placement"], "2026.1").startswith("openstack-placement==15.")
+    assert labels.service(Paths(PROJECT, PROJECT), catalogue.BY_NAME["os-placement"], "2026.1").startswith(
+        "openstack-placement==15."
+    )
 
 
-# --- budgets ---------------------------------------------------------------------------------------------------------
+# --- budgets
+# --------------------------------------------------------------------------------
+
 
 def steps(*rows: tuple[str, int]) -> Steps:
     return [(name, size * 10**6, f"RUN /bin/sh -c make {name} # buildkit") for name, size in rows]
@@ -102,13 +119,17 @@ def test_an_image_over_its_budget_is_named_with_its_biggest_layers() -> None:
     assert error.message == "over the size budget: os-keystone: 110 MB of 100"
     assert error.evidence.splitlines()[1:] == ["     90.0 MB  RUN make base", "     20.0 MB  RUN make extra"]
     assert error.code == 1
-    assert budgets.excesses({"os-keystone": 110}, {"os-keystone": steps(("base", 90), ("extra", 20))}, {}) == []
+    assert (
+        budgets.excesses({"os-keystone": 110}, {"os-keystone": steps(("base", 90), ("extra", 20))}, {}) == []
+    )
 
 
 def test_the_sums_count_each_layer_once() -> None:
     there = {name: steps(("base", 100), (name, 1)) for name in catalogue.BY_NAME}
     assert budgets.excesses({"total": 125, "rack": 1}, there, there) == []
-    told = [(item.what, round(item.size)) for item in budgets.excesses({"total": 124, "rack": 0.5}, there, there)]
+    told = [
+        (item.what, round(item.size)) for item in budgets.excesses({"total": 124, "rack": 0.5}, there, there)
+    ]
     assert told == [("all images but the rack", 125), ("what the rack adds", 1)]
     assert budgets.excesses({"total": 1}, dict(list(there.items())[1:]), there) == []
 
@@ -122,14 +143,18 @@ def test_a_wrong_budget_is_the_users(tmp_path: Path, text: str) -> None:
         budgets.load(Paths(tmp_path, tmp_path))
 
 
-# --- the table -------------------------------------------------------------------------------------------------------
+# --- the table
+# --------------------------------------------------------------------------------
+
 
 def test_unique_bytes() -> None:
     first = {"a": steps(("base", 5), ("a", 1)), "b": steps(("base", 5), ("b", 2))}
     assert inventory.unique(first, {"c": steps(("base", 5), ("c", 3))}) == (8 * 10**6, 3 * 10**6)
 
 
-@pytest.mark.parametrize(("ago", "told"), [(0, "0 s"), (119, "119 s"), (600, "10 min"), (3 * 3600, "3 h"), (12 * 86400, "12 d")])
+@pytest.mark.parametrize(
+    ("ago", "told"), [(0, "0 s"), (119, "119 s"), (600, "10 min"), (3 * 3600, "3 h"), (12 * 86400, "12 d")]
+)
 def test_age(ago: int, told: str) -> None:
     from datetime import UTC, datetime, timedelta  # noqa: PLC0415
 
@@ -137,21 +162,35 @@ def test_age(ago: int, told: str) -> None:
     assert age((now - timedelta(seconds=ago)).strftime("%Y-%m-%dT%H:%M:%S.123456789Z"), now) == told
 
 
-# --- provenance ------------------------------------------------------------------------------------------------------
+# --- provenance
+# --------------------------------------------------------------------------------
+
 
 def entry(**found: str) -> dict[str, Any]:
-    return {"Id": "sha256:aa", "Created": "2026-11-23T04:13:00Z", "RootFS": {"Layers": ["sha256:b1", "sha256:b2"]}, "Config": {"Labels": found}}
+    return {
+        "Id": "sha256:aa",
+        "Created": "2026-11-23T04:13:00Z",
+        "RootFS": {"Layers": ["sha256:b1", "sha256:b2"]},
+        "Config": {"Labels": found},
+    }
 
 
 def statement(**found: str) -> dict[str, Any]:
     return provenance.statement(
-        KEYSTONE, entry(**found), {"os-openstack:1": "sha256:cc"}, provenance.read(Paths(PROJECT, PROJECT), KEYSTONE, "2026.1"),
-        release="2026.1", at=COMMIT, versions={"osbox": "1"},
+        KEYSTONE,
+        entry(**found),
+        {"os-openstack:1": "sha256:cc"},
+        provenance.read(Paths(PROJECT, PROJECT), KEYSTONE, "2026.1"),
+        release="2026.1",
+        at=COMMIT,
+        versions={"osbox": "1"},
     )
 
 
 def test_a_statement_names_image_layers_and_materials() -> None:
-    document = statement(**{labels.INPUTS: "d", f"{labels.OCI}revision": "c0ffee-dirty", labels.RELEASE: "2026.1"})
+    document = statement(
+        **{labels.INPUTS: "d", f"{labels.OCI}revision": "c0ffee-dirty", labels.RELEASE: "2026.1"}
+    )
     assert document["_type"] == "https://in-toto.io/Statement/v1"
     assert document["predicateType"] == "https://slsa.dev/provenance/v1"
     assert provenance.subjects(document) == ("sha256:aa", ["sha256:b1", "sha256:b2"])
@@ -173,10 +212,17 @@ def test_a_broken_statement_is_said_to_be_one(paths: Paths) -> None:
     assert provenance.load(paths, "os-keystone:1") is None
 
 
-# --- vulnerabilities -------------------------------------------------------------------------------------------------
+# --- vulnerabilities
+# --------------------------------------------------------------------------------
+
 
 def advisory(number: str, ecosystem: str, name: str, *events: dict[str, str], **more: Any) -> dict[str, Any]:
-    affected = [{"package": {"ecosystem": ecosystem, "name": name}, "ranges": [{"type": "ECOSYSTEM", "events": list(events)}]}]
+    affected = [
+        {
+            "package": {"ecosystem": ecosystem, "name": name},
+            "ranges": [{"type": "ECOSYSTEM", "events": list(events)}],
+        }
+    ]
     return {"id": number, "affected": affected, **more}
 
 
@@ -188,25 +234,38 @@ def export(paths: Paths, name: str, *documents: dict[str, Any]) -> Path:
     return paths.vulnerabilities / name
 
 
-CLICK, ZLIB = Package(PYTHON, "click", "8.3.1"), Package(DEBIAN, "zlib1g", "1:1.3.dfsg+really1.3.1-1+b1", "zlib", "1:1.3.dfsg+really1.3.1-1")
+CLICK, ZLIB = (
+    Package(PYTHON, "click", "8.3.1"),
+    Package(DEBIAN, "zlib1g", "1:1.3.dfsg+really1.3.1-1+b1", "zlib", "1:1.3.dfsg+really1.3.1-1"),
+)
 
 
 def test_what_is_known_is_found_once(paths: Paths) -> None:
     assert vulnerabilities.find(paths) is None
     zero = {"introduced": "0"}
     export(
-        paths, "pypi.zip",
-        advisory("GHSA-1", "PyPI", "Click", zero, {"fixed": "8.10"}, aliases=["CVE-1"], database_specific={"severity": "HIGH"}),
+        paths,
+        "pypi.zip",
+        advisory(
+            "GHSA-1",
+            "PyPI",
+            "Click",
+            zero,
+            {"fixed": "8.10"},
+            aliases=["CVE-1"],
+            database_specific={"severity": "HIGH"},
+        ),
         advisory("PYSEC-1", "PyPI", "click", zero, {"fixed": "8.10"}, aliases=["CVE-1"]),
         advisory("PYSEC-2", "PyPI", "click", zero, {"fixed": "8.3.1"}),
         advisory("PYSEC-3", "PyPI", "click", zero, {"fixed": "9"}, withdrawn="2026-01-01T00:00:00Z"),
-    )  # fmt: skip
+    )
     export(
-        paths, "debian.zip",
+        paths,
+        "debian.zip",
         advisory("DEBIAN-CVE-2", "Debian:13", "zlib", zero, upstream=["CVE-2"]),
         advisory("DEBIAN-CVE-3", "Debian:13", "zlib", zero, {"fixed": "1:1.3.dfsg+really1.3.1-1"}),
         advisory("DEBIAN-CVE-4", "Debian:12", "zlib", zero),
-    )  # fmt: skip
+    )
     database = vulnerabilities.find(paths)
     assert database
     found = [(item.package, item.id, item.fixed, item.severity) for item in database.of([CLICK, ZLIB])]
@@ -226,16 +285,34 @@ def test_a_file_that_is_no_export_is_named(paths: Paths) -> None:
         vulnerabilities.find(paths)
 
 
-@pytest.mark.parametrize(("kind", "version", "events", "fixed"), [
-    (DEBIAN, "1.0~rc1-1", [{"introduced": "0"}, {"fixed": "1.0-1"}], "1.0-1"),  # ~ sorts before all: no other comparison knows
-    (DEBIAN, "1.0-1", [{"introduced": "0"}, {"fixed": "1.0~rc1-1"}], None),
-    (PYTHON, "1.0rc1", [{"introduced": "0"}, {"fixed": "1.0"}], "1.0"),
-    (PYTHON, "2.5", [{"introduced": "0"}, {"fixed": "1.0"}, {"introduced": "2.0"}, {"fixed": "3.0"}], "3.0"),
-    (PYTHON, "1.5", [{"introduced": "0"}, {"fixed": "1.0"}, {"introduced": "2.0"}, {"fixed": "3.0"}], None),
-    (PYTHON, "1.5", [{"introduced": "1.0"}, {"last_affected": "1.4"}], None),
-    (PYTHON, "1.4", [{"introduced": "1.0"}, {"last_affected": "1.4"}], ""),
-    (PYTHON, "0.9", [{"introduced": "1.0"}], None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "version", "events", "fixed"),
+    [
+        (
+            DEBIAN,
+            "1.0~rc1-1",
+            [{"introduced": "0"}, {"fixed": "1.0-1"}],
+            "1.0-1",
+        ),  # ~ sorts before all: no other comparison knows
+        (DEBIAN, "1.0-1", [{"introduced": "0"}, {"fixed": "1.0~rc1-1"}], None),
+        (PYTHON, "1.0rc1", [{"introduced": "0"}, {"fixed": "1.0"}], "1.0"),
+        (
+            PYTHON,
+            "2.5",
+            [{"introduced": "0"}, {"fixed": "1.0"}, {"introduced": "2.0"}, {"fixed": "3.0"}],
+            "3.0",
+        ),
+        (
+            PYTHON,
+            "1.5",
+            [{"introduced": "0"}, {"fixed": "1.0"}, {"introduced": "2.0"}, {"fixed": "3.0"}],
+            None,
+        ),
+        (PYTHON, "1.5", [{"introduced": "1.0"}, {"last_affected": "1.4"}], None),
+        (PYTHON, "1.4", [{"introduced": "1.0"}, {"last_affected": "1.4"}], ""),
+        (PYTHON, "0.9", [{"introduced": "1.0"}], None),
+    ],
+)
 def test_ranges(kind: str, version: str, events: list[dict[str, str]], fixed: str | None) -> None:
     assert vulnerabilities.affected(kind, version, {"ranges": [events], "versions": []}) == fixed
 

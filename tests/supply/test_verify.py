@@ -1,4 +1,5 @@
-"""Holding an image against its packages and its recipe, and bills of materials: small made-up file systems, each wrong in one way."""
+"""Holding an image against its packages and its recipe, and bills of materials: small made-up file systems,
+each wrong in one way."""
 
 import base64
 import hashlib
@@ -29,28 +30,41 @@ Conffiles:
 Description: a tool
 """
 FILES = {
-    "usr/bin/tool": "tool", "etc/tool.conf": "original",
+    "usr/bin/tool": "tool",
+    "etc/tool.conf": "original",
     "var/lib/dpkg/status": STATUS.format(md5=hashlib.md5(b"original").hexdigest()),
-    "var/lib/dpkg/info/tool.md5sums": f"{hashlib.md5(b'tool').hexdigest()}  bin/tool\n{'0' * 32}  usr/share/doc/tool/README\n",
+    "var/lib/dpkg/info/tool.md5sums": (
+        f"{hashlib.md5(b'tool').hexdigest()}  bin/tool\n{'0' * 32}  usr/share/doc/tool/README\n"
+    ),
     "var/lib/dpkg/info/tool.list": "/.\n/bin\n/bin/tool\n/etc\n/etc/tool.conf\n",
     "etc/dpkg/dpkg.cfg.d/osbox": "path-exclude=/usr/share/doc/*\n",
-    f"{SITE}/click/__init__.py": CLICK, f"{SITE}/click/__pycache__/__init__.cpython-313.pyc": "bytecode",
-    f"{SITE}/click-8.3.1.dist-info/METADATA": "Name: click\nVersion: 8.3.1\nLicense-Expression: BSD-3-Clause\nSummary: a library\n\nlong\n",
-    f"{SITE}/click-8.3.1.dist-info/RECORD": f"click/__init__.py,sha256={SHA},1\nclick/tests/x.py,sha256={SHA},1\n"
-                                            "click-8.3.1.dist-info/METADATA,,\nclick-8.3.1.dist-info/RECORD,,\n",
+    f"{SITE}/click/__init__.py": CLICK,
+    f"{SITE}/click/__pycache__/__init__.cpython-313.pyc": "bytecode",
+    f"{SITE}/click-8.3.1.dist-info/METADATA": (
+        "Name: click\nVersion: 8.3.1\nLicense-Expression: BSD-3-Clause\nSummary: a library\n\nlong\n"
+    ),
+    f"{SITE}/click-8.3.1.dist-info/RECORD": (
+        f"click/__init__.py,sha256={SHA},1\nclick/tests/x.py,sha256={SHA},1\n"
+        "click-8.3.1.dist-info/METADATA,,\nclick-8.3.1.dist-info/RECORD,,\n"
+    ),
     "opt/openstack/locks/keystone.lock": f"click==8.3.1 \\\n    --hash=sha256:{'1' * 64}\n",
     "etc/keystone/keystone.conf": "recipe",
-}  # fmt: skip
+}
 RECIPE = {
     "images/keystone/etc/keystone/keystone.conf": hashlib.sha256(b"recipe").hexdigest(),
     "images/keystone/etc/secrets.conf": accounts.digest_of_link("/run/osbox/secrets.conf"),
-    "releases/1/keystone.lock": hashlib.sha256(FILES["opt/openstack/locks/keystone.lock"].encode()).hexdigest(),
+    "releases/1/keystone.lock": (
+        hashlib.sha256(FILES["opt/openstack/locks/keystone.lock"].encode()).hexdigest()
+    ),
 }
 MADE = ["var/lib/dpkg/*", "etc/dpkg/*", "opt/*/locks/*"]
 
 
 def tree(files: dict[str, str] = FILES, **links: str) -> Tree:
-    entries = {"bin": Entry("bin", LINK, 0o777, 0, 0, link="usr/bin"), "usr/bin": Entry("usr/bin", DIRECTORY, 0o755, 0, 0)}
+    entries = {
+        "bin": Entry("bin", LINK, 0o777, 0, 0, link="usr/bin"),
+        "usr/bin": Entry("usr/bin", DIRECTORY, 0o755, 0, 0),
+    }
     for path, text in files.items():
         sums = hashlib.sha256(text.encode()).hexdigest(), hashlib.md5(text.encode()).hexdigest()
         entries[path] = Entry(path, FILE, 0o644, 0, 0, size=len(text), sha256=sums[0], md5=sums[1])
@@ -66,34 +80,55 @@ def wrong(found: Tree) -> list[str]:
 
 def test_what_is_as_it_was_installed_is_accounted_for() -> None:
     assert wrong(tree()) == []
-    assert wrong(tree(usr__bin__other="tool", etc__alternatives__tool="/bin/tool", etc__secrets="/run/osbox/secrets.conf")) == []
+    assert (
+        wrong(
+            tree(
+                usr__bin__other="tool",
+                etc__alternatives__tool="/bin/tool",
+                etc__secrets="/run/osbox/secrets.conf",
+            )
+        )
+        == []
+    )
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, str]], object], list[str]]] = {
-    "an altered file of Debian": (lambda files: files.update({"usr/bin/tool": "evil"}), ["bin/tool is not as tool has it"]),
+    "an altered file of Debian": (
+        lambda files: files.update({"usr/bin/tool": "evil"}),
+        ["bin/tool is not as tool has it"],
+    ),
     "a missing file of Debian": (lambda files: files.pop("usr/bin/tool"), ["bin/tool of tool is missing"]),
     "an altered configuration": (
-        lambda files: files.update({"etc/tool.conf": "evil"}), ["etc/tool.conf is neither as its package has it nor of the recipe"],
+        lambda files: files.update({"etc/tool.conf": "evil"}),
+        ["etc/tool.conf is neither as its package has it nor of the recipe"],
     ),
     "an altered file of Python": (
-        lambda files: files.update({f"{SITE}/click/__init__.py": "evil"}), [f"{SITE}/click/__init__.py is not as click 8.3.1 has it"],
+        lambda files: files.update({f"{SITE}/click/__init__.py": "evil"}),
+        [f"{SITE}/click/__init__.py is not as click 8.3.1 has it"],
     ),
     "an added file": (lambda files: files.update({"usr/bin/evil": "x"}), ["usr/bin/evil"]),
     "bytecode of nothing": (
-        lambda files: files.update({f"{SITE}/__pycache__/evil.cpython-313.pyc": "x"}), [f"{SITE}/__pycache__/evil.cpython-313.pyc"],
+        lambda files: files.update({f"{SITE}/__pycache__/evil.cpython-313.pyc": "x"}),
+        [f"{SITE}/__pycache__/evil.cpython-313.pyc"],
     ),
-    "an altered file of the recipe": (lambda files: files.update({"etc/keystone/keystone.conf": "x"}), ["etc/keystone/keystone.conf"]),
+    "an altered file of the recipe": (
+        lambda files: files.update({"etc/keystone/keystone.conf": "x"}),
+        ["etc/keystone/keystone.conf"],
+    ),
     "an added package": (
-        lambda files: files.update({
-            f"{SITE}/evil-1.dist-info/METADATA": "", f"{SITE}/evil-1.dist-info/RECORD": "evil-1.dist-info/METADATA,,\nevil-1.dist-info/RECORD,,\n",
-        }),
+        lambda files: files.update(
+            {
+                f"{SITE}/evil-1.dist-info/METADATA": "",
+                f"{SITE}/evil-1.dist-info/RECORD": "evil-1.dist-info/METADATA,,\nevil-1.dist-info/RECORD,,\n",
+            }
+        ),
         ["evil 1 is installed and in no lock"],
     ),
     "another version in the lock": (
         lambda files: files.update({"opt/openstack/locks/keystone.lock": "click==9\nother==1\n"}),
         ["other 1 is locked and not installed", "click is 8.3.1, the lock says 9"],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -109,7 +144,9 @@ def test_a_link_to_nothing_is_of_nobody() -> None:
 
 
 def test_an_empty_file_of_the_recipe_accounts_for_no_other() -> None:
-    found = accounts.account(tree({"var/keep": "", "etc/evil": ""}), [], [], {"images/x/keep": hashlib.sha256(b"").hexdigest()})
+    found = accounts.account(
+        tree({"var/keep": "", "etc/evil": ""}), [], [], {"images/x/keep": hashlib.sha256(b"").hexdigest()}
+    )
     assert found.unaccounted == ("etc/evil",)
 
 
@@ -117,7 +154,8 @@ def test_links_in_a_circle_end() -> None:
     assert wrong(tree(a="b", b="a")) == ["a", "b"]
 
 
-# --- origin and labels -----------------------------------------------------------------------------------------------
+# --- origin and labels
+# --------------------------------------------------------------------------------
 
 IMAGE = "sha256:" + "a" * 64
 KEYSTONE = catalogue.BY_NAME["os-keystone"]
@@ -126,9 +164,14 @@ LABELS = {f"{labels.OCI}title": "os-keystone", f"{labels.OCI}version": "1", labe
 
 def entry(**changes: Any) -> dict[str, Any]:
     return {
-        "Id": IMAGE, "Created": "2026-11-23T04:13:00Z", "Architecture": "amd64", "RootFS": {"Layers": ["sha256:b1"]},
-        "Config": {"Labels": LABELS}, "RepoTags": ["os-keystone:1"], **changes,
-    }  # fmt: skip
+        "Id": IMAGE,
+        "Created": "2026-11-23T04:13:00Z",
+        "Architecture": "amd64",
+        "RootFS": {"Layers": ["sha256:b1"]},
+        "Config": {"Labels": LABELS},
+        "RepoTags": ["os-keystone:1"],
+        **changes,
+    }
 
 
 def statement() -> dict[str, Any]:
@@ -137,26 +180,36 @@ def statement() -> dict[str, Any]:
 
 def test_the_tag_points_to_what_was_built() -> None:
     assert list(verify._origin(entry(), statement())) == []
-    assert list(verify._origin(entry(Id="sha256:bb"), statement())) == [f"the tag points to sha256:bb, but {IMAGE[:19]} was built"]
-    assert list(verify._origin(entry(RootFS={"Layers": []}), statement())) == ["its layers are not those that were built"]
+    assert list(verify._origin(entry(Id="sha256:bb"), statement())) == [
+        f"the tag points to sha256:bb, but {IMAGE[:19]} was built"
+    ]
+    assert list(verify._origin(entry(RootFS={"Layers": []}), statement())) == [
+        "its layers are not those that were built"
+    ]
     assert list(verify._origin(entry(), None)) == ["no provenance was recorded: it was not built here"]
 
 
 def test_a_layer_is_what_its_digest_says() -> None:
     layer = contents.Layer("sha256:b1", {})
     assert list(verify._layers(entry(), {"sha256:b1": layer})) == []
-    assert list(verify._layers(entry(), {"sha256:b2": layer})) == ["layer 1 does not hold what its digest sha256:b1 says"]
+    assert list(verify._layers(entry(), {"sha256:b2": layer})) == [
+        "layer 1 does not hold what its digest sha256:b1 says"
+    ]
 
 
 def test_labels_are_those_of_the_build() -> None:
     assert list(verify._labels(KEYSTONE, "1", entry(), statement())) == []
     other = entry(Config={"Labels": LABELS | {f"{labels.OCI}title": "os-nova-api"}})
-    assert list(verify._labels(KEYSTONE, "1", other, None)) == [f"its label {labels.OCI}title is 'os-nova-api', not 'os-keystone'"]
+    assert list(verify._labels(KEYSTONE, "1", other, None)) == [
+        f"its label {labels.OCI}title is 'os-nova-api', not 'os-keystone'"
+    ]
     more = entry(Config={"Labels": LABELS | {"evil": "x"}})
     assert list(verify._labels(KEYSTONE, "1", more, statement())) == ["its label evil is 'x', not None"]
 
 
-# --- bills of materials ----------------------------------------------------------------------------------------------
+# --- bills of materials
+# --------------------------------------------------------------------------------
+
 
 def test_a_bill_of_materials_is_valid_and_always_the_same() -> None:
     found = tree()
@@ -172,26 +225,37 @@ def test_a_bill_of_materials_is_valid_and_always_the_same() -> None:
 
 
 def test_a_patch_stands_with_its_package() -> None:
-    text = "Description: wait less\nBug: https://bugs.example.org/+bug/7\nApplied-Upstream: 9.0\nX-Package: click\n\n--- a/x\n+++ b/x\n"
+    text = (
+        "Description: wait less\nBug: https://bugs.example.org/+bug/7\nApplied-Upstream: 9.0\nX-Package:"
+        " click\n\n--- a/x\n+++ b/x\n"
+    )
     found = tree({**FILES, "opt/openstack/patches/click-wait.patch": text})
     made = sbom.document(entry(), "os-keystone:1", found, sbom._debian(found, entry()))
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(made)) is None
-    [patch] = next(item for item in made["components"] if item["bom-ref"] == "pkg:pypi/click@8.3.1")["pedigree"]["patches"]
+    [patch] = next(item for item in made["components"] if item["bom-ref"] == "pkg:pypi/click@8.3.1")[
+        "pedigree"
+    ]["patches"]
     assert patch["resolves"][0]["references"] == ["https://bugs.example.org/+bug/7"]
     assert patch["diff"]["text"]["content"].startswith("--- a/x")
     [problem] = verify._locked_files(found, RECIPE, statement())
     assert problem == "opt/openstack/patches/click-wait.patch is not the patch that it was built from"
 
 
-@pytest.mark.parametrize(("headers", "told"), [
-    ("License-Expression: MIT\nLicense: x\n", "MIT"), ("License: UNKNOWN\nClassifier: License :: OSI Approved :: MIT License\n", "MIT License"),
-    ("License: Copyright\n  all the words of a licence\n", ""), ("", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ("License-Expression: MIT\nLicense: x\n", "MIT"),
+        ("License: UNKNOWN\nClassifier: License :: OSI Approved :: MIT License\n", "MIT License"),
+        ("License: Copyright\n  all the words of a licence\n", ""),
+        ("", ""),
+    ],
+)
 def test_licences(headers: str, told: str) -> None:
     assert sbom.licence(packages.metadata(headers).get_all) == told
 
 
 def test_packages_of_a_tree() -> None:
     assert inventory.of(tree()) == [
-        Package("debian", "tool", "1.0", "tool", "1.0"), Package("python", "click", "8.3.1", place=f"{SITE}/click-8.3.1.dist-info"),
-    ]  # fmt: skip
+        Package("debian", "tool", "1.0", "tool", "1.0"),
+        Package("python", "click", "8.3.1", place=f"{SITE}/click-8.3.1.dist-info"),
+    ]

@@ -1,7 +1,7 @@
 """gunicorn for sushy-tools: its own server is Flask's development server.
 
-One process, because sushy-tools remembers in the process what it has seen; threads, because Ironic asks for all nodes
-at once.
+One process, because sushy-tools remembers in the process what it has seen; threads, because Ironic asks for
+all nodes at once.
 """
 
 import os
@@ -20,5 +20,6 @@ control_socket_disable = True
 
 
 def post_worker_init(_worker: object) -> None:
-    """Keep libvirt from printing what it also raises; sushy-tools tries several ways and expects some to fail."""
-    libvirt.registerErrorHandler(lambda *_: None, None)
+    """Keep libvirt from printing what it also raises; sushy-tools tries several ways and expects some to
+    fail."""
+    libvirt.registerErrorHandler(lambda *_: None, None)  # type: ignore[attr-defined]

@@ -12,9 +12,15 @@ HEADER = 512  # bytes; no loader is as small as its own head
 LINUX_AT, LINUX = 0x202, b"HdrS"  # the kernel's Documentation/arch/x86/boot.rst
 ARM64_AT, ARM64 = 0x38, b"ARM\x64"  # Documentation/arch/arm64/booting.rst
 RAMDISKS: Mapping[bytes, str] = {
-    b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz", b"BZh": "bzip2", b"\x02\x21\x4c\x18": "lz4",
-    b"\x5d\0\0": "lzma", b"070701": "cpio", b"070702": "cpio",
-}  # fmt: skip
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ\0": "xz",
+    b"BZh": "bzip2",
+    b"\x02\x21\x4c\x18": "lz4",
+    b"\x5d\0\0": "lzma",
+    b"070701": "cpio",
+    b"070702": "cpio",
+}
 
 
 def is_loader(content: bytes, firmware: BootMode) -> bool:

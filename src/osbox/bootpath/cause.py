@@ -1,4 +1,5 @@
-"""Why a hop of the boot path is broken: the live system is looked at, from the nearest cause to the farthest, until one fits."""
+"""Why a hop of the boot path is broken: the live system is looked at, from the nearest cause to the farthest,
+until one fits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,9 +19,20 @@ from osbox.site.site import Paths, Site
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
-EXPECTED = frozenset({
-    "inspecting", "inspect wait", "cleaning", "clean wait", "deploying", "wait call-back", "rescuing", "rescue wait", "servicing", "service wait",
-})  # fmt: skip
+EXPECTED = frozenset(
+    {
+        "inspecting",
+        "inspect wait",
+        "cleaning",
+        "clean wait",
+        "deploying",
+        "wait call-back",
+        "rescuing",
+        "rescue wait",
+        "servicing",
+        "service wait",
+    }
+)
 """Ironic's states in which a node is to boot from the network."""
 DHCP_SERVICES = ("neutron-network", "openvswitch", "neutron-openvswitch-agent", "neutron-dhcp-agent")
 
@@ -55,7 +67,10 @@ class Broken(Exception):  # noqa: N818 - a finding, no error
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose way is walked. node and state are Ironic's, "" when it has no node of this MAC address; instance is the server on it."""
+    """Whose way is walked.
+
+    node and state are Ironic's, "" when it has no node of this MAC address; instance is the server on it.
+    """
 
     mac: str
     firmware: BootMode
@@ -74,7 +89,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a cause is looked for in. servers: the addresses of Neutron's own DHCP servers, empty when it does not say."""
+    """What a cause is looked for in.
+
+    servers: the addresses of Neutron's own DHCP servers, empty when it does not say.
+    """
 
     paths: Paths
     site: Site
@@ -93,8 +111,14 @@ class Cause:
 def unexpected(subject: Subject) -> str:
     """Why a node is not served now."""
     if not subject.node:
-        return f"Ironic has no node with the MAC address {subject.mac}, and Neutron's DHCP server answers addresses of its own ports only"
-    return f"Ironic does not expect {subject.node} to boot from the network now (it is `{subject.state}`), and makes ready only when it does"
+        return (
+            f"Ironic has no node with the MAC address {subject.mac}, and Neutron's DHCP server answers"
+            " addresses of its own ports only"
+        )
+    return (
+        f"Ironic does not expect {subject.node} to boot from the network now (it is `{subject.state}`), and"
+        " makes ready only when it does"
+    )
 
 
 def find(scene: Scene, broken: Broken) -> Cause:
@@ -113,14 +137,20 @@ def find(scene: Scene, broken: Broken) -> Cause:
 
 
 def _others(scene: Scene, broken: Broken) -> Cause:
-    nothing = Cause("the port of this MAC address in Neutron has no boot options: Ironic has not set them", "osbox logs ironic-conductor")
+    nothing = Cause(
+        "the port of this MAC address in Neutron has no boot options: Ironic has not set them",
+        "osbox logs ironic-conductor",
+    )
     return {
         Why.NO_ADDRESS: Cause(
-            "no address is left for the probe beside those that Neutron hands out", f"ip neighbour show dev {scene.site.bridge}"
+            "no address is left for the probe beside those that Neutron hands out",
+            f"ip neighbour show dev {scene.site.bridge}",
         ),
         Why.FOREIGN_SERVER: Cause(
-            f"another DHCP server, {broken.about}, was faster than Neutron's {', '.join(sorted(scene.servers))}: nodes get its answer",
-            "osbox doctor names every such server and its MAC address; switch it off, or give the nodes a switch or VLAN of their own",
+            f"another DHCP server, {broken.about}, was faster than Neutron's"
+            f" {', '.join(sorted(scene.servers))}: nodes get its answer",
+            "osbox doctor names every such server and its MAC address; switch it off, or give the nodes a"
+            " switch or VLAN of their own",
         ),
     }.get(broken.why, nothing)
 
@@ -131,13 +161,25 @@ def _of_dhcp(scene: Scene) -> Cause:
         return near
     state = net.observe(net.doors(scene.paths, scene.site, scene.engine))
     if not scene.subject.expected and not _has_port(scene):
-        again = "osbox node list" if scene.subject.node else "osbox probe without --mac rehearses the way with an address of its own"
+        again = (
+            "osbox node list"
+            if scene.subject.node
+            else "osbox probe without --mac rehearses the way with an address of its own"
+        )
         return Cause(unexpected(scene.subject), again)
     if "dnsmasq" not in state.programs:
-        return Cause("the DHCP agent runs, but no dnsmasq of its: nobody serves DHCP", "osbox logs neutron-dhcp-agent")
+        return Cause(
+            "the DHCP agent runs, but no dnsmasq of its: nobody serves DHCP", "osbox logs neutron-dhcp-agent"
+        )
     if not _has_port(scene):
-        return Cause(f"Neutron has no port with the MAC address {scene.subject.mac}: Ironic made none", "osbox logs ironic-conductor")
-    return Cause("dnsmasq runs and frames pass, but it did not answer: see what it says of this MAC address", "osbox logs neutron-dhcp-agent")
+        return Cause(
+            f"Neutron has no port with the MAC address {scene.subject.mac}: Ironic made none",
+            "osbox logs ironic-conductor",
+        )
+    return Cause(
+        "dnsmasq runs and frames pass, but it did not answer: see what it says of this MAC address",
+        "osbox logs neutron-dhcp-agent",
+    )
 
 
 def _has_port(scene: Scene) -> bool:
@@ -153,7 +195,11 @@ def _of_server(scene: Scene, service: str, port: str) -> Cause:
     if near:
         return near
     where = f"{scene.site.address}:{port}"
-    return Cause(f"{service} runs, but {where} does not answer nodes: a firewall of this machine, or the engine's published port", "osbox doctor")
+    return Cause(
+        f"{service} runs, but {where} does not answer nodes: a firewall of this machine, or the engine's"
+        " published port",
+        "osbox doctor",
+    )
 
 
 def _of_file(scene: Scene, broken: Broken) -> Cause:
@@ -161,13 +207,20 @@ def _of_file(scene: Scene, broken: Broken) -> Cause:
     if near:
         return near
     name = broken.about.rpartition("/")[2]
-    wrong = "is not there" if broken.why in (Why.TFTP_NO_FILE, Why.HTTP_NO_FILE) else "is not what it should be"
+    wrong = (
+        "is not there" if broken.why in (Why.TFTP_NO_FILE, Why.HTTP_NO_FILE) else "is not what it should be"
+    )
     if broken.why is Why.TFTP_NO_FILE or name == "boot.ipxe":
         restart = f"osbox engine shell -- docker restart ironic-conductor.{scene.site.name}"
-        return Cause(f"{name} {wrong} on the volume pxe-boot-data; ironic-conductor writes it when it starts", restart)
+        return Cause(
+            f"{name} {wrong} on the volume pxe-boot-data; ironic-conductor writes it when it starts", restart
+        )
     node = scene.subject.node or "NODE"
-    again = f"osbox openstack baremetal node abort {node}, then osbox node enroll again" if "inspect" in scene.subject.state \
-        or "clean" in scene.subject.state else f"osbox openstack baremetal node show {node} -f json"  # fmt: skip
+    again = (
+        f"osbox openstack baremetal node abort {node}, then osbox node enroll again"
+        if "inspect" in scene.subject.state or "clean" in scene.subject.state
+        else f"osbox openstack baremetal node show {node} -f json"
+    )
     told = "Ironic wrote it when it told the node to boot, and will the next time"
     return Cause(f"{name} of {node} {wrong} on the volume pxe-boot-data: {told}", again)
 
@@ -175,8 +228,15 @@ def _of_file(scene: Scene, broken: Broken) -> Cause:
 def _of_firmware(scene: Scene) -> Cause:
     subject = scene.subject
     if subject.boot_mode and subject.boot_mode is not subject.firmware:
-        text = f"Ironic takes {subject.node} for a machine that boots with {subject.boot_mode.upper()}, and hands it the loader for that"
-        return Cause(text, f"boot_mode:{subject.firmware} among the capabilities of {subject.node} in nodes.yaml, then osbox node enroll again")
+        text = (
+            f"Ironic takes {subject.node} for a machine that boots with {subject.boot_mode.upper()}, and"
+            " hands it the loader for that"
+        )
+        return Cause(
+            text,
+            f"boot_mode:{subject.firmware} among the capabilities of {subject.node} in nodes.yaml, then osbox"
+            " node enroll again",
+        )
     restart = f"osbox engine shell -- docker restart ironic-conductor.{scene.site.name}"
     return Cause(f"the loader on the volume pxe-boot-data is not one for {subject.firmware.upper()}", restart)
 
@@ -186,10 +246,15 @@ def _stopped(scene: Scene, services: Sequence[str]) -> Cause | None:
     if scene.engine is None:
         return Cause("the container engine does not run, and so none of the cloud's services", "osbox up")
     names = [f"{service}.{scene.site.name}" for service in services]
-    states = {item["Name"].lstrip("/"): item["State"]["Status"] for item in docker.inspect(scene.engine, "container", *names)}
+    states = {
+        item["Name"].lstrip("/"): item["State"]["Status"]
+        for item in docker.inspect(scene.engine, "container", *names)
+    }
     for name in names:
         if states.get(name) != "running":
-            return Cause(f"the container {name} does not run ({states.get(name, 'there is none')})", "osbox up")
+            return Cause(
+                f"the container {name} does not run ({states.get(name, 'there is none')})", "osbox up"
+            )
     return None
 
 
@@ -201,7 +266,11 @@ def _network(scene: Scene) -> Cause | None:
         return Cause(error.message, error.hint)
     if not changes:
         return None
-    return Cause("the provisioning network is not as it should be; still to do: " + "; ".join(change.text for change in changes), "osbox net connect")
+    return Cause(
+        "the provisioning network is not as it should be; still to do: "
+        + "; ".join(change.text for change in changes),
+        "osbox net connect",
+    )
 
 
 def _dropped(scene: Scene) -> Cause | None:
@@ -210,5 +279,8 @@ def _dropped(scene: Scene) -> Cause | None:
     if seen.udp:
         return None
     what = "ARP passes and IP is dropped" if seen.arp else "nothing passes"
-    text = f"frames do not cross the bridge {scene.site.bridge} ({what}): a packet filter of this machine drops them"
+    text = (
+        f"frames do not cross the bridge {scene.site.bridge} ({what}): a packet filter of this machine drops"
+        " them"
+    )
     return Cause(text, "osbox engine shell -- iptables -S FORWARD; nft list ruleset")

@@ -1,4 +1,5 @@
-"""Does a frame cross the provisioning bridge, and do nodes reach the host? Tried with frames of our own, between ports of our own."""
+"""Does a frame cross the provisioning bridge, and do nodes reach the host? Tried with frames of our own,
+between ports of our own."""
 
 import os
 import socket
@@ -17,17 +18,21 @@ CONNECT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Crossing:
-    """What came through from one port of the bridge to another, of a broadcast ARP packet and of a UDP datagram."""
+    """What came through from one port of the bridge to another, of a broadcast ARP packet and of a UDP
+    datagram."""
 
     arp: bool
     udp: bool
 
 
 def crossing(one: Port, other: Port, address: str) -> Crossing:
-    """Send both kinds of frame from one port and see what the other hears. address names the probe; nobody answers for it."""
+    """Send both kinds of frame from one port and see what the other hears.
+
+    address names the probe; nobody answers for it.
+    """
     token = os.urandom(8)
     with one.listen() as sender, other.listen() as hearer:
-        sender.send(frames.arp(operation=frames.ARP_REQUEST, mac=one.mac, address="0.0.0.0", target=address))  # noqa: S104 - a probe
+        sender.send(frames.probe(one.mac, address))
         sender.send(frames.udp(token, mac=one.mac, source_port=TRIAL_PORT, target_port=TRIAL_PORT))
         arp = udp = False
         for raw in bridgeport.incoming(hearer, SECONDS):
@@ -46,7 +51,8 @@ def across(bridge: str, address: str) -> Crossing:
 
 
 def connections(port: Port, address: str, numbers: Iterable[int]) -> dict[int, str]:
-    """Connect from a port with an address to TCP ports of the host; by number the reason why not, "" when it was accepted."""
+    """Connect from a port with an address to TCP ports of the host; by number the reason why not, "" when it
+    was accepted."""
     return {number: port.call(lambda number=number: _connect(address, number)) for number in numbers}  # type: ignore[misc]
 
 

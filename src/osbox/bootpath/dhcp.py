@@ -1,6 +1,7 @@
 """DHCP as bytes and as values: what a network card's boot ROM sends, what a server answers. Pure.
 
-RFC 2131 (the message), RFC 2132 (options), RFC 3396 (long options), RFC 4578 (options 93, 94 and 97 of PXE); iPXE adds 175.
+RFC 2131 (the message), RFC 2132 (options), RFC 3396 (long options), RFC 4578 (options 93, 94 and 97 of PXE);
+iPXE adds 175.
 """
 
 import struct
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from ipaddress import IPv4Address
 
-from osbox.bootpath.frames import mac_bytes, mac_text
+from osbox.bootpath.frames import NOBODY, mac_bytes, mac_text
 from osbox.metal.firmware import BootMode
 
 SERVER_PORT, CLIENT_PORT = 67, 68
@@ -18,15 +19,17 @@ REQUEST_OP, REPLY_OP = 1, 2
 COOKIE = b"\x63\x82\x53\x63"  # RFC 2131, section 3
 FIXED = struct.Struct(">BBBBIHH4s4s4s4s16s64s128s")
 BROADCAST_FLAG = 0x8000
-NOBODY = "0.0.0.0"  # noqa: S104 - no address yet
 PAD, END = 0, 255
 ARCHITECTURES: Mapping[BootMode, int] = {BootMode.BIOS: 0, BootMode.UEFI: 7}
 """Option 93 as firmware sends it: 0 is an x86 BIOS; 7 is x86-64 UEFI, which RFC 4578 called EFI BC."""
 UNDI: Mapping[BootMode, bytes] = {BootMode.BIOS: b"\x01\x02\x01", BootMode.UEFI: b"\x01\x03\x01"}
-# As they were seen on the wire: what OVMF asks for when it boots, and iPXE, with the features that it tells of (option 175).
+# As they were seen on the wire: what OVMF asks for when it boots, and iPXE, with the features that it tells
+# of (option 175).
 ROM_WANTS = bytes.fromhex("0102030405060c0d0f111216171c28292a2b3233363a3b3c4243618081828384858687")
 IPXE_WANTS = bytes.fromhex("010306070c0f111a2a2b3c4243778081828384858687afcb")
-IPXE_FEATURES = bytes.fromhex("b105011af41000eb03010000260101170101270101220101130101140101110101190101290101100102210101150101120101180101")
+IPXE_FEATURES = bytes.fromhex(
+    "b105011af41000eb03010000260101170101270101220101130101140101110101190101290101100102210101150101120101180101"
+)
 
 
 class Kind(IntEnum):
@@ -109,13 +112,26 @@ def encode(message: Message) -> bytes:
     """The message as it goes over the wire. An option of more than 255 bytes is cut in parts."""
     options = b"".join(
         bytes((code, len(value[at : at + 255]))) + value[at : at + 255]
-        for code, value in message.options.items() for at in range(0, max(len(value), 1), 255)
-    )  # fmt: skip
+        for code, value in message.options.items()
+        for at in range(0, max(len(value), 1), 255)
+    )
     empty = IPv4Address(NOBODY).packed
     head = FIXED.pack(
-        message.op, 1, 6, 0, message.xid, 0, message.flags, empty, IPv4Address(message.address).packed,
-        IPv4Address(message.next_server).packed, empty, mac_bytes(message.mac), message.server_name.encode(), message.file.encode(),
-    )  # fmt: skip
+        message.op,
+        1,
+        6,
+        0,
+        message.xid,
+        0,
+        message.flags,
+        empty,
+        IPv4Address(message.address).packed,
+        IPv4Address(message.next_server).packed,
+        empty,
+        mac_bytes(message.mac),
+        message.server_name.encode(),
+        message.file.encode(),
+    )
     return (head + COOKIE + options + bytes((END,))).ljust(300, b"\0")  # BOOTP relays want 300 bytes
 
 
@@ -131,10 +147,16 @@ def decode(raw: bytes) -> Message:
     if overload in (b"\2", b"\3"):
         options |= _options(name)
     return Message(
-        op=op, xid=xid, mac=mac_text(hardware[: min(length, 6)]), options=options, flags=flags, address=str(IPv4Address(yours)),
-        next_server=str(IPv4Address(server)), server_name="" if overload in (b"\2", b"\3") else _text(name),
+        op=op,
+        xid=xid,
+        mac=mac_text(hardware[: min(length, 6)]),
+        options=options,
+        flags=flags,
+        address=str(IPv4Address(yours)),
+        next_server=str(IPv4Address(server)),
+        server_name="" if overload in (b"\2", b"\3") else _text(name),
         file="" if overload in (b"\1", b"\3") else _text(file),
-    )  # fmt: skip
+    )
 
 
 def _options(raw: bytes) -> dict[int, bytes]:
@@ -156,24 +178,41 @@ def _text(raw: bytes) -> str:
 
 
 def discover(mac: str, firmware: BootMode, xid: int, *, ipxe: bool) -> Message:
-    """What a network card's ROM sends first, or iPXE when it is already that. The answer is asked for as a broadcast."""
+    """What a network card's ROM sends first, or iPXE when it is already that.
+
+    The answer is asked for as a broadcast.
+    """
     arch = ARCHITECTURES[firmware]
     # An identity that is the same each time for a MAC address, as a machine's is.
     machine = b"\0" + uuid.uuid5(uuid.NAMESPACE_OID, mac.lower()).bytes
     options = {
-        Code.KIND: bytes((Kind.DISCOVER,)), Code.LARGEST: struct.pack(">H", 1472), Code.WANTED: IPXE_WANTS if ipxe else ROM_WANTS,
-        Code.VENDOR_CLASS: f"PXEClient:Arch:{arch:05}:UNDI:00{UNDI[firmware][1]}{UNDI[firmware][2]:03}".encode(),
-        Code.ARCHITECTURE: struct.pack(">H", arch), Code.INTERFACE: UNDI[firmware], Code.MACHINE: machine,
-    }  # fmt: skip
+        Code.KIND: bytes((Kind.DISCOVER,)),
+        Code.LARGEST: struct.pack(">H", 1472),
+        Code.WANTED: IPXE_WANTS if ipxe else ROM_WANTS,
+        Code.VENDOR_CLASS: (
+            f"PXEClient:Arch:{arch:05}:UNDI:00{UNDI[firmware][1]}{UNDI[firmware][2]:03}".encode()
+        ),
+        Code.ARCHITECTURE: struct.pack(">H", arch),
+        Code.INTERFACE: UNDI[firmware],
+        Code.MACHINE: machine,
+    }
     if ipxe:
         options |= {Code.USER_CLASS: b"iPXE", Code.IPXE: IPXE_FEATURES}
-    return Message(REQUEST_OP, xid, mac.lower(), {int(code): value for code, value in options.items()}, flags=BROADCAST_FLAG)
+    return Message(
+        REQUEST_OP,
+        xid,
+        mac.lower(),
+        {int(code): value for code, value in options.items()},
+        flags=BROADCAST_FLAG,
+    )
 
 
 def request(asked: Message, offer: Message) -> Message:
     """What a client sends to take an offer."""
     options = {
-        **asked.options, int(Code.KIND): bytes((Kind.REQUEST,)), int(Code.SERVER): offer.options[Code.SERVER],
+        **asked.options,
+        int(Code.KIND): bytes((Kind.REQUEST,)),
+        int(Code.SERVER): offer.options[Code.SERVER],
         int(Code.REQUESTED_ADDRESS): IPv4Address(offer.address).packed,
-    }  # fmt: skip
+    }
     return Message(REQUEST_OP, asked.xid, asked.mac, options, flags=asked.flags)

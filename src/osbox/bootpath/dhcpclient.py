@@ -25,21 +25,32 @@ class Answer:
     mac: str
 
 
-def discover(port: Port, mac: str, firmware: BootMode, *, ipxe: bool, seconds: float) -> tuple[Message, list[Answer]]:
-    """Ask as a node of that MAC address does; returns what was sent and the first offer, if any comes in that time."""
+def discover(
+    port: Port, mac: str, firmware: BootMode, *, ipxe: bool, seconds: float
+) -> tuple[Message, list[Answer]]:
+    """Ask as a node of that MAC address does; returns what was sent and the first offer, if any comes in that
+    time."""
     asked = dhcp.discover(mac, firmware, int.from_bytes(os.urandom(4)), ipxe=ipxe)
     return asked, exchange(port, asked, {Kind.OFFER}, seconds, enough=bool)
 
 
 def exchange(
-    port: Port, message: Message, kinds: set[Kind], seconds: float, *, enough: Callable[[list[Answer]], bool] = lambda _: False
+    port: Port,
+    message: Message,
+    kinds: set[Kind],
+    seconds: float,
+    *,
+    enough: Callable[[list[Answer]], bool] = lambda _: False,
 ) -> list[Answer]:
-    """Send a message, again now and then, and return the answers of these kinds, until they are enough or the time is over.
+    """Send a message, again now and then, and return the answers of these kinds, until they are enough or the
+    time is over.
 
-    The frame comes from the port's own MAC address, whatever node the message speaks for: a bridge that learned a running
-    node's address here would send that node's frames to us.
+    The frame comes from the port's own MAC address, whatever node the message speaks for: a bridge that
+    learned a running node's address here would send that node's frames to us.
     """
-    frame = frames.udp(dhcp.encode(message), mac=port.mac, source_port=dhcp.CLIENT_PORT, target_port=dhcp.SERVER_PORT)
+    frame = frames.udp(
+        dhcp.encode(message), mac=port.mac, source_port=dhcp.CLIENT_PORT, target_port=dhcp.SERVER_PORT
+    )
     found: list[Answer] = []
     with port.listen() as door:
         begin = time.monotonic()
@@ -47,7 +58,10 @@ def exchange(
             door.send(frame)
             until = min(REPEAT_SECONDS, begin + seconds - now)
             for answer in _answers(door, message.xid, begin, until):
-                known = any((one.address, one.message.server) == (answer.address, answer.message.server) for one in found)
+                known = any(
+                    (one.address, one.message.server) == (answer.address, answer.message.server)
+                    for one in found
+                )
                 if answer.message.kind in kinds and not known:
                     found.append(answer)
                 if enough(found):

@@ -1,6 +1,7 @@
 """Ethernet frames as bytes: UDP over IPv4, and ARP. Pure.
 
-They are made here because a node that has no address yet cannot use the kernel's sockets, and neither can who plays one.
+They are made here because a node that has no address yet cannot use the kernel's sockets, and neither can who
+plays one.
 """
 
 import struct
@@ -12,6 +13,7 @@ BROADCAST = "ff:ff:ff:ff:ff:ff"
 UDP = 17
 TTL = 64
 ARP_REQUEST, ARP_REPLY = 1, 2
+NOBODY = "0.0.0.0"  # noqa: S104 - no address yet
 ETHERNET_BYTES, IP_BYTES, UDP_BYTES, ARP_BYTES = 14, 20, 8, 28
 
 
@@ -51,16 +53,28 @@ def mac_text(raw: bytes) -> str:
 
 
 def udp(
-    payload: bytes, *, mac: str, target_mac: str = BROADCAST, source: str = "0.0.0.0",  # noqa: S104 - a client without an address
-    target: str = "255.255.255.255", source_port: int, target_port: int,
-) -> bytes:  # fmt: skip
+    payload: bytes,
+    *,
+    mac: str,
+    target_mac: str = BROADCAST,
+    source: str = NOBODY,
+    target: str = "255.255.255.255",
+    source_port: int,
+    target_port: int,
+) -> bytes:
     """A whole frame. Its UDP checksum is 0, which RFC 768 lets mean: none."""
     length = UDP_BYTES + len(payload)
     addresses = IPv4Address(source).packed + IPv4Address(target).packed
     head = struct.pack(">BBHHHBBH", 0x45, 0, IP_BYTES + length, 0, 0, TTL, UDP, 0) + addresses
     head = head[:10] + struct.pack(">H", checksum(head)) + head[12:]
-    return mac_bytes(target_mac) + mac_bytes(mac) + struct.pack(">H", ETHER_IP) + head \
-        + struct.pack(">HHHH", source_port, target_port, length, 0) + payload  # fmt: skip
+    return (
+        mac_bytes(target_mac)
+        + mac_bytes(mac)
+        + struct.pack(">H", ETHER_IP)
+        + head
+        + struct.pack(">HHHH", source_port, target_port, length, 0)
+        + payload
+    )
 
 
 def read_udp(frame: bytes) -> Datagram | None:
@@ -80,11 +94,23 @@ def read_udp(frame: bytes) -> Datagram | None:
     return Datagram(mac_text(frame[6:12]), source, target, source_port, target_port, payload)
 
 
+def probe(mac: str, address: str) -> bytes:
+    """The question who has an address, of somebody without one: it disturbs nobody's tables (RFC 5227)."""
+    return arp(operation=ARP_REQUEST, mac=mac, address=NOBODY, target=address)
+
+
 def arp(*, operation: int, mac: str, address: str, target: str, target_mac: str = BROADCAST) -> bytes:
-    """A whole frame. An address of 0.0.0.0 makes it a probe that disturbs nobody's tables (RFC 5227)."""
+    """A whole frame."""
     known = bytes(6) if target_mac == BROADCAST else mac_bytes(target_mac)
     body = struct.pack(">HHBBH", 1, ETHER_IP, 6, 4, operation) + mac_bytes(mac) + IPv4Address(address).packed
-    return mac_bytes(target_mac) + mac_bytes(mac) + struct.pack(">H", ETHER_ARP) + body + known + IPv4Address(target).packed
+    return (
+        mac_bytes(target_mac)
+        + mac_bytes(mac)
+        + struct.pack(">H", ETHER_ARP)
+        + body
+        + known
+        + IPv4Address(target).packed
+    )
 
 
 def read_arp(frame: bytes) -> Arp | None:

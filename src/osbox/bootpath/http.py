@@ -11,7 +11,8 @@ LARGEST = 4 << 20  # bytes of a file that is read whole: scripts
 
 @dataclass(frozen=True)
 class Answer:
-    """size is that of the whole file, content perhaps its beginning only; date is the server's clock as it said it."""
+    """size is that of the whole file, content perhaps its beginning only; date is the server's clock as it
+    said it."""
 
     status: int
     content: bytes

@@ -1,6 +1,9 @@
-"""iPXE scripts, as far as Ironic writes them: which file comes next, which kernel and ramdisk are booted. Pure.
+"""iPXE scripts, as far as Ironic writes them: which file comes next, which kernel and ramdisk are booted.
 
-Every command is taken to succeed, so what stands behind `||` is not followed; conditional lines (iseq, isset) are passed over.
+Pure.
+
+Every command is taken to succeed, so what stands behind `||` is not followed; conditional lines (iseq, isset)
+are passed over.
 """
 
 import re
@@ -15,7 +18,8 @@ STEPS = 300  # more than any script of Ironic's has lines; a loop ends here
 
 @dataclass(frozen=True)
 class Boot:
-    """What a script ends in: a kernel with its ramdisk and words, the machine's own disk, or nothing that we understand."""
+    """What a script ends in: a kernel with its ramdisk and words, the machine's own disk, or nothing that we
+    understand."""
 
     kernel: str = ""
     initrd: str = ""
@@ -28,7 +32,8 @@ def is_script(text: str) -> bool:
 
 
 def chained(script: str, url: str, mac: str) -> str:
-    """The address of the first file that a script goes on to, with this MAC address filled in; "" when it names none."""
+    """The address of the first file that a script goes on to, with this MAC address filled in; "" when it
+    names none."""
     for line in script.splitlines():
         words = line.split(" || ")[0].split()
         if "chain" in words:
@@ -40,7 +45,9 @@ def chained(script: str, url: str, mac: str) -> str:
 def follow(script: str, url: str, mac: str) -> Boot:
     """Run through a script from its top to where it boots."""
     lines = [line.strip() for line in script.splitlines()]
-    labels = {line[1:].split()[0]: n for n, line in enumerate(lines) if line.startswith(":") and len(line) > 1}
+    labels = {
+        line[1:].split()[0]: n for n, line in enumerate(lines) if line.startswith(":") and len(line) > 1
+    }
     at, kernel, initrd, words = 0, "", "", ""
     for _ in range(STEPS):
         if at >= len(lines):
@@ -53,7 +60,10 @@ def follow(script: str, url: str, mac: str) -> Boot:
             at = labels[rest[0]]
         elif command == "kernel":
             target = _target(rest)
-            kernel, words = urljoin(url, _filled(target, mac)), _filled(" ".join(rest[rest.index(target) + 1 :] if target else []), mac)
+            kernel, words = (
+                urljoin(url, _filled(target, mac)),
+                _filled(" ".join(rest[rest.index(target) + 1 :] if target else []), mac),
+            )
         elif command == "initrd":
             initrd = urljoin(url, _filled(_target(rest), mac))
         elif command in ("boot", "sanboot"):

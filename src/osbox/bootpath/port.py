@@ -1,7 +1,8 @@
-"""A port of our own on a bridge, in a network namespace of our own: what is seen there is what a node would see.
+"""A port of our own on a bridge, in a network namespace of our own: what is seen there is what a node would
+see.
 
-The namespace has no name: it belongs to a thread of ours. Whatever ends us, the kernel takes thread, namespace and both ends of
-the veth pair away, so nothing of this needs to stand in the ledger.
+The namespace has no name: it belongs to a thread of ours. Whatever ends us, the kernel takes thread,
+namespace and both ends of the veth pair away, so nothing of this needs to stand in the ledger.
 """
 
 import ctypes
@@ -27,7 +28,10 @@ INSIDE = "node0"
 ARP_SECONDS = 0.4  # an answer on a bridge takes a millisecond, on a real switch a few
 FRAME_BYTES = 65535
 IFF_UP = 0x1  # linux/if.h
-FORWARDING, FORWARDING_SECONDS = 3, 3.0  # BR_STATE_FORWARDING of linux/if_bridge.h; the kernel tells of carriers once a second
+FORWARDING, FORWARDING_SECONDS = (
+    3,
+    3.0,
+)  # BR_STATE_FORWARDING of linux/if_bridge.h; the kernel tells of carriers once a second
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,10 @@ def namespace() -> Iterator[ThreadPoolExecutor]:
 
 @contextmanager
 def plugged(bridge: str) -> Iterator[Port]:
-    """A port on the bridge for the length of the block. Raises UserError when there is no such bridge, Error when the kernel refuses."""
+    """A port on the bridge for the length of the block.
+
+    Raises UserError when there is no such bridge, Error when the kernel refuses.
+    """
     from pyroute2 import IPRoute  # noqa: PLC0415 - slow to import
     from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
 
@@ -83,8 +90,16 @@ def plugged(bridge: str) -> Iterator[Port]:
             above = ip.get_links(found[0])[0]
             mtu = above.get("mtu")
             far = {"ifname": INSIDE, "address": mac, "net_ns_fd": descriptor, "mtu": mtu}
-            # A bridge without an address of its own takes its ports' lowest, and nodes lose the host when that changes.
-            ip.link("add", ifname=name, kind="veth", mtu=mtu, address=frames.mac_text(b"\xfe" + os.urandom(5)), peer=far)
+            # A bridge without an address of its own takes its ports' lowest, and nodes lose the host when
+            # that changes.
+            ip.link(
+                "add",
+                ifname=name,
+                kind="veth",
+                mtu=mtu,
+                address=frames.mac_text(b"\xfe" + os.urandom(5)),
+                peer=far,
+            )
             index = ip.link_lookup(ifname=name)[0]
             inside.submit(_up).result()
             ip.link("set", index=index, master=found[0], state="up")
@@ -93,7 +108,11 @@ def plugged(bridge: str) -> Iterator[Port]:
             yield Port(name, mac, inside)
         except NetlinkError as error:
             reason = os.strerror(error.code or 0)
-            raise Error(f"could not plug a port of our own into {bridge}", evidence=f"{name}: {reason}", hint=f"ip -d link show {bridge}") from error
+            raise Error(
+                f"could not plug a port of our own into {bridge}",
+                evidence=f"{name}: {reason}",
+                hint=f"ip -d link show {bridge}",
+            ) from error
         finally:
             os.close(descriptor)
             for index in ip.link_lookup(ifname=name):
@@ -102,16 +121,18 @@ def plugged(bridge: str) -> Iterator[Port]:
 
 
 def own_addresses(site: Site) -> list[str]:
-    """What a port of ours may have: the hosts of the subnet below Neutron's pool (which begins at .20) and above the host's."""
+    """What a port of ours may have: the hosts of the subnet below Neutron's pool (which begins at .20) and
+    above the host's."""
     return [str(site.subnet[n]) for n in range(19, 1, -1)]
 
 
 def take_address(port: Port, site: Site) -> str:
-    """Give the port an address that nobody answers for, with a default route; returns it, "" if all are taken."""
+    """Give the port an address that nobody answers for, with a default route; returns it, "" if all are
+    taken."""
     wanted = own_addresses(site)
     with port.listen() as door:
         for address in wanted:
-            door.send(frames.arp(operation=frames.ARP_REQUEST, mac=port.mac, address="0.0.0.0", target=address))  # noqa: S104 - a probe
+            door.send(frames.probe(port.mac, address))
         taken = {answer.address for raw in incoming(door, ARP_SECONDS) if (answer := frames.read_arp(raw))}
     free = next((address for address in wanted if address not in taken), "")
     if free:
@@ -134,14 +155,22 @@ def _leave() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) != 0:
         code = ctypes.get_errno()
-        raise Error("could not make a network namespace", evidence=f"unshare: {os.strerror(code)}", hint="the same as root (sudo)")
+        raise Error(
+            "could not make a network namespace",
+            evidence=f"unshare: {os.strerror(code)}",
+            hint="the same as root (sudo)",
+        )
 
 
 def _wait_until_forwarding(ip: Any, index: int) -> None:
-    """The bridge takes frames of a port when it has heard of its carrier: a moment later, or after its forward delay, if it has one."""
+    """The bridge takes frames of a port when it has heard of its carrier: a moment later, or after its
+    forward delay, if it has one."""
     end = time.monotonic() + FORWARDING_SECONDS
     while time.monotonic() < end:
-        if ip.get_links(index)[0].get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA", "IFLA_BRPORT_STATE") == FORWARDING:
+        if (
+            ip.get_links(index)[0].get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA", "IFLA_BRPORT_STATE")
+            == FORWARDING
+        ):
             return
         time.sleep(0.01)
 

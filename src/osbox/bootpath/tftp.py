@@ -1,4 +1,5 @@
-"""A TFTP client as boot ROMs are: octet mode with the options tsize and blksize (RFC 1350, 2347, 2348, 2349)."""
+"""A TFTP client as boot ROMs are: octet mode with the options tsize and blksize (RFC 1350, 2347, 2348,
+2349)."""
 
 import socket
 import struct
@@ -34,7 +35,9 @@ def fetch(server: str, name: str, *, port: int = PORT) -> Transfer:
     """The whole file. Raises Refused, TimeoutError or another OSError."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
         door.settimeout(WAIT_SECONDS)
-        ask = struct.pack(">H", READ) + b"\0".join((name.encode(), b"octet", b"tsize", b"0", b"blksize", b"%d" % BLOCK_BYTES, b""))
+        ask = struct.pack(">H", READ) + b"\0".join(
+            (name.encode(), b"octet", b"tsize", b"0", b"blksize", b"%d" % BLOCK_BYTES, b"")
+        )
         packet, peer = _exchange(door, ask, (server, port), {OPTIONS: 0, DATA: 1})
         options = _options(packet) if _code(packet) == OPTIONS else {}
         announced = int(options["tsize"]) if options.get("tsize", "").isdigit() else None
@@ -53,8 +56,11 @@ def fetch(server: str, name: str, *, port: int = PORT) -> Transfer:
             packet, peer = _exchange(door, _ack(number), peer, {DATA: number + 1})
 
 
-def _exchange(door: socket.socket, packet: bytes, peer: tuple[str, int], wanted: dict[int, int]) -> tuple[bytes, tuple[str, int]]:
-    """Send, and again when nothing comes; returns the wanted packet (opcode, and of DATA the block) and who sent it.
+def _exchange(
+    door: socket.socket, packet: bytes, peer: tuple[str, int], wanted: dict[int, int]
+) -> tuple[bytes, tuple[str, int]]:
+    """Send, and again when nothing comes; returns the wanted packet (opcode, and of DATA the block) and who
+    sent it.
 
     The first answer may come from another port than 69: the transfer goes on with that one.
     """
@@ -70,8 +76,13 @@ def _exchange(door: socket.socket, packet: bytes, peer: tuple[str, int], wanted:
                 continue
             code = _code(answer)
             if code == ERROR:
-                raise Refused(struct.unpack(">H", answer[2:4])[0], answer[4:].partition(b"\0")[0].decode(errors="replace"))
-            if code in wanted and (code != DATA or struct.unpack(">H", answer[2:4])[0] == wanted[code] & 0xFFFF):
+                raise Refused(
+                    struct.unpack(">H", answer[2:4])[0],
+                    answer[4:].partition(b"\0")[0].decode(errors="replace"),
+                )
+            if code in wanted and (
+                code != DATA or struct.unpack(">H", answer[2:4])[0] == wanted[code] & 0xFFFF
+            ):
                 return answer, sender
     raise TimeoutError(f"no answer to {TRIES} packets within {TRIES * WAIT_SECONDS:.0f} s")
 

@@ -1,7 +1,8 @@
-"""`osbox probe`: walk the boot path as a node would, from a port on the provisioning bridge, and name the first broken hop.
+"""`osbox probe`: walk the boot path as a node would, from a port on the provisioning bridge, and name the
+first broken hop.
 
-Every hop is done for real: frames on the bridge, the files that a node would fetch. The cause of a broken one is looked for
-by osbox.bootpath.cause.
+Every hop is done for real: frames on the bridge, the files that a node would fetch. The cause of a broken one
+is looked for by osbox.bootpath.cause.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
 from osbox.bootpath import bootfile, dhcp, dhcpclient, http, ipxe, tftp
@@ -33,7 +35,8 @@ HEAD_BYTES = 1024  # of a kernel and a ramdisk: their marks are in it
 
 @dataclass(frozen=True)
 class Hop:
-    """One step of a node's way: seconds it took, evidence; of a broken one the likely cause and the next command."""
+    """One step of a node's way: seconds it took, evidence; of a broken one the likely cause and the next
+    command."""
 
     name: str
     state: State
@@ -48,38 +51,58 @@ class Skipped(Exception):  # noqa: N818 - no error
 
 
 def choose(system: "Connection | None", mac: str, firmware: BootMode | None) -> Subject | None:
-    """Whose way to walk: the node of that MAC address; without one, a node that Ironic waits for now, or None when there is none."""
+    """Whose way to walk: the node of that MAC address; without one, a node that Ironic waits for now, or None
+    when there is none."""
     if system is None:
         return Subject(mac, firmware or BootMode.BIOS) if mac else None
     nodes = {node.id: node for node in system.baremetal.nodes(details=True)}
     ports = list(system.baremetal.ports(details=True))
     found = [(port, nodes[port.node_id]) for port in ports if port.node_id in nodes]
-    waits = [pair for pair in found if pair[1].provision_state in bootcause.EXPECTED and pair[0].is_pxe_enabled]
+    waits = [
+        pair for pair in found if pair[1].provision_state in bootcause.EXPECTED and pair[0].is_pxe_enabled
+    ]
     wanted = [pair for pair in found if pair[0].address == mac] if mac else waits
     if not wanted:
         return Subject(mac, firmware or BootMode.BIOS) if mac else None
     port, node = wanted[0]
-    own = BootMode.BIOS if "boot_mode:bios" in str((node.properties or {}).get("capabilities", "")) else BootMode.UEFI
+    own = (
+        BootMode.BIOS
+        if "boot_mode:bios" in str((node.properties or {}).get("capabilities", ""))
+        else BootMode.UEFI
+    )
     name, server = node.name or node.id, node.instance_id or ""
-    return Subject(port.address, firmware or own, node=name, state=node.provision_state, instance=server, boot_mode=own)
+    return Subject(
+        port.address, firmware or own, node=name, state=node.provision_state, instance=server, boot_mode=own
+    )
 
 
 @contextmanager
 def rehearsal(project: "Connection", site: Site, firmware: BootMode) -> Iterator[Subject]:
-    """A MAC address of nobody's that Neutron answers for the length of the block, with the options that Ironic gives to a port."""
+    """A MAC address of nobody's that Neutron answers for the length of the block, with the options that
+    Ironic gives to a port."""
     forget_rehearsals(project)
     mac, network = bridgeport.random_mac(), project.network.find_network(NETWORK)
     options = {
-        "tag:!ipxe,67": bootfile.LOADERS[firmware], "tag:ipxe,67": f"http://{site.address}:8090/boot.ipxe",
-        "66": str(site.address), "150": str(site.address), "server-ip-address": str(site.address),
-    }  # fmt: skip
+        "tag:!ipxe,67": bootfile.LOADERS[firmware],
+        "tag:ipxe,67": f"http://{site.address}:8090/boot.ipxe",
+        "66": str(site.address),
+        "150": str(site.address),
+        "server-ip-address": str(site.address),
+    }
     if not network:
-        raise UserError(f"the cloud has no network {NETWORK} yet, so there is nothing to boot from", hint="osbox setup")
+        raise UserError(
+            f"the cloud has no network {NETWORK} yet, so there is nothing to boot from", hint="osbox setup"
+        )
     try:
         project.network.create_port(
-            network_id=network.id, name=REHEARSAL, mac_address=mac, device_owner=REHEARSAL,
-            extra_dhcp_opts=[{"opt_name": name, "opt_value": value, "ip_version": 4} for name, value in options.items()],
-        )  # fmt: skip
+            network_id=network.id,
+            name=REHEARSAL,
+            mac_address=mac,
+            device_owner=REHEARSAL,
+            extra_dhcp_opts=[
+                {"opt_name": name, "opt_value": value, "ip_version": 4} for name, value in options.items()
+            ],
+        )
         yield Subject(mac, firmware, rehearsal=True, boot_mode=firmware)
     finally:
         forget_rehearsals(project)
@@ -129,10 +152,16 @@ class _Way:
 
     def steps(self) -> list[tuple[str, Callable[[], str]]]:
         return [
-            ("bridge", self.on_the_bridge), ("DHCP offer", self.offered), ("DHCP lease", self.leased), ("TFTP loader", self.loader),
-            ("DHCP offer to iPXE", self.offered_to_ipxe), ("iPXE script", self.first_script), ("node's script", self.own_script),
-            ("kernel", self.kernel), ("ramdisk", self.ramdisk),
-        ]  # fmt: skip
+            ("bridge", self.on_the_bridge),
+            ("DHCP offer", self.offered),
+            ("DHCP lease", self.leased),
+            ("TFTP loader", self.loader),
+            ("DHCP offer to iPXE", self.offered_to_ipxe),
+            ("iPXE script", self.first_script),
+            ("node's script", self.own_script),
+            ("kernel", self.kernel),
+            ("ramdisk", self.ramdisk),
+        ]
 
     def on_the_bridge(self) -> str:
         site = self.scene.site
@@ -144,7 +173,10 @@ class _Way:
     def offered(self) -> str:
         self.asked, self.offer, took = self._discover(as_ipxe=False)
         server, name = self.offer.boot_server, self.offer.boot_file
-        text = f"{self.offer.address} from {self.offer.server} after {took * 1000:.0f} ms; boot file {name or '-'} at {server or '-'}"
+        text = (
+            f"{self.offer.address} from {self.offer.server} after {took * 1000:.0f} ms; boot file"
+            f" {name or '-'} at {server or '-'}"
+        )
         self._require_ours(self.offer, text)
         if not name:
             self._skip_unless_expected(text)
@@ -154,12 +186,25 @@ class _Way:
     def leased(self) -> str:
         subject = self.scene.subject
         if subject.instance or not (subject.node or subject.rehearsal):
-            whose = f"{subject.node} runs the server {subject.instance}" if subject.instance else "Ironic has no node of this MAC address"
+            whose = (
+                f"{subject.node} runs the server {subject.instance}"
+                if subject.instance
+                else "Ironic has no node of this MAC address"
+            )
             raise Skipped(f"{whose}: its lease is left alone")
         assert self.asked is not None and self.offer is not None  # noqa: PT018, S101 - the hop before
-        answers = dhcpclient.exchange(self.port, dhcp.request(self.asked, self.offer), {Kind.ACK, Kind.NAK}, OFFER_SECONDS, enough=bool)
+        answers = dhcpclient.exchange(
+            self.port, dhcp.request(self.asked, self.offer), {Kind.ACK, Kind.NAK}, OFFER_SECONDS, enough=bool
+        )
         if not answers or answers[0].message.kind is Kind.NAK:
-            raise Broken(Why.NO_LEASE, f"no ACK for {self.offer.address}" if not answers else f"NAK for {self.offer.address} by {answers[0].address}")
+            raise Broken(
+                Why.NO_LEASE,
+                (
+                    f"no ACK for {self.offer.address}"
+                    if not answers
+                    else f"NAK for {self.offer.address} by {answers[0].address}"
+                ),
+            )
         seconds = int.from_bytes(answers[0].message.options.get(dhcp.Code.LEASE_SECONDS, b"\0"))
         return f"ACK: {answers[0].message.address} for {seconds} s"
 
@@ -200,14 +245,20 @@ class _Way:
         text = self._script(self.script)
         own = ipxe.chained(text, self.script, self.scene.subject.mac)
         if not own:
-            raise Broken(Why.BAD_SCRIPT, f"{self.script} goes on to no file of the node's: {text[:80]!r}", self.script)
+            raise Broken(
+                Why.BAD_SCRIPT, f"{self.script} goes on to no file of the node's: {text[:80]!r}", self.script
+            )
         self.own = own
         return f"{self.script}: {len(text)} bytes, goes on to {own.rpartition('/')[2]}"
 
     def own_script(self) -> str:
         subject, url = self.scene.subject, self.own
         if subject.rehearsal or not url:
-            raise Skipped("Ironic writes it when it boots a node; this was a rehearsal without one" if url else "there is no way to it")
+            raise Skipped(
+                "Ironic writes it when it boots a node; this was a rehearsal without one"
+                if url
+                else "there is no way to it"
+            )
         try:
             text = self._script(url)
         except Broken as broken:
@@ -230,7 +281,9 @@ class _Way:
     def _discover(self, *, as_ipxe: bool) -> tuple[dhcp.Message, dhcp.Message, float]:
         subject = self.scene.subject
         seconds = REHEARSAL_SECONDS if subject.rehearsal and not as_ipxe else OFFER_SECONDS
-        asked, answers = dhcpclient.discover(self.port, subject.mac, subject.firmware, ipxe=as_ipxe, seconds=seconds)
+        asked, answers = dhcpclient.discover(
+            self.port, subject.mac, subject.firmware, ipxe=as_ipxe, seconds=seconds
+        )
         if not answers:
             raise Broken(Why.NO_OFFER, f"no answer to DISCOVER from {subject.mac} within {seconds:.0f} s")
         return asked, answers[0].message, answers[0].seconds
@@ -265,10 +318,15 @@ class _Way:
         except OSError as error:
             raise Broken(Why.HTTP_SILENT, f"{url}: {error}", url) from error
         if got.status not in (200, 206):
-            raise Broken(Why.HTTP_NO_FILE if got.status == 404 else Why.HTTP_SILENT, f"{url}: HTTP {got.status}", url)  # noqa: PLR2004
+            why = Why.HTTP_NO_FILE if got.status == HTTPStatus.NOT_FOUND else Why.HTTP_SILENT
+            raise Broken(why, f"{url}: HTTP {got.status}", url)
         return got
 
 
 def as_data(subject: Subject, hops: list[Hop]) -> dict[str, Any]:
     """What --json prints."""
-    return {"subject": subject, "hops": hops, "broken": next((hop.name for hop in hops if hop.state == "broken"), None)}
+    return {
+        "subject": subject,
+        "hops": hops,
+        "broken": next((hop.name for hop in hops if hop.state == "broken"), None),
+    }

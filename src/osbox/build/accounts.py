@@ -1,4 +1,7 @@
-"""What accounts for the files of an image: its packages, its recipe, bytecode. And what is not as they say. Pure."""
+"""What accounts for the files of an image: its packages, its recipe, bytecode. And what is not as they say.
+
+Pure.
+"""
 
 import fnmatch
 import hashlib
@@ -18,14 +21,18 @@ INFO = "var/lib/dpkg/info/"
 
 @dataclass(frozen=True)
 class Account:
-    """What is wrong with a file system. differs: what is not as its package has it; unaccounted: files of nobody."""
+    """What is wrong with a file system.
+
+    differs: what is not as its package has it; unaccounted: files of nobody.
+    """
 
     differs: tuple[str, ...]
     unaccounted: tuple[str, ...]
 
 
 class View:
-    """A file system with the links in directory names followed, as packages name files through them (/bin is /usr/bin)."""
+    """A file system with the links in directory names followed, as packages name files through them (/bin is
+    /usr/bin)."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
@@ -53,16 +60,25 @@ class View:
     def excluded(self) -> list[str]:
         """dpkg's rules of what not to install."""
         texts = self.tree.texts
-        return packages.excluded("\n".join(self.tree.text(path) for path in sorted(texts) if path.startswith("etc/dpkg/dpkg.cfg.d/")))
+        return packages.excluded(
+            "\n".join(
+                self.tree.text(path) for path in sorted(texts) if path.startswith("etc/dpkg/dpkg.cfg.d/")
+            )
+        )
 
 
 def account(tree: Tree, inside: Sequence[Package], made: Iterable[str], recipe: Mapping[str, str]) -> Account:
-    """Hold a file system against its packages, its recipe (digests by name) and the patterns of what is made elsewhere."""
+    """Hold a file system against its packages, its recipe (digests by name) and the patterns of what is made
+    elsewhere."""
     view, owned = View(tree), set[str]()
     # All empty files are alike: a recipe's accounts for its namesakes only.
     empty = {name.rpartition("/")[2] for name, digest in recipe.items() if digest == EMPTY}
     digests = set(recipe.values()) - {EMPTY}
-    owned |= {path for path, entry in tree.entries.items() if entry.sha256 == EMPTY and path.rpartition("/")[2] in empty}
+    owned |= {
+        path
+        for path, entry in tree.entries.items()
+        if entry.sha256 == EMPTY and path.rpartition("/")[2] in empty
+    }
     differs = [*_python(view, inside, owned), *_debian(view, digests, owned)]
     patterns = list(made)
     rest = []
@@ -86,12 +102,28 @@ def locks(tree: Tree, inside: Sequence[Package]) -> Iterator[str]:
         for path in tree.texts:
             if path.startswith(f"{place}/locks/"):
                 wanted |= {name: item.version for name, item in packages.locked(tree.text(path)).items()}
-        found = {item.name: item.version for item in inside if item.kind == PYTHON and item.place.startswith(f"{place}/lib/")}
-        local = {item.name for item in inside if item.place and f"{item.place}/direct_url.json" in tree.entries}
-        yield from (f"{name} {wanted[name]} is locked and not installed" for name in sorted(wanted.keys() - found.keys()))
-        yield from (f"{name} {found[name]} is installed and in no lock" for name in sorted(found.keys() - wanted.keys() - local))
+        found = {
+            item.name: item.version
+            for item in inside
+            if item.kind == PYTHON and item.place.startswith(f"{place}/lib/")
+        }
+        local = {
+            item.name for item in inside if item.place and f"{item.place}/direct_url.json" in tree.entries
+        }
+        yield from (
+            f"{name} {wanted[name]} is locked and not installed"
+            for name in sorted(wanted.keys() - found.keys())
+        )
+        yield from (
+            f"{name} {found[name]} is installed and in no lock"
+            for name in sorted(found.keys() - wanted.keys() - local)
+        )
         both = sorted(wanted.keys() & found.keys())
-        yield from (f"{name} is {found[name]}, the lock says {wanted[name]}" for name in both if wanted[name] != found[name])
+        yield from (
+            f"{name} is {found[name]}, the lock says {wanted[name]}"
+            for name in both
+            if wanted[name] != found[name]
+        )
 
 
 def _python(view: View, inside: Iterable[Package], owned: set[str]) -> Iterator[str]:
@@ -119,7 +151,12 @@ def _debian(view: View, recipe: set[str], owned: set[str]) -> Iterator[str]:
         if info.endswith(".list"):
             owned.update(view.real(path.strip("/")) for path in tree.text(info).splitlines())
         else:
-            yield from _sums(view, name, {path: md5 for path, md5 in packages.md5sums(tree.text(info)) if path not in conffiles}, moved)
+            yield from _sums(
+                view,
+                name,
+                {path: md5 for path, md5 in packages.md5sums(tree.text(info)) if path not in conffiles},
+                moved,
+            )
     for path, md5 in conffiles.items():
         entry = tree.entries.get(view.real(path))
         if entry and entry.md5 != md5 and entry.sha256 not in recipe:
@@ -128,7 +165,9 @@ def _debian(view: View, recipe: set[str], owned: set[str]) -> Iterator[str]:
 
 def _sums(view: View, package: str, sums: Mapping[str, str], moved: Mapping[str, str]) -> Iterator[str]:
     for path, md5 in sums.items():
-        entry = view.tree.entries.get(view.real(path)) or view.tree.entries.get(view.real(moved.get(path, path)))
+        entry = view.tree.entries.get(view.real(path)) or view.tree.entries.get(
+            view.real(moved.get(path, path))
+        )
         if entry is None:
             if not packages.is_excluded(path, view.excluded):
                 yield f"{path} of {package} is missing"
@@ -150,7 +189,11 @@ def _is_accounted(view: View, entry: Entry, owned: set[str], recipe: set[str]) -
 def _source(path: str) -> str:
     """The Python file that bytecode was made of; "" if the path is no bytecode's."""
     folder, _, name = path.rpartition("/__pycache__/")
-    return f"{folder}/{name.split('.')[0]}.py" if folder and path.endswith(".pyc") and ".cpython-" in name else ""
+    return (
+        f"{folder}/{name.split('.')[0]}.py"
+        if folder and path.endswith(".pyc") and ".cpython-" in name
+        else ""
+    )
 
 
 def _slashes(path: str) -> Iterator[int]:

@@ -1,7 +1,8 @@
-"""The files that bare metal boots from: deploy ramdisk and guest image, built from images/ramdisk and images/guest.
+"""The files that bare metal boots from: deploy ramdisk and guest image, built from images/ramdisk and
+images/guest.
 
-A built file lies in `artifacts/<kind>-<hash of everything it was made of>/`, so that none is made twice, and the
-directory gets its name when all of it is there.
+A built file lies in `artifacts/<kind>-<hash of everything it was made of>/`, so that none is made twice, and
+the directory gets its name when all of it is there.
 """
 
 import hashlib
@@ -20,7 +21,13 @@ from osbox.errors import Error
 from osbox.releases import resolve
 from osbox.site.site import Paths, Site
 
-BASE_FILES = ("apt-install", "dpkg-exclude", "packages-builder.txt", "uv-run", "uv.lock.txt")  # of images/base
+BASE_FILES = (
+    "apt-install",
+    "dpkg-exclude",
+    "packages-builder.txt",
+    "uv-run",
+    "uv.lock.txt",
+)  # of images/base
 FACTS = "artifact.json"  # beside the files: what they are, written last
 HASH_LENGTH = 12
 GIB = 1 << 30
@@ -56,16 +63,35 @@ class Guest:
 
 
 def ramdisk(
-    engine: Engine, paths: Paths, site: Site, *, on_line: Callable[[str], None], release: str, kernel: str = "cloud", firmware: bool = False,
-) -> Ramdisk:  # fmt: skip
-    """The deploy ramdisk, as build_ramdisk has it, of a release whose locks fit and with the Debian that it stands on."""
+    engine: Engine,
+    paths: Paths,
+    site: Site,
+    *,
+    on_line: Callable[[str], None],
+    release: str,
+    kernel: str = "cloud",
+    firmware: bool = False,
+) -> Ramdisk:
+    """The deploy ramdisk, as build_ramdisk has it, of a release whose locks fit and with the Debian that it
+    stands on."""
     resolve.check(paths, release)
     debian.ensure(paths, engine)
     with log.step("Deploy ramdisk"):
-        return build_ramdisk(engine, paths, site, debian=debian.TAG, on_line=on_line, release=release, kernel=kernel, firmware=firmware)
+        return build_ramdisk(
+            engine,
+            paths,
+            site,
+            debian=debian.TAG,
+            on_line=on_line,
+            release=release,
+            kernel=kernel,
+            firmware=firmware,
+        )
 
 
-def guest(engine: Engine, paths: Paths, site: Site, *, on_line: Callable[[str], None], kernel: str = "cloud") -> Guest:
+def guest(
+    engine: Engine, paths: Paths, site: Site, *, on_line: Callable[[str], None], kernel: str = "cloud"
+) -> Guest:
     """The Debian guest image, as build_guest has it, with the Debian that it stands on."""
     debian.ensure(paths, engine)
     with log.step("Guest image"):
@@ -73,23 +99,37 @@ def guest(engine: Engine, paths: Paths, site: Site, *, on_line: Callable[[str], 
 
 
 def build_ramdisk(
-    engine: Engine, paths: Paths, site: Site, *, debian: str, on_line: Callable[[str], None],  # noqa: ARG001 - verbs take it
-    release: str, kernel: str = "cloud", firmware: bool = False,
-) -> Ramdisk:  # fmt: skip
+    engine: Engine,
+    paths: Paths,
+    site: Site,  # noqa: ARG001 - verbs take it
+    *,
+    debian: str,
+    on_line: Callable[[str], None],
+    release: str,
+    kernel: str = "cloud",
+    firmware: bool = False,
+) -> Ramdisk:
     """The deploy ramdisk, built unless it is there already.
 
     debian is the base image's name, release the OpenStack release whose agent it has.
     For real hardware: kernel `generic` instead of `cloud`, and non-free firmware.
     """
     args = {"DEBIAN": debian, "RELEASE": release, "KERNEL": kernel, "FIRMWARE": str(int(firmware))}
-    directory = _made(engine, paths, Recipe("ramdisk", args, (paths.releases / release / "ramdisk.lock",)), on_line)
+    directory = _made(
+        engine, paths, Recipe("ramdisk", args, (paths.releases / release / "ramdisk.lock",)), on_line
+    )
     return Ramdisk(kernel=directory / "kernel", initramfs=directory / "initramfs")
 
 
 def build_guest(
-    engine: Engine, paths: Paths, site: Site, *, debian: str, on_line: Callable[[str], None],  # noqa: ARG001 - verbs take it
+    engine: Engine,
+    paths: Paths,
+    site: Site,  # noqa: ARG001 - verbs take it
+    *,
+    debian: str,
+    on_line: Callable[[str], None],
     kernel: str = "cloud",
-) -> Guest:  # fmt: skip
+) -> Guest:
     """The Debian guest image, built unless it is there already."""
     directory = _made(engine, paths, Recipe("guest", {"DEBIAN": debian, "KERNEL": kernel}), on_line)
     facts = json.loads((directory / FACTS).read_text())["files"]["debian.raw"]
@@ -100,7 +140,11 @@ def build_guest(
 
 def _made(engine: Engine, paths: Paths, recipe: Recipe, on_line: Callable[[str], None]) -> Path:
     """The directory of an artefact that is whole; older ones of its kind are gone."""
-    inputs = [*_tree(paths.images / recipe.kind), *(paths.images / "base" / name for name in BASE_FILES), *recipe.files]
+    inputs = [
+        *_tree(paths.images / recipe.kind),
+        *(paths.images / "base" / name for name in BASE_FILES),
+        *recipe.files,
+    ]
     # The base image is named by tag: what the tag means now belongs to the inputs.
     identity = {**recipe.args, "base": _image_id(engine, recipe.args["DEBIAN"])}
     directory = paths.artifacts / f"{recipe.kind}-{input_hash(paths.project, inputs, identity)}"
@@ -121,7 +165,9 @@ def input_hash(root: Path, files: Iterable[Path], args: dict[str, str]) -> str:
     return digest.hexdigest()[:HASH_LENGTH]
 
 
-def _build(engine: Engine, paths: Paths, recipe: Recipe, directory: Path, on_line: Callable[[str], None]) -> None:
+def _build(
+    engine: Engine, paths: Paths, recipe: Recipe, directory: Path, on_line: Callable[[str], None]
+) -> None:
     """Build into a directory of another name and rename it when it is whole."""
     new = directory.with_name(directory.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
@@ -139,7 +185,11 @@ def _build(engine: Engine, paths: Paths, recipe: Recipe, directory: Path, on_lin
         code = docker.build(engine, argv, keep)
     if code != 0:
         shutil.rmtree(new, ignore_errors=True)
-        raise Error(f"the {recipe.kind} could not be built", evidence=run.tail(record.read_text()), hint=f"read {record}")
+        raise Error(
+            f"the {recipe.kind} could not be built",
+            evidence=run.tail(record.read_text()),
+            hint=f"read {record}",
+        )
     facts = {"kind": recipe.kind, "args": recipe.args, "files": _describe(new)}
     (new / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
     shutil.rmtree(directory, ignore_errors=True)

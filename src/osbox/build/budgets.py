@@ -1,4 +1,5 @@
-"""Size budgets: how large an image may be stands beside its recipe (images/<project>/budget.toml); all together, in images/budget.toml.
+"""Size budgets: how large an image may be stands beside its recipe (images/<project>/budget.toml); all
+together, in images/budget.toml.
 
 Megabytes are 10^6 bytes, of the files in the layers, as Docker counts them.
 """
@@ -33,17 +34,27 @@ class Excess:
 
 
 def load(paths: Paths) -> dict[str, float]:
-    """The budgets by image, and those of `total` (all without the rack) and `rack` (on top); raises UserError on a wrong file."""
+    """The budgets by image, and those of `total` (all without the rack) and `rack` (on top); raises UserError
+    on a wrong file."""
     found: dict[str, float] = {}
-    for file in [paths.images / FILE, *(paths.images / name / FILE for name in sorted({image.project for image in catalogue.IMAGES}))]:
+    for file in [
+        paths.images / FILE,
+        *(paths.images / name / FILE for name in sorted({image.project for image in catalogue.IMAGES})),
+    ]:
         try:
             rows = tomllib.loads(file.read_text())
         except (OSError, tomllib.TOMLDecodeError) as error:
-            raise UserError(f"{file.relative_to(paths.project)} cannot be read: {error}", hint="it is lines such as: os-keystone = 300") from error
+            raise UserError(
+                f"{file.relative_to(paths.project)} cannot be read: {error}",
+                hint="it is lines such as: os-keystone = 300",
+            ) from error
         known = _known(paths, file)
         wrong = [name for name, value in rows.items() if name not in known or type(value) not in (int, float)]
         if wrong:
-            raise UserError(f"{file.relative_to(paths.project)}: {', '.join(wrong)}", hint="names of its images, and megabytes")
+            raise UserError(
+                f"{file.relative_to(paths.project)}: {', '.join(wrong)}",
+                hint="names of its images, and megabytes",
+            )
         found |= rows
     return found
 
@@ -60,15 +71,24 @@ def check(paths: Paths, engine: Engine, images: Sequence[Image], *, version: str
     everything = {image.tag(version): image.name for image in catalogue.IMAGES}
     entries = docker.inspect(engine, "image", *everything)
     made = inventory.steps(paths, engine, entries)
-    there = {everything[tag]: made[entry["Id"]] for entry in entries for tag in entry["RepoTags"] if tag in everything}
+    there = {
+        everything[tag]: made[entry["Id"]]
+        for entry in entries
+        for tag in entry["RepoTags"]
+        if tag in everything
+    }
     found = excesses(load(paths), {name: there[name] for name in names.values() if name in there}, there)
     if found:
         raise over(found)
 
 
-def excesses(budgets: Mapping[str, float], built: Mapping[str, Steps], there: Mapping[str, Steps]) -> list[Excess]:
-    """What is over its budget: images that were asked for, and the sums when that was all of them. After a build of some, the others may
-    stand on an older base, which counts twice until they are built."""
+def excesses(
+    budgets: Mapping[str, float], built: Mapping[str, Steps], there: Mapping[str, Steps]
+) -> list[Excess]:
+    """What is over its budget: images that were asked for, and the sums when that was all of them.
+
+    After a build of some, the others may stand on an older base, which counts twice until they are built.
+    """
     found = []
     for name, steps in built.items():
         size = sum(row[1] for row in steps) / MEGABYTE
@@ -79,7 +99,10 @@ def excesses(budgets: Mapping[str, float], built: Mapping[str, Steps], there: Ma
     others = {name: steps for name, steps in there.items() if name != RACK}
     total, rack = inventory.unique(others, {RACK: there[RACK]})
     every = list({row[0]: row for steps in others.values() for row in steps}.values())
-    for name, what, size, steps in (("total", "all images but the rack", total, every), ("rack", "what the rack adds", rack, there[RACK])):
+    for name, what, size, steps in (
+        ("total", "all images but the rack", total, every),
+        ("rack", "what the rack adds", rack, there[RACK]),
+    ):
         if size / MEGABYTE > budgets.get(name, size):
             found.append(Excess(what, size / MEGABYTE, budgets[name], _biggest(steps)))
     return found
@@ -90,9 +113,11 @@ def over(found: Sequence[Excess]) -> Error:
     told = "; ".join(f"{item.what}: {item.size:.0f} MB of {item.budget:.0f}" for item in found)
     lines = [line for item in found for line in (f"{item.what}, the biggest layers:", *item.additions)]
     return Error(
-        f"over the size budget: {told}", evidence="\n".join(lines),
-        hint=f"the images are built and tagged; make them smaller, or raise the number in images/…/{FILE}, then: osbox build",
-    )  # fmt: skip
+        f"over the size budget: {told}",
+        evidence="\n".join(lines),
+        hint=f"the images are built and tagged; make them smaller, or raise the number"
+        f" in images/…/{FILE}, then: osbox build",
+    )
 
 
 def _biggest(steps: Steps) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
-"""The Debian image that everything starts from: a registry's if one answers, else made here from Debian packages.
+"""The Debian image that everything starts from: a registry's if one answers, else made here from Debian
+packages.
 
-OSBOX_DEBIAN names the registry's image to take, for example `registry.example/debian:trixie-slim`; nothing else will do then.
+OSBOX_DEBIAN names the registry's image to take, for example `registry.example/debian:trixie-slim`; nothing
+else will do then.
 """
 
 import hashlib
@@ -18,7 +20,10 @@ from osbox.site.site import Paths
 TAG = f"osbox-debian:{sources.SUITE}"
 PUBLISHED = f"debian:{sources.SUITE}-slim"
 SOURCE = "org.opencontainers.image.base.name"
-"""The label that tells where it came from: a registry's name for it, or TAG where it was made here. os-base-image inherits it."""
+"""The label that tells where it came from: a registry's name for it, or TAG where it was made here.
+
+os-base-image inherits it.
+"""
 RECIPE = "io.osbox.recipe"  # the label that tells how it was made here
 PACKAGES = ("debian-archive-keyring",)
 ANSWER_SECONDS = 6
@@ -26,7 +31,8 @@ PULL_SECONDS = 300
 
 
 def ensure(paths: Paths, at: engine.Engine) -> str:
-    """Have the Debian base image and return a digest of its content; it is fetched or made once and then kept.
+    """Have the Debian base image and return a digest of its content; it is fetched or made once and then
+    kept.
 
     Raises Error when the image that OSBOX_DEBIAN names cannot be had.
     """
@@ -70,8 +76,13 @@ def _fetch(paths: Paths, at: engine.Engine, name: str) -> None:
     with log.step(f"Fetch the Debian base image {name}"), docker.logins(paths, at) as env:
         result = docker.docker(at, "pull", "--quiet", name, check=False, timeout=PULL_SECONDS, env=env)
         if result.code != 0:
-            hint = "OSBOX_DEBIAN names an image in a registry that this machine reaches; without it, Debian is made from packages"
-            raise UserError(f"the Debian base image {name} could not be fetched", evidence=result.err, hint=hint)
+            hint = (
+                "OSBOX_DEBIAN names an image in a registry that this machine reaches; without it,"
+                " Debian is made from packages"
+            )
+            raise UserError(
+                f"the Debian base image {name} could not be fetched", evidence=result.err, hint=hint
+            )
         words = ["build", "--quiet", "--provenance=false", "--label", f"{SOURCE}={name}", "--tag", TAG, "-"]
         docker.docker(at, *words, text=f"FROM {name}\n", env=env)
     if mine:

@@ -41,9 +41,12 @@ class Dockerfile:
     declared: frozenset[str]
 
     def needed(self, target: str) -> list[Stage]:
-        """The target's stage and all that it is made from, in order of the file; raises Error for an unknown target."""
+        """The target's stage and all that it is made from, in order of the file; raises Error for an unknown
+        target."""
         if target not in self.stages:
-            raise Error(f"the Dockerfile has no target {target}", hint="its targets: " + ", ".join(self.stages))
+            raise Error(
+                f"the Dockerfile has no target {target}", hint="its targets: " + ", ".join(self.stages)
+            )
         wanted: set[str] = set()
         todo = [target]
         while todo:
@@ -113,7 +116,7 @@ def context_files(stage: Stage, args: Mapping[str, str]) -> list[str]:
     found = []
     for item in stage.instructions:
         if item.word in ("COPY", "ADD") and "--from=" not in item.text:
-            words = shlex.split(re.sub(r'[\[\],]', " ", item.text.splitlines()[0]))
+            words = shlex.split(re.sub(r"[\[\],]", " ", item.text.splitlines()[0]))
             found += [word for word in words[:-1] if not word.startswith(("--", "<<"))]
         for mount in re.findall(r"--mount=(\S*type=bind\S*)", item.text):
             options = dict(part.partition("=")[::2] for part in mount.split(","))
@@ -154,7 +157,9 @@ def _read(project: Path, stage: Stage, args: Mapping[str, str]) -> list[Path]:
 
 
 def _defaults(recipe: Dockerfile) -> dict[str, str]:
-    inner = [item.text for stage in recipe.stages.values() for item in stage.instructions if item.word == "ARG"]
+    inner = [
+        item.text for stage in recipe.stages.values() for item in stage.instructions if item.word == "ARG"
+    ]
     pairs = (text.partition("=") for text in inner)
     return {**{key: value.strip("\"'") for key, _, value in pairs if value}, **recipe.args}
 
@@ -165,8 +170,11 @@ def _uses(stage: Stage, name: str) -> bool:
 
 
 def _matches(project: Path, pattern: str) -> list[Path]:
-    """The files and links under a COPY source, sorted; a missing one is left to BuildKit to complain about."""
+    """The files and links under a COPY source, sorted; a missing one is left to BuildKit to complain
+    about."""
     found = project.glob(pattern.strip("/")) if pattern.strip("/.") else [project / "images"]
     inside = [path for top in found for path in ([top] if top.is_file() else top.rglob("*"))]
     # Links in a configuration lead to places inside the image: here they lead nowhere.
-    return sorted(path for path in inside if (path.is_file() or path.is_symlink()) and IGNORED not in path.parts)
+    return sorted(
+        path for path in inside if (path.is_file() or path.is_symlink()) and IGNORED not in path.parts
+    )

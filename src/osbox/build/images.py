@@ -22,24 +22,36 @@ from osbox.releases.release import DEFAULT
 from osbox.site.site import Paths
 
 MIN_FREE_BYTES = 2 << 30  # stop well before dockerd itself fails for want of space
-JOBS_PER_PROCESSOR = 2  # one waits for a package while the other unpacks: a cold build took 66 s with four at a time on two, 72 s with two
+# one waits for a package while the other unpacks: a cold build took 66 s with four at a time on two, 72 s
+# with two
+JOBS_PER_PROCESSOR = 2
 MOVING = "latest"  # the one version that every build replaces
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 STEP = re.compile(r"^#\d+ (\[[^\]]*\d+/\d+\] .*|\[[^\]]+\] (?:FROM|RUN|COPY) .*|exporting .*)$", re.MULTILINE)
 
 
 def build(
-    paths: Paths, engine: Engine, wanted: Sequence[Image] = catalogue.IMAGES, *, version: str = "latest",
-    release: str = DEFAULT, jobs: int | None = None, no_cache: bool = False, replace: bool = False,
-) -> None:  # fmt: skip
+    paths: Paths,
+    engine: Engine,
+    wanted: Sequence[Image] = catalogue.IMAGES,
+    *,
+    version: str = "latest",
+    release: str = DEFAULT,
+    jobs: int | None = None,
+    no_cache: bool = False,
+    replace: bool = False,
+) -> None:
     """Build images and what they stand on; raises Error if any fails.
 
-    A version but `latest` is a promise: what has it and was made of other inputs is replaced only when asked (UserError).
+    A version but `latest` is a promise: what has it and was made of other inputs is replaced only when asked
+    (UserError).
     """
     check_version(version)
     resolve.check(paths, release)
     with pool.alone(paths):
-        tasks = plan(paths, engine, catalogue.with_bases(wanted), version=version, release=release, no_cache=no_cache)
+        tasks = plan(
+            paths, engine, catalogue.with_bases(wanted), version=version, release=release, no_cache=no_cache
+        )
         if version != MOVING and not replace:
             _refuse_to_replace(engine, tasks, version)
         try:
@@ -62,13 +74,18 @@ def _build_all(paths: Paths, engine: Engine, tasks: Sequence[Task], jobs: int | 
 
 
 def _refuse_to_replace(engine: Engine, tasks: Sequence[Task], version: str) -> None:
-    there = {tag for entry in _inspect(engine, [task.image for task in tasks], version) for tag in entry["RepoTags"]}
+    there = {
+        tag
+        for entry in _inspect(engine, [task.image for task in tasks], version)
+        for tag in entry["RepoTags"]
+    }
     other = [task for task in tasks if task.argv and task.tag in there and not task.image.internal]
     if other:
         names = ", ".join(task.tag for task in other)
         raise UserError(
             f"these images are there already and were made of something else: {names}",
-            hint="take another BUILD_VERSION; or, to replace them: osbox build --replace --version " + version,
+            hint="take another BUILD_VERSION; or, to replace them: osbox build --replace --version "
+            + version,
         )
 
 
@@ -82,33 +99,44 @@ def chosen(names: Sequence[str], version: str) -> list[Image]:
 
 
 def plan(
-    paths: Paths, engine: Engine, images: Sequence[Image], *, version: str, release: str, no_cache: bool,
-) -> list[Task]:  # fmt: skip
-    """What to do for each image, in order; nothing for one whose label says it was made of the very same inputs."""
+    paths: Paths, engine: Engine, images: Sequence[Image], *, version: str, release: str, no_cache: bool
+) -> list[Task]:
+    """What to do for each image, in order; nothing for one whose label says it was made of the very same
+    inputs."""
     digests = {"": debian.ensure(paths, engine)}
     builder_tag, commit = catalogue.BUILDER.tag(version), labels.commit(paths.project)
-    there = {tag: docker.labels(entry) for entry in _inspect(engine, images, version) for tag in entry["RepoTags"]}
+    there = {
+        tag: docker.labels(entry) for entry in _inspect(engine, images, version) for tag in entry["RepoTags"]
+    }
     tasks = []
     for image in images:
         tag, file = image.tag(version), paths.logs / "build" / f"{image.name}.log"
-        arguments = {
-            "DEBIAN": debian.TAG, "RELEASE": release,
-            "BASE": f"{image.base}:{version}", "BUILDER": builder_tag,
-        }  # fmt: skip
-        bases = {"DEBIAN": digests[""], "BASE": digests[image.base], "BUILDER": digests.get(catalogue.BUILDER.name, "")}
+        base = f"{image.base}:{version}"
+        arguments = {"DEBIAN": debian.TAG, "RELEASE": release, "BASE": base, "BUILDER": builder_tag}
+        builder = digests.get(catalogue.BUILDER.name, "")
+        bases = {"DEBIAN": digests[""], "BASE": digests[image.base], "BUILDER": builder}
         try:
-            digests[image.name] = dockerfile.digest(paths.project, image.dockerfile, image.name, arguments, bases)
+            inputs = dockerfile.digest(paths.project, image.dockerfile, image.name, arguments, bases)
         except (OSError, Error) as error:
             digests[image.name] = ""
             tasks.append(Task(image, tag, (), file, problem=str(error)))
             continue
-        inputs = digests[image.name]
-        current = not no_cache and there.get(tag, {}).get(INPUTS) == inputs
-        argv = () if current else docker.build_argv(
-            engine, paths, image.dockerfile, target=image.name, tag=tag, args=_declared(paths, image, arguments),
-            labels=labels.of(paths, image, version=version, release=release, digest=inputs, at=commit), no_cache=no_cache,
-        )  # fmt: skip
-        tasks.append(Task(image, tag, tuple(argv), file, inputs=inputs, files=provenance.read(paths, image, release) if argv else {}))
+        digests[image.name] = inputs
+        if not no_cache and there.get(tag, {}).get(INPUTS) == inputs:
+            tasks.append(Task(image, tag, (), file, inputs=inputs))
+            continue
+        argv = docker.build_argv(
+            engine,
+            paths,
+            image.dockerfile,
+            target=image.name,
+            tag=tag,
+            args=_declared(paths, image, arguments),
+            labels=labels.of(paths, image, version=version, release=release, digest=inputs, at=commit),
+            no_cache=no_cache,
+        )
+        files = provenance.read(paths, image, release)
+        tasks.append(Task(image, tag, tuple(argv), file, inputs=inputs, files=files))
     return tasks
 
 
@@ -123,13 +151,19 @@ def raise_for(outcomes: Sequence[Outcome]) -> None:
     if why:
         raise Error(f"{why.message}; {message}", hint=why.hint)
     first = next(outcome for outcome in bad if not outcome.reason.endswith(" failed") or outcome.task.argv)
-    raise Error(message, hint=f"read {first.task.log}, put it right, and run: osbox build {first.task.image.name}")
+    raise Error(
+        message, hint=f"read {first.task.log}, put it right, and run: osbox build {first.task.image.name}"
+    )
 
 
 def clean(
-    paths: Paths, engine: Engine, wanted: Sequence[Image] = catalogue.IMAGES, *, version: str = "latest",
+    paths: Paths,
+    engine: Engine,
+    wanted: Sequence[Image] = catalogue.IMAGES,
+    *,
+    version: str = "latest",
     everything: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """Remove the tags of images; the build cache stays, so that the next build is quick.
 
     everything: the build cache and the Debian base image too. Raises Error if a container uses one of them.
@@ -152,18 +186,26 @@ def clean(
         if not image.internal:
             log.out.print(f"🔫  {tag} - Done")
     if kept:
-        raise Error(f"{len(kept)} of {len(wanted)} images are in use", hint="osbox down, then the same command again")
+        raise Error(
+            f"{len(kept)} of {len(wanted)} images are in use", hint="osbox down, then the same command again"
+        )
     if everything:
         _clean_cache(paths, engine)
 
 
 def _clean_cache(paths: Paths, engine: Engine) -> None:
-    """Free what builds left behind. The machine's own engine has one cache for all its users: not ours to empty."""
+    """Free what builds left behind.
+
+    The machine's own engine has one cache for all its users: not ours to empty.
+    """
     if docker.inspect(engine, "image", debian.TAG):
         docker.docker(engine, "image", "rm", debian.TAG)
     shutil.rmtree(paths.logs / "build", ignore_errors=True)
     if engine.kind == "host":
-        log.warn("the build cache of the machine's own Docker is shared and was kept: docker builder prune empties it")
+        log.warn(
+            "the build cache of the machine's own Docker is shared and was kept:"
+            " docker builder prune empties it"
+        )
         return
     freed = docker.docker(engine, "builder", "prune", "--all", "--force").out.rstrip().rpartition("\n")[2]
     log.out.print(f"🔫  build cache - Done ({freed})")
@@ -174,13 +216,18 @@ def _require_space(paths: Paths) -> None:
     if free < MIN_FREE_BYTES:
         raise Error(
             f"only {free >> 20} MiB free under {paths.home}: a build needs {MIN_FREE_BYTES >> 20} MiB",
-            hint="osbox clean --all frees the build cache; or free some space, and run the same command again",
+            hint="osbox clean --all frees the build cache; or free some space, and run the same command"
+            " again",
         )
 
 
 def remove_all(engine: Engine) -> list[str]:
-    """Remove every image of every version and the Debian base: `osbox down --purge` on the machine's own Docker."""
-    names = [*docker.ids(engine, "image", f"label={INPUTS}"), *docker.ids(engine, "image", f"reference={debian.TAG}")]
+    """Remove every image of every version and the Debian base: `osbox down --purge` on the machine's own
+    Docker."""
+    names = [
+        *docker.ids(engine, "image", f"label={INPUTS}"),
+        *docker.ids(engine, "image", f"reference={debian.TAG}"),
+    ]
     if names:
         docker.docker(engine, "image", "rm", "--force", *names)
     return [f"image {name}" for name in names]

@@ -1,4 +1,5 @@
-"""Run image builds in parallel: an image waits for the one it stands on; a failing one stops only those on it."""
+"""Run image builds in parallel: an image waits for the one it stands on; a failing one stops only those on
+it."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +48,8 @@ class Outcome:
 
 
 def alone(paths: Paths) -> AbstractContextManager[None]:
-    """One build at a time in a state directory: a second one says so and waits; what the first one made, it finds done."""
+    """One build at a time in a state directory: a second one says so and waits; what the first one made, it
+    finds done."""
     return lock.alone(paths.home / "build.lock", "Another build is running here")
 
 
@@ -80,7 +82,9 @@ class Builder:
             self._pool.shutdown(cancel_futures=True)
 
     def _one(self, task: Task) -> Outcome:
-        needs = [name for name in (task.image.base, catalogue.BUILDER.name if task.image.builder else "") if name]
+        needs = [
+            name for name in (task.image.base, catalogue.BUILDER.name if task.image.builder else "") if name
+        ]
         lacking = next((name for name in needs if not self._shared(task, name) and self._failed(name)), "")
         if lacking:
             return self._skip(task, lacking)
@@ -142,7 +146,9 @@ class Builder:
             file.write(f"$ {run.line(task.argv)}\n")
             file.flush()
             # It ends with us; what it has finished stays in the cache.
-            with run.spawn([*run.ENDS_WITH_US, *task.argv], stdout=file.fileno(), stderr=file.fileno(), env=environment) as process:
+            with run.spawn(
+                [*run.ENDS_WITH_US, *task.argv], stdout=file.fileno(), stderr=file.fileno(), env=environment
+            ) as process:
                 with self._lock:
                     self._stops[task.tag] = process.terminate
                     if self._stopped.is_set():

@@ -1,7 +1,9 @@
-"""Where an image comes from: a SLSA v1 provenance statement (in-toto, JSON) for each one built, in the state directory.
+"""Where an image comes from: a SLSA v1 provenance statement (in-toto, JSON) for each one built, in the state
+directory.
 
-BuildKit's own attestations need a storage that keeps manifests; the graph drivers of Docker Engine keep none. What is written here
-is what the tool knows at the moment of the build. It is not signed: it is as trustworthy as the state directory.
+BuildKit's own attestations need a storage that keeps manifests; the graph drivers of Docker Engine keep none.
+What is written here is what the tool knows at the moment of the build. It is not signed: it is as trustworthy
+as the state directory.
 """
 
 import hashlib
@@ -32,23 +34,35 @@ BUILDER = "urn:osbox"  # an identity of its own, no address: anybody builds on a
 
 @dataclass(frozen=True)
 class Inputs:
-    """What an image is made from, looked at before its build begins: the digest of all, and its files with their SHA-256."""
+    """What an image is made from, looked at before its build begins: the digest of all, and its files with
+    their SHA-256."""
 
     digest: str
     files: Mapping[str, str]
 
 
-def record(paths: Paths, engine: Engine, images: Mapping[Image, Inputs], *, version: str, release: str) -> None:
+def record(
+    paths: Paths, engine: Engine, images: Mapping[Image, Inputs], *, version: str, release: str
+) -> None:
     """Write the statements of images that were built.
 
-    One that does not have its new inputs was not built; one whose statement has its id has been recorded before. An image that
-    stands on another names it with its id, so that the chain down to Debian can be followed.
+    One that does not have its new inputs was not built; one whose statement has its id has been recorded
+    before. An image that stands on another names it with its id, so that the chain down to Debian can be
+    followed.
     """
     if not images:
         return
-    tags = {image.tag(version): [name for name in (
-        f"{image.base}:{version}" if image.base else debian.TAG, catalogue.BUILDER.tag(version) if image.builder else "") if name
-    ] for image in images}  # fmt: skip
+    tags = {
+        image.tag(version): [
+            name
+            for name in (
+                f"{image.base}:{version}" if image.base else debian.TAG,
+                catalogue.BUILDER.tag(version) if image.builder else "",
+            )
+            if name
+        ]
+        for image in images
+    }
     names = dict.fromkeys([*tags, *(name for needed in tags.values() for name in needed)])
     entries = {tag: entry for entry in docker.inspect(engine, "image", *names) for tag in entry["RepoTags"]}
     at, versions = labels.commit(paths.project), _versions(engine)
@@ -64,29 +78,53 @@ def record(paths: Paths, engine: Engine, images: Mapping[Image, Inputs], *, vers
 
 
 def statement(
-    image: Image, entry: Mapping[str, Any], bases: Mapping[str, str], read: Mapping[str, str], *, release: str, at: labels.Commit | None,
+    image: Image,
+    entry: Mapping[str, Any],
+    bases: Mapping[str, str],
+    read: Mapping[str, str],
+    *,
+    release: str,
+    at: labels.Commit | None,
     versions: Mapping[str, str],
-) -> dict[str, Any]:  # fmt: skip
-    """The statement about one image. entry: what `docker image inspect` says of it; bases: ids of what it was made from; read: its files."""
+) -> dict[str, Any]:
+    """The statement about one image.
+
+    entry: what `docker image inspect` says of it; bases: ids of what it was made from; read: its files.
+    """
     found = docker.labels(entry)
-    names = {"title": found.get(f"{labels.OCI}title", image.name), "version": found.get(f"{labels.OCI}version", "")}
+    names = {
+        "title": found.get(f"{labels.OCI}title", image.name),
+        "version": found.get(f"{labels.OCI}version", ""),
+    }
     subject = [{"name": f"{names['title']}:{names['version']}", "digest": _digest(entry["Id"])}]
-    subject += [{"name": f"layer {number}", "digest": _digest(one)} for number, one in enumerate(layers.of(entry), 1)]
+    subject += [
+        {"name": f"layer {number}", "digest": _digest(one)} for number, one in enumerate(layers.of(entry), 1)
+    ]
     return {
-        "_type": STATEMENT, "subject": subject, "predicateType": PREDICATE,
+        "_type": STATEMENT,
+        "subject": subject,
+        "predicateType": PREDICATE,
         "predicate": {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": {
-                    "dockerfile": str(image.dockerfile), "target": image.name, **names,
+                    "dockerfile": str(image.dockerfile),
+                    "target": image.name,
+                    **names,
                     **({"release": release} if labels.RELEASE in found else {}),
                 },
-                "internalParameters": {"inputs": found.get(labels.INPUTS, ""), "labels": dict(sorted(found.items()))},
+                "internalParameters": {
+                    "inputs": found.get(labels.INPUTS, ""),
+                    "labels": dict(sorted(found.items())),
+                },
                 "resolvedDependencies": _materials(bases, found, read, at),
             },
-            "runDetails": {"builder": {"id": BUILDER, "version": dict(versions)}, "metadata": {"finishedOn": entry["Created"]}},
+            "runDetails": {
+                "builder": {"id": BUILDER, "version": dict(versions)},
+                "metadata": {"finishedOn": entry["Created"]},
+            },
         },
-    }  # fmt: skip
+    }
 
 
 def load(paths: Paths, tag: str) -> dict[str, Any] | None:
@@ -96,7 +134,10 @@ def load(paths: Paths, tag: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise Error(f"{file(paths, tag)} is no provenance statement: {error}", hint=f"osbox build --no-cache {tag.partition(':')[0]}") from error
+        raise Error(
+            f"{file(paths, tag)} is no provenance statement: {error}",
+            hint=f"osbox build --no-cache {tag.partition(':')[0]}",
+        ) from error
 
 
 def forget(paths: Paths, tag: str) -> None:
@@ -117,9 +158,16 @@ def _materials(
     materials: list[dict[str, Any]] = []
     revision = found.get(f"{labels.OCI}revision", "")
     if at and revision:
-        materials.append({"uri": f"git+{at.source}" if at.source else "git:osbox", "digest": {"gitCommit": revision.removesuffix("-dirty")},
-                          **({"annotations": {"dirty": True}} if revision.endswith("-dirty") else {})})  # fmt: skip
-    materials += [{"name": tag, "uri": f"docker-image:{tag}", "digest": _digest(one)} for tag, one in bases.items()]
+        materials.append(
+            {
+                "uri": f"git+{at.source}" if at.source else "git:osbox",
+                "digest": {"gitCommit": revision.removesuffix("-dirty")},
+                **({"annotations": {"dirty": True}} if revision.endswith("-dirty") else {}),
+            }
+        )
+    materials += [
+        {"name": tag, "uri": f"docker-image:{tag}", "digest": _digest(one)} for tag, one in bases.items()
+    ]
     for name, digest in read.items():
         materials.append({"name": name, "uri": f"file:{name}", "digest": {"sha256": digest}})
     return materials
@@ -132,11 +180,19 @@ def files(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read(paths: Paths, image: Image, release: str) -> dict[str, str]:
-    """All files that an image and what it stands on are made from, with their SHA-256; a link has that of where it leads."""
+    """All files that an image and what it stands on are made from, with their SHA-256; a link has that of
+    where it leads."""
     found: dict[str, str] = {}
     while True:
-        for path in [paths.project / image.dockerfile, *dockerfile.files(paths.project, image.dockerfile, image.name, {"RELEASE": release})]:
-            digest = digest_of_link(str(path.readlink())) if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in [
+            paths.project / image.dockerfile,
+            *dockerfile.files(paths.project, image.dockerfile, image.name, {"RELEASE": release}),
+        ]:
+            digest = (
+                digest_of_link(str(path.readlink()))
+                if path.is_symlink()
+                else hashlib.sha256(path.read_bytes()).hexdigest()
+            )
             found[str(path.relative_to(paths.project))] = digest
         if not image.base:
             return dict(sorted(found.items()))
@@ -146,7 +202,12 @@ def read(paths: Paths, image: Image, release: str) -> dict[str, str]:
 def _versions(engine: Engine) -> dict[str, str]:
     """Who built: the tool, the engine, Buildx, the machine's kind."""
     buildx = docker.docker(engine, "buildx", "version", check=False).out.split()
-    return {"osbox": installed("osbox"), "docker": engine.version, "buildx": buildx[1] if len(buildx) > 1 else "", "platform": platform.machine()}
+    return {
+        "osbox": installed("osbox"),
+        "docker": engine.version,
+        "buildx": buildx[1] if len(buildx) > 1 else "",
+        "platform": platform.machine(),
+    }
 
 
 def _digest(one: str) -> dict[str, str]:

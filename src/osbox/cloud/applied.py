@@ -1,6 +1,8 @@
-"""What `osbox up` last applied, kept to tell why a plan changes something, and how long each service took to start.
+"""What `osbox up` last applied, kept to tell why a plan changes something, and how long each service took to
+start.
 
-Nothing is decided by it: without the file, or with an old one, a plan lists the same changes with fewer reasons.
+Nothing is decided by it: without the file, or with an old one, a plan lists the same changes with fewer
+reasons.
 """
 
 import json
@@ -19,7 +21,8 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Applied:
-    """services: the settings each container was started with; starts: the last measured start of each service."""
+    """services: the settings each container was started with; starts: the last measured start of each
+    service."""
 
     services: Mapping[str, Config] = field(default_factory=dict)
     starts: Mapping[str, Start] = field(default_factory=dict)
@@ -30,7 +33,9 @@ def read(paths: Paths) -> Applied:
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         data: dict[str, Any] = json.loads((paths.home / FILE).read_text())
         if data["format"] == FORMAT:
-            return Applied(dict(data["services"]), {name: Start(**item) for name, item in data["starts"].items()})
+            return Applied(
+                dict(data["services"]), {name: Start(**item) for name, item in data["starts"].items()}
+            )
     return Applied()
 
 

@@ -1,7 +1,8 @@
 """What `osbox up` would change, and why: a comparison of the wish with what lives. Pure.
 
-The wish is our Compose files as Compose itself reads them; whether a container fits is told by Compose's own hash of a service's
-settings and by the image's id. What was applied last is only asked for the reason, never for the decision.
+The wish is our Compose files as Compose itself reads them; whether a container fits is told by Compose's own
+hash of a service's settings and by the image's id. What was applied last is only asked for the reason, never
+for the decision.
 """
 
 import re
@@ -21,7 +22,10 @@ SHARED = "service:"  # network_mode: service:NAME
 
 @dataclass(frozen=True)
 class Wanted:
-    """A service as it should be. digest: Compose's hash of its settings; follows: whose network namespace it lives in."""
+    """A service as it should be.
+
+    digest: Compose's hash of its settings; follows: whose network namespace it lives in.
+    """
 
     service: str
     image: str
@@ -33,7 +37,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Live:
-    """A service's container as it is. started: ISO 8601, as Docker says it; exit_code: of one that does not run."""
+    """A service's container as it is.
+
+    started: ISO 8601, as Docker says it; exit_code: of one that does not run.
+    """
 
     service: str
     container: str
@@ -46,7 +53,8 @@ class Live:
 
 @dataclass(frozen=True)
 class Start:
-    """The last start that was measured: seconds until the service answered, and how many others were started with it."""
+    """The last start that was measured: seconds until the service answered, and how many others were started
+    with it."""
 
     seconds: float
     others: int
@@ -54,7 +62,8 @@ class Start:
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that is not as it should be, what would be done, why, and the outage to expect (measured; None: not known)."""
+    """One thing that is not as it should be, what would be done, why, and the outage to expect (measured;
+    None: not known)."""
 
     kind: Kind
     name: str
@@ -64,20 +73,30 @@ class Change:
 
 
 def containers(
-    wanted: Sequence[Wanted], live: Mapping[str, Live], applied: Mapping[str, Config], starts: Mapping[str, Start]
+    wanted: Sequence[Wanted],
+    live: Mapping[str, Live],
+    applied: Mapping[str, Config],
+    starts: Mapping[str, Start],
 ) -> list[Change]:
-    """The changes of containers, by service. applied: the settings that the containers were last started with, where known."""
+    """The changes of containers, by service.
+
+    applied: the settings that the containers were last started with, where known.
+    """
     found: dict[str, Change] = {}
     # Whose network namespace others live in comes before those.
     for item in sorted(wanted, key=lambda item: (bool(item.follows), item.service)):
         here = live.get(item.service)
-        action, reasons = _container(item, here, live.get(item.follows), found.get(item.follows), applied.get(item.service))
+        action, reasons = _container(
+            item, here, live.get(item.follows), found.get(item.follows), applied.get(item.service)
+        )
         if action:
             outage = starts.get(item.service) if here and here.state == "running" else None
             found[item.service] = Change("container", item.service, action, reasons, outage)
     names = {item.service for item in wanted}
     for service in sorted(set(live) - names):
-        found[service] = Change("container", service, "remove", ("no service of the Compose files has this container",))
+        found[service] = Change(
+            "container", service, "remove", ("no service of the Compose files has this container",)
+        )
     return [found[name] for name in sorted(found)]
 
 
@@ -93,9 +112,13 @@ def _container(
     if reasons:
         return "recreate", tuple(reasons)
     if here.state != "running":
-        return "start", (f"{here.state}, exit code {here.exit_code}" if here.state == "exited" else here.state,)
+        return "start", (
+            f"{here.state}, exit code {here.exit_code}" if here.state == "exited" else here.state,
+        )
     # Docker cuts trailing zeros of the fraction: without the Z the shorter one sorts first.
-    if (change and change.action == "start") or (owner and here.started.rstrip("Z") < owner.started.rstrip("Z")):
+    if (change and change.action == "start") or (
+        owner and here.started.rstrip("Z") < owner.started.rstrip("Z")
+    ):
         return "restart", (f"{item.follows}, whose network it shares, was started after it",)
     return None, ()
 
@@ -120,7 +143,9 @@ def differences(old: Config, new: Config) -> Iterator[str]:
         elif isinstance(before or [], list) and isinstance(after or [], list):
             gone = [_short(entry) for entry in before or [] if entry not in (after or [])]
             come = [_short(entry) for entry in after or [] if entry not in (before or [])]
-            yield f"{key}: " + ", ".join([*(f"without {entry}" for entry in gone), *(f"with {entry}" for entry in come)])
+            yield f"{key}: " + ", ".join(
+                [*(f"without {entry}" for entry in gone), *(f"with {entry}" for entry in come)]
+            )
         else:
             yield f"{key}: {_short(before)} → {_short(after)}"
 

@@ -13,7 +13,7 @@ HEADERS = {"X-OpenStack-Ironic-API-Version": "1.80"}
 
 
 def probe_identity(paths: Paths, site: Site) -> str:
-    """"" when Keystone gives a new token, else why not."""
+    """ "" when Keystone gives a new token, else why not."""
     try:
         sessions.renew(paths, site)
     except Exception as error:  # noqa: BLE001 - whatever keeps us from a token is the reason to tell
@@ -22,17 +22,20 @@ def probe_identity(paths: Paths, site: Site) -> str:
 
 
 def probe_api(authenticated: "Session", site: Site, api: Api) -> str:
-    """"" when the authenticated call that proves the API works does so, else why not."""
+    """ "" when the authenticated call that proves the API works does so, else why not."""
     path = api.path % {"project_id": authenticated.get_project_id()} if "%" in api.path else api.path
     try:
-        answer = authenticated.get(f"http://{site.loopback}:{api.port}{path}{api.probe}", headers=HEADERS, raise_exc=False)
+        answer = authenticated.get(
+            f"http://{site.loopback}:{api.port}{path}{api.probe}", headers=HEADERS, raise_exc=False
+        )
     except Exception as error:  # noqa: BLE001
         return _reason(error)
     return "" if answer.status_code in (200, 204) else f"HTTP {answer.status_code}: {answer.text[:120]}"
 
 
 def probe_objects(authenticated: "Session", paths: Paths, site: Site, api: Api, changed: list[str]) -> str:
-    """As probe_api for Swift, which then has the key of temporary URLs, too; adds to changed what that was."""
+    """As probe_api for Swift, which then has the key of temporary URLs, too; adds to changed what that
+    was."""
     reason = probe_api(authenticated, site, api)
     if reason:
         return reason
@@ -51,17 +54,22 @@ def told_of_agents(authenticated: "Session", site: Site, agent: Agent) -> Told:
     """What the API of an agent's project tells of all its agents."""
     api = next(item for item in APIS if item.type == agent.api)
     try:
-        answer = authenticated.get(f"http://{site.loopback}:{api.port}{api.path}{agent.path}", headers=HEADERS, raise_exc=False)
+        answer = authenticated.get(
+            f"http://{site.loopback}:{api.port}{api.path}{agent.path}", headers=HEADERS, raise_exc=False
+        )
         return list(answer.json()[agent.key]) if answer.status_code == 200 else f"HTTP {answer.status_code}"  # noqa: PLR2004 - OK
     except Exception as error:  # noqa: BLE001
         return _reason(error)
 
 
 def probe_agent(told: Told, agent: Agent, since: str = "") -> str:
-    """"" when every agent of the kind is told to be alive, by a heartbeat not older than since (UTC, ISO 8601), else why not."""
+    """ "" when every agent of the kind is told to be alive, by a heartbeat not older than since (UTC, ISO
+    8601), else why not."""
     if isinstance(told, str):
         return told
-    found = [item for item in told if item.get("binary", agent.service) == agent.service]  # Ironic's conductors have no other kind beside them
+    found = [
+        item for item in told if item.get("binary", agent.service) == agent.service
+    ]  # Ironic's conductors have no other kind beside them
     if not found:
         return "not registered yet"
     key, value = agent.alive

@@ -1,9 +1,9 @@
 """Docker Compose on our plain files: which values it gets, what it makes of them, what is running.
 
-    environment(…)   the variables of compose/*.yaml for this site; `write` puts them into stack.env, for Compose by hand, too
-    render(…)        our files as Compose reads them: data, nothing is written
-    digests(…)       Compose's own hash of each service's settings, as it stands in a label of the service's container
-    observe(…)       the containers of this deployment
+environment(…)   the variables of compose/*.yaml for this site; `write` puts them into stack.env, for Compose
+by hand, too render(…)        our files as Compose reads them: data, nothing is written digests(…)
+Compose's own hash of each service's settings, as it stands in a label of the service's container observe(…)
+the containers of this deployment
 """
 
 import json
@@ -48,18 +48,34 @@ def label(site: Site) -> str:
 def environment(paths: Paths, site: Site, version: str, of_release: Mapping[str, str]) -> dict[str, str]:
     """The values of this site and of its release for the Compose files; no secret is among them."""
     return {
-        "OSBOX_HOME": str(paths.home), "OSBOX_NAME": site.name, "OSBOX_VERSION": version, "OSBOX_ADDRESS": str(site.address),
-        "OSBOX_LOOPBACK": str(site.loopback), "OSBOX_CONTROL_BRIDGE": site.control_bridge, "OSBOX_EXT1": site.veth[1],
-        "OSBOX_CONTROL_SUBNET": str(site.control_subnet), "OSBOX_REDFISH_PORT": str(site.redfish_port),
-        "OSBOX_VOLUME_PREFIX": "" if site.name == "os-in-a-box" else f"{site.name}-", "OSBOX_LISTEN": str(site.listen or ""),
-        "OSBOX_OPTIONS": str(paths.home / OPTIONS), "OSBOX_WORKERS": str(site.workers), **of_release,
-    }  # fmt: skip
+        "OSBOX_HOME": str(paths.home),
+        "OSBOX_NAME": site.name,
+        "OSBOX_VERSION": version,
+        "OSBOX_ADDRESS": str(site.address),
+        "OSBOX_LOOPBACK": str(site.loopback),
+        "OSBOX_CONTROL_BRIDGE": site.control_bridge,
+        "OSBOX_EXT1": site.veth[1],
+        "OSBOX_CONTROL_SUBNET": str(site.control_subnet),
+        "OSBOX_REDFISH_PORT": str(site.redfish_port),
+        "OSBOX_VOLUME_PREFIX": "" if site.name == "os-in-a-box" else f"{site.name}-",
+        "OSBOX_LISTEN": str(site.listen or ""),
+        "OSBOX_OPTIONS": str(paths.home / OPTIONS),
+        "OSBOX_WORKERS": str(site.workers),
+        **of_release,
+    }
 
 
-def files(paths: Paths, values: Mapping[str, str], options: Mapping[str, Mapping[str, str]]) -> dict[Path, str]:
-    """What Compose reads besides compose/: stack.env, and a file for each service with options (values by variable)."""
+def files(
+    paths: Paths, values: Mapping[str, str], options: Mapping[str, Mapping[str, str]]
+) -> dict[Path, str]:
+    """What Compose reads besides compose/: stack.env, and a file for each service with options (values by
+    variable)."""
     stack = "".join(f"{name}={value}\n" for name, value in values.items())
-    of_options = {paths.home / OPTIONS / f"{service}.env": envfile.text(found) for service, found in options.items() if found}
+    of_options = {
+        paths.home / OPTIONS / f"{service}.env": envfile.text(found)
+        for service, found in options.items()
+        if found
+    }
     return {paths.home / "stack.env": stack, **of_options}
 
 
@@ -94,47 +110,83 @@ def argv(engine: Engine, paths: Paths, *words: str, rack: bool = False) -> list[
     """`docker compose` on our plain files, with this site's values from stack.env."""
     values = paths.home / "stack.env"
     text = values.read_text()
-    # Compose prefers the environment to its file: an OSBOX_HOME there is that of all deployments, not of the one that is named.
+    # Compose prefers the environment to its file: an OSBOX_HOME there is that of all deployments, not of the
+    # one that is named.
     names = [line.partition("=")[0] for line in text.splitlines()]
     clean = without(names)
     return engine.argv(
-        *clean, "docker", "compose", "--env-file", values,
-        *_overlays(paths, rack=rack, listen="\nOSBOX_LISTEN=\n" not in text), *words,
-    )  # fmt: skip
+        *clean,
+        "docker",
+        "compose",
+        "--env-file",
+        values,
+        *_overlays(paths, rack=rack, listen="\nOSBOX_LISTEN=\n" not in text),
+        *words,
+    )
 
 
 def up(engine: Engine, paths: Paths, *, rack: bool) -> None:
     """Have every container run as the files say; raises Error with what Compose said."""
-    line = argv(engine, paths, "--progress", "quiet", "up", "--detach", "--remove-orphans", "--pull", "never", rack=rack)
+    line = argv(
+        engine,
+        paths,
+        "--progress",
+        "quiet",
+        "up",
+        "--detach",
+        "--remove-orphans",
+        "--pull",
+        "never",
+        rack=rack,
+    )
     result = run.run(line, check=False)
     if result.code != 0:
-        raise Error("Compose could not start the containers", evidence=run.tail(result.err), hint="osbox status")
+        raise Error(
+            "Compose could not start the containers", evidence=run.tail(result.err), hint="osbox status"
+        )
 
 
 def render(
-    engine: Engine, paths: Paths, values: Mapping[str, str], options: Mapping[str, Mapping[str, str]], *, rack: bool
+    engine: Engine,
+    paths: Paths,
+    values: Mapping[str, str],
+    options: Mapping[str, Mapping[str, str]],
+    *,
+    rack: bool,
 ) -> dict[str, Any]:
-    """Our files as Compose reads them with these values; the options by service are put where `env_file` would put them."""
+    """Our files as Compose reads them with these values; the options by service are put where `env_file`
+    would put them."""
     words = _overlays(paths, rack=rack, listen=bool(values.get("OSBOX_LISTEN")))
     away = {**values, "OSBOX_OPTIONS": "/nonexistent"}  # what is there may be of another time
-    line = engine.argv("docker", "compose", "--project-directory", paths.compose, *words, "config", "--format", "json")
+    line = engine.argv(
+        "docker", "compose", "--project-directory", paths.compose, *words, "config", "--format", "json"
+    )
     model: dict[str, Any] = json.loads(run.run(line, env=away).out)
     for service, found in options.items():
         if service in model["services"] and found:
             own = model["services"][service].get("environment") or {}
-            escaped = {name: value.replace("$", "$$") for name, value in found.items()}  # as Compose itself prints them
+            escaped = {
+                name: value.replace("$", "$$") for name, value in found.items()
+            }  # as Compose itself prints them
             model["services"][service]["environment"] = {**escaped, **own}
     return model
 
 
-def digests(engine: Engine, paths: Paths, model: Mapping[str, Any], containers: Mapping[str, str]) -> dict[str, str]:
-    """Compose's hash of each service. containers: ids by service, which stand for the names of services whose network is shared."""
+def digests(
+    engine: Engine, paths: Paths, model: Mapping[str, Any], containers: Mapping[str, str]
+) -> dict[str, str]:
+    """Compose's hash of each service.
+
+    containers: ids by service, which stand for the names of services whose network is shared.
+    """
     services = {name: {**config} for name, config in model["services"].items()}
     for config in services.values():
         mode = str(config.get("network_mode", ""))
         if mode.startswith(SHARED):
             config["network_mode"] = f"container:{containers.get(mode.removeprefix(SHARED), 'none')}"
-    line = engine.argv("docker", "compose", "--project-directory", paths.compose, "-f", "-", "config", "--hash", "*")
+    line = engine.argv(
+        "docker", "compose", "--project-directory", paths.compose, "-f", "-", "config", "--hash", "*"
+    )
     out = run.run(line, input=json.dumps({**model, "services": services})).out
     return dict(line.split() for line in out.splitlines())
 
@@ -143,24 +195,37 @@ def observe(engine: Engine, site: Site, *services: str) -> dict[str, ServiceStat
     """The containers of this deployment (or of these services), by service."""
     return {
         item["Config"]["Labels"].get(SERVICE, ""): ServiceState(
-            item["Config"]["Labels"].get(SERVICE, ""), item["State"]["Status"], item["State"].get("Health", {}).get("Status", ""),
-            item["Config"]["Image"], item["State"]["StartedAt"], item["Id"][:12],
+            item["Config"]["Labels"].get(SERVICE, ""),
+            item["State"]["Status"],
+            item["State"].get("Health", {}).get("Status", ""),
+            item["Config"]["Image"],
+            item["State"]["StartedAt"],
+            item["Id"][:12],
         )
         for item in _containers(engine, site, *services)
-    }  # fmt: skip
+    }
 
 
 def live(engine: Engine, site: Site) -> dict[str, Live]:
     """The containers of this deployment as a plan compares them, by service.
 
-    One that is not called like its service stands there by its own name: Compose was interrupted while it replaced a container.
+    One that is not called like its service stands there by its own name: Compose was interrupted while it
+    replaced a container.
     """
     found = {}
     for item in _containers(engine, site):
         labels, state, name = docker.labels(item), item["State"], item["Name"].removeprefix("/")
         service = labels.get(SERVICE, "")
         key = service if name == f"{service}.{site.name}" else name
-        found[key] = Live(key, item["Id"], state["Status"], state["StartedAt"], item["Image"], labels.get(HASH, ""), state["ExitCode"])
+        found[key] = Live(
+            key,
+            item["Id"],
+            state["Status"],
+            state["StartedAt"],
+            item["Image"],
+            labels.get(HASH, ""),
+            state["ExitCode"],
+        )
     return found
 
 

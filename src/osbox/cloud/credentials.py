@@ -1,4 +1,5 @@
-"""The administrator's credentials for people and their tools: files, and the openstack client that uses them."""
+"""The administrator's credentials for people and their tools: files, and the openstack client that uses
+them."""
 
 import os
 import sys
@@ -15,14 +16,21 @@ from osbox.site.site import Paths, Site
 def write_credentials(paths: Paths, site: Site) -> None:
     """Write clouds.yaml and openrc (0600) for people and their tools."""
     password = secrets.read(paths, "admin-password")
-    auth = {"auth_url": f"http://{site.loopback}:5000/v3", "username": "admin", "password": password, "user_domain_id": "default"}
+    auth = {
+        "auth_url": f"http://{site.loopback}:5000/v3",
+        "username": "admin",
+        "password": password,
+        "user_domain_id": "default",
+    }
     common = {"region_name": REGION, "identity_api_version": 3}
     project = {**auth, "project_name": "admin", "project_domain_id": "default"}
     clouds = {
         site.name: {"auth": project, **common},
         f"{site.name}-system": {"auth": {**auth, "system_scope": "all"}, **common},
     }
-    files.write_changed(paths.home / "clouds.yaml", yaml.safe_dump({"clouds": clouds}, sort_keys=False), mode=files.PRIVATE)
+    files.write_changed(
+        paths.home / "clouds.yaml", yaml.safe_dump({"clouds": clouds}, sort_keys=False), mode=files.PRIVATE
+    )
     lines = [f"export OS_{key.upper()}={value}" for key, value in project.items()]
     openrc = "\n".join([*lines, "export OS_IDENTITY_API_VERSION=3", f"export OS_REGION_NAME={REGION}", ""])
     files.write_changed(paths.home / "openrc", openrc, mode=files.PRIVATE)
@@ -35,6 +43,11 @@ def client() -> str:
 
 
 def client_environment(paths: Paths, name: str) -> dict[str, str]:
-    """What makes the client use this cloud of clouds.yaml, and not another one whose openrc was sourced; without a proxy."""
+    """What makes the client use this cloud of clouds.yaml, and not another one whose openrc was sourced;
+    without a proxy."""
     cleared = {key: "" for key in os.environ if key.startswith("OS_")}
-    return cleared | environment.direct() | {"OS_CLIENT_CONFIG_FILE": str(paths.home / "clouds.yaml"), "OS_CLOUD": name}
+    return (
+        cleared
+        | environment.direct()
+        | {"OS_CLIENT_CONFIG_FILE": str(paths.home / "clouds.yaml"), "OS_CLOUD": name}
+    )

@@ -1,4 +1,5 @@
-"""What Keystone has to know of the cloud: users, grants, services and endpoints, and the key that Swift signs with."""
+"""What Keystone has to know of the cloud: users, grants, services and endpoints, and the key that Swift signs
+with."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ def ensure_catalogue(paths: Paths, site: Site, public: str) -> list[str]:
     """
     from keystoneauth1.adapter import Adapter  # noqa: PLC0415 - takes a second to import
 
-    keystone = Adapter(session(paths, site), service_type="identity", endpoint_override=f"http://{site.loopback}:5000/v3")
+    keystone = Adapter(
+        session(paths, site), service_type="identity", endpoint_override=f"http://{site.loopback}:5000/v3"
+    )
     return [*_ensure_users(keystone, paths), *_ensure_endpoints(keystone, public)]
 
 
@@ -29,11 +32,17 @@ def _ensure_users(keystone: "Adapter", paths: Paths) -> list[str]:
     projects = _by_name(keystone, "projects")
     project = projects.get("service")
     if not project:
-        project = _create(keystone, "project", {"name": "service", "domain_id": "default", "description": "Services of the cloud"})
+        project = _create(
+            keystone,
+            "project",
+            {"name": "service", "domain_id": "default", "description": "Services of the cloud"},
+        )
         changed.append("project service")
     users, roles = _by_name(keystone, "users"), _by_name(keystone, "roles")
-    granted = {(item["user"]["id"], item["role"]["id"])
-               for item in keystone.get(f"/role_assignments?scope.project.id={project}").json()["role_assignments"]}  # fmt: skip
+    granted = {
+        (item["user"]["id"], item["role"]["id"])
+        for item in keystone.get(f"/role_assignments?scope.project.id={project}").json()["role_assignments"]
+    }
     for name in (api.user for api in APIS if api.user):
         user = users.get(name)
         if not user:
@@ -50,14 +59,22 @@ def _ensure_users(keystone: "Adapter", paths: Paths) -> list[str]:
 def _ensure_endpoints(keystone: "Adapter", public: str) -> list[str]:
     changed = []
     services = {item["type"]: item["id"] for item in keystone.get("/services").json()["services"]}
-    endpoints = {(item["service_id"], item["interface"]): item for item in keystone.get("/endpoints").json()["endpoints"]}
+    endpoints = {
+        (item["service_id"], item["interface"]): item
+        for item in keystone.get("/endpoints").json()["endpoints"]
+    }
     for api in APIS:
         if api.type not in services:
             services[api.type] = _create(keystone, "service", {"name": api.name, "type": api.type})
             changed.append(f"service {api.type}")
         for interface in ("public", "internal", "admin"):
             host = public if interface == "public" else api.service
-            wish = {"service_id": services[api.type], "interface": interface, "region_id": REGION, "url": f"http://{host}:{api.port}{api.path}"}
+            wish = {
+                "service_id": services[api.type],
+                "interface": interface,
+                "region_id": REGION,
+                "url": f"http://{host}:{api.port}{api.path}",
+            }
             have = endpoints.get((services[api.type], interface))
             if have is None:
                 _create(keystone, "endpoint", wish)
@@ -70,8 +87,14 @@ def _ensure_endpoints(keystone: "Adapter", public: str) -> list[str]:
 
 
 def ensure_temp_url_key(paths: Paths, site: Site) -> bool:
-    """Set the key that signs Swift's temporary URLs on the account of the project `service`; True if it was changed."""
-    glance = log_in(site, "glance", secrets.read(paths, "service-glance"), {"project_name": "service", "project_domain_id": "default"})
+    """Set the key that signs Swift's temporary URLs on the account of the project `service`; True if it was
+    changed."""
+    glance = log_in(
+        site,
+        "glance",
+        secrets.read(paths, "service-glance"),
+        {"project_name": "service", "project_domain_id": "default"},
+    )
     account = f"http://{site.loopback}:8080/v1/AUTH_{glance.get_project_id()}"
     key = secrets.read(paths, "temp-url-key")
     if glance.head(account, raise_exc=False).headers.get("X-Account-Meta-Temp-Url-Key") == key:

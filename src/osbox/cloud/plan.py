@@ -1,4 +1,5 @@
-"""The plan of `osbox up`, read from the live system: what is missing or differs, and what Compose would do about it. Writes nothing."""
+"""The plan of `osbox up`, read from the live system: what is missing or differs, and what Compose would do
+about it. Writes nothing."""
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,8 @@ Images = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What would change; and what is needed to do it: the files that Compose reads, the services' settings, what lives now."""
+    """What would change; and what is needed to do it: the files that Compose reads, the services' settings,
+    what lives now."""
 
     changes: tuple[Change, ...]
     files: Mapping[Path, str]
@@ -37,7 +39,8 @@ class Plan:
 
 
 def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
-    """The plan for images of that version; raises UserError for images that are not built and options that do not exist."""
+    """The plan for images of that version; raises UserError for images that are not built and options that do
+    not exist."""
     with ThreadPoolExecutor() as pool:  # each waits for the engine
         live = pool.submit(compose.live, engine, site)
         volumes = pool.submit(docker.ids, engine, "volume", compose.label(site))
@@ -63,7 +66,9 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
     return Plan(tuple(changes), files, model["services"], live.result(), rack)
 
 
-def _wanted(engine: Engine, paths: Paths, model: Mapping[str, Any], live: Mapping[str, Live], images: Images) -> list[Wanted]:
+def _wanted(
+    engine: Engine, paths: Paths, model: Mapping[str, Any], live: Mapping[str, Live], images: Images
+) -> list[Wanted]:
     digests = compose.digests(engine, paths, model, {name: item.container for name, item in live.items()})
     found = []
     for service, config in model["services"].items():
@@ -81,15 +86,27 @@ def _missing(kind: Any, wanted: Mapping[str, Mapping[str, Any]], there: list[str
 
 def _file(paths: Paths, file: Path, wanted: Mapping[Path, str]) -> Change:
     if file not in wanted:
-        return Change("file", str(file.relative_to(paths.home)), "remove", ("no option of this service is set any more",))
-    return Change("file", str(file.relative_to(paths.home)), "write", ("it differs" if file.exists() else "it is not there",))
+        return Change(
+            "file",
+            str(file.relative_to(paths.home)),
+            "remove",
+            ("no option of this service is set any more",),
+        )
+    return Change(
+        "file",
+        str(file.relative_to(paths.home)),
+        "write",
+        ("it differs" if file.exists() else "it is not there",),
+    )
 
 
 def _images(engine: Engine, version: str) -> dict[str, dict[str, Any]]:
     """The images of a version, by tag; raises UserError when one that is always started is not there."""
     tags = [image.tag(version) for image in IMAGES]
     found = {tag: entry for entry in docker.inspect(engine, "image", *tags) for tag in entry["RepoTags"]}
-    _require(found, version, [image.name for image in IMAGES if image.name not in (catalogue.OPENSTACK, RACK)])
+    _require(
+        found, version, [image.name for image in IMAGES if image.name not in (catalogue.OPENSTACK, RACK)]
+    )
     return found
 
 
@@ -101,12 +118,16 @@ def _require(images: Images, version: str, names: Iterable[str]) -> None:
 
 
 def of_release(paths: Paths, images: Images, version: str) -> Mapping[str, str]:
-    """What the release of these images wants otherwise; nothing for a release that is not in this checkout."""
+    """What the release of these images wants otherwise; nothing for a release that is not in this
+    checkout."""
     name = docker.labels(images[CONDUCTOR.tag(version)]).get(labels.RELEASE, "")
     return releases.read(paths.releases / name).environment if name in releases.known(paths.releases) else {}
 
 
 def release(engine: Engine, site: Site) -> str:
-    """The OpenStack release that runs here, or else that of the images called latest; "" when neither is here."""
-    found = docker.inspect(engine, "container", f"ironic-conductor.{site.name}") or docker.inspect(engine, "image", CONDUCTOR.tag("latest"))
+    """The OpenStack release that runs here, or else that of the images called latest; "" when neither is
+    here."""
+    found = docker.inspect(engine, "container", f"ironic-conductor.{site.name}") or docker.inspect(
+        engine, "image", CONDUCTOR.tag("latest")
+    )
     return docker.labels(found[0]).get(labels.RELEASE, "") if found else ""

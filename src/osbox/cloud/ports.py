@@ -16,7 +16,8 @@ BOOT_ONLY = {"ipxe-httpd"}  # published on the provisioning network only
 
 
 def require_free(site: Site, running: set[str]) -> None:
-    """Raise UserError for the first port that somebody else holds; services that run already hold their own."""
+    """Raise UserError for the first port that somebody else holds; services that run already hold their
+    own."""
     for what, by in taken(site, running):
         raise UserError(what, evidence=by, hint=HINT)
 
@@ -25,7 +26,10 @@ def taken(site: Site, running: set[str]) -> Iterator[tuple[str, str]]:
     """Each port that somebody else holds, in words, and who holds it."""
     for service, address, port, kind in wanted(site):
         if service not in running and _taken(address, port, kind):
-            what = f"port {port}/{'tcp' if kind == socket.SOCK_STREAM else 'udp'} on {address}, which {service} needs, is in use"
+            what = (
+                f"port {port}/{'tcp' if kind == socket.SOCK_STREAM else 'udp'} on {address}, which {service}"
+                " needs, is in use"
+            )
             yield what, f"held by {holder(address, port, kind)}"
 
 
@@ -38,7 +42,9 @@ def wanted(site: Site) -> list[tuple[str, str, int, socket.SocketKind]]:
             found.append((service, str(site.address), number, socket.SOCK_STREAM))
             more = [site.loopback, site.listen] if service in apis else []
             found += [(service, str(address), number, socket.SOCK_STREAM) for address in more if address]
-    found += [(service, str(site.address), number, socket.SOCK_DGRAM) for service, number in UDP_PORTS.items()]
+    found += [
+        (service, str(site.address), number, socket.SOCK_DGRAM) for service, number in UDP_PORTS.items()
+    ]
     return found
 
 
@@ -53,17 +59,21 @@ def _taken(address: str, port: int, kind: socket.SocketKind) -> bool:
 
 
 def holder(address: str, port: int, kind: socket.SocketKind, proc: Path = Path("/proc")) -> str:
-    """The program that listens on a port of an address (or of all), as `name (pid N)`; read from /proc, so it needs root."""
+    """The program that listens on a port of an address (or of all), as `name (pid N)`; read from /proc, so it
+    needs root."""
     inodes = _inodes(address, port, kind, proc)
     wanted = {f"socket:[{inode}]" for inode in inodes}
     for process in proc.glob("[0-9]*"):
         if wanted & set(_links(process / "fd")):
             return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
-    return "another network namespace or a firewall rule" if not inodes else "a process that /proc does not show"
+    return (
+        "another network namespace or a firewall rule" if not inodes else "a process that /proc does not show"
+    )
 
 
 def _links(directory: Path) -> Iterator[str]:
-    """What the open files of a process are; those that are closed meanwhile, and processes that end, are left out."""
+    """What the open files of a process are; those that are closed meanwhile, and processes that end, are left
+    out."""
     with contextlib.suppress(OSError):
         for entry in directory.iterdir():
             with contextlib.suppress(OSError):
@@ -74,7 +84,9 @@ def _inodes(address: str, port: int, kind: socket.SocketKind, proc: Path) -> set
     found = set()
     # The kernel prints addresses in the machine's byte order; zeros mean every address.
     mine = f"{int.from_bytes(socket.inet_aton(address), sys.byteorder):08X}"
-    listening = "0A" if kind == socket.SOCK_STREAM else "07"  # TCP_LISTEN; an unconnected UDP socket is in TCP_CLOSE
+    listening = (
+        "0A" if kind == socket.SOCK_STREAM else "07"
+    )  # TCP_LISTEN; an unconnected UDP socket is in TCP_CLOSE
     for table in ("tcp", "tcp6") if kind == socket.SOCK_STREAM else ("udp", "udp6"):
         file = proc / "net" / table
         for entry in file.read_text().splitlines()[1:] if file.exists() else []:

@@ -1,4 +1,5 @@
-"""The proof that the cloud works: every API answers a call with a token, every agent is alive, every container is well."""
+"""The proof that the cloud works: every API answers a call with a token, every agent is alive, every
+container is well."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -30,18 +31,22 @@ Check = Callable[[], str]
 def prove(
     paths: Paths, site: Site, engine: Engine, since: Mapping[str, str], *, logged_in: bool
 ) -> tuple[dict[str, float], list[str]]:
-    """Wait until every service answers for real; makes Keystone's catalogue on the way, as soon as Keystone lives.
+    """Wait until every service answers for real; makes Keystone's catalogue on the way, as soon as Keystone
+    lives.
 
-    since: when containers were started just now, by service: an agent's heartbeat from before proves nothing, so it is asked for a younger
-    one, or over the bus. logged_in: Keystone gave a token a moment ago, and nothing was changed since. Returns when (time.monotonic) each
-    service was seen ready, and what was changed in the cloud.
+    since: when containers were started just now, by service: an agent's heartbeat from before proves nothing,
+    so it is asked for a younger one, or over the bus. logged_in: Keystone gave a token a moment ago, and
+    nothing was changed since. Returns when (time.monotonic) each service was seen ready, and what was changed
+    in the cloud.
     """
     shown, containers = _Waiting(engine, site), _Look(partial(observe, engine, site))
     looks: dict[tuple[str, str], _Look[Told]] = {}
     with shown.board:
         if not logged_in:
             shown.until({"keystone": lambda: probe_identity(paths, site)})
-        with ThreadPoolExecutor(2) as pool:  # logins and the catalogue's reading cost Keystone most of a second, one after the other
+        with ThreadPoolExecutor(
+            2
+        ) as pool:  # logins and the catalogue's reading cost Keystone most of a second, one after the other
             member, system = sessions.session(paths, site), sessions.session(paths, site, system=True)
             token = pool.submit(system.get_token)
             changed = keystone.ensure_catalogue(paths, site, str(site.listen or site.address))
@@ -54,9 +59,13 @@ def prove(
                 checks[api.service] = partial(probe_objects, scope, paths, site, api, changed)
         for agent in AGENTS:
             scope = system if agent.api == "baremetal" else member
-            look = looks.setdefault((agent.api, agent.path), _Look(partial(told_of_agents, scope, site, agent)))
+            look = looks.setdefault(
+                (agent.api, agent.path), _Look(partial(told_of_agents, scope, site, agent))
+            )
             if agent.topic and agent.service in since:
-                checks[agent.service] = partial(_first_reason, partial(_alive, look, agent, ""), partial(_ping, site, engine, agent))
+                checks[agent.service] = partial(
+                    _first_reason, partial(_alive, look, agent, ""), partial(_ping, site, engine, agent)
+                )
             else:
                 checks[agent.service] = partial(_alive, look, agent, since.get(agent.service, ""))
         checks |= {name: partial(_is_well, containers, name) for name in INFRASTRUCTURE}
@@ -70,14 +79,16 @@ def _first_reason(*checks: Check) -> str:
 
 
 def _ping(site: Site, engine: Engine, agent: Agent) -> str:
-    """"" when the service answers on the bus itself, which it does some seconds before its first heartbeat."""
+    """ "" when the service answers on the bus itself, which it does some seconds before its first
+    heartbeat."""
     words = ["osbox-rpc-ping", *agent.topic.split(), agent.service, str(PING_SECONDS)]
     result = docker.docker(engine, "exec", f"{agent.service}.{site.name}", *words, check=False)
     return "" if result.code == 0 else (result.err.strip().splitlines() or ["no answer on the bus"])[-1][:160]
 
 
 class _Waiting:
-    """Polls checks side by side until none gives a reason any more, and shows each service as it becomes ready."""
+    """Polls checks side by side until none gives a reason any more, and shows each service as it becomes
+    ready."""
 
     def __init__(self, engine: Engine, site: Site) -> None:
         self.engine, self.site = engine, site
@@ -102,19 +113,29 @@ class _Waiting:
                 return
             if not self.reasons[name]:
                 # Keystone is asked twice, for a token and by its API: a line once.
-                line = "" if name in self.ready else f"✔  {name} - Ready {log.seconds(time.monotonic() - self.begin)}"
+                line = (
+                    ""
+                    if name in self.ready
+                    else f"✔  {name} - Ready {log.seconds(time.monotonic() - self.begin)}"
+                )
                 self.ready[name] = time.monotonic()
                 self.board.end(name, line)
                 return
             if time.monotonic() - self.begin > READY_SECONDS:
                 return
             if self.engine.pid and not processes.alive(self.engine.pid):
-                raise Error("the engine ended while its containers started", hint="osbox up again; osbox engine status")
+                raise Error(
+                    "the engine ended while its containers started",
+                    hint="osbox up again; osbox engine status",
+                )
             stop.wait(POLL_SECONDS)
 
 
 class _Look(Generic[T]):
-    """What was seen within the last second: checks side by side share one look. Who asks waits for a look that is under way."""
+    """What was seen within the last second: checks side by side share one look.
+
+    Who asks waits for a look that is under way.
+    """
 
     def __init__(self, look: Callable[[], T]) -> None:
         self.look, self.lock = look, Lock()
@@ -150,6 +171,8 @@ def not_ready(engine: Engine, site: Site, waiting: dict[str, str]) -> Error:
     lines = [f"{service}: {why}" for service, why in waiting.items()]
     return Error(
         f"{len(waiting)} services did not become ready within {READY_SECONDS} s",
-        evidence="\n".join([*lines, f"--- last lines of {name} ({reason})", run.tail(tail.out + tail.err, 12)]),
+        evidence="\n".join(
+            [*lines, f"--- last lines of {name} ({reason})", run.tail(tail.out + tail.err, 12)]
+        ),
         hint=f"osbox logs {name}, then osbox up again",
     )

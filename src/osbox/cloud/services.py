@@ -1,4 +1,7 @@
-"""The services of the cloud as data: what the catalogue says of them and how each proves that it works. Pure."""
+"""The services of the cloud as data: what the catalogue says of them and how each proves that it works.
+
+Pure.
+"""
 
 from dataclasses import dataclass
 
@@ -23,11 +26,12 @@ class Api:
 
 @dataclass(frozen=True)
 class Agent:
-    """A service without an API: another service's API says whether it is alive (it asks database or bus, not a port).
+    """A service without an API: another service's API says whether it is alive (it asks database or bus, not
+    a port).
 
     path tells of all agents of that API's project, among them those whose `binary` is the service.
-    topic is that of the bus (`<project> <topic>`) on which it answers osbox-rpc-ping. A heartbeat since its container was started is asked
-    of those without one.
+    topic is that of the bus (`<project> <topic>`) on which it answers osbox-rpc-ping. A heartbeat since its
+    container was started is asked of those without one.
     """
 
     service: str
@@ -52,17 +56,39 @@ AGENTS = (
     Agent("nova-conductor", "compute", "/os-services", "services", ("state", "up"), topic="nova conductor"),
     Agent("nova-scheduler", "compute", "/os-services", "services", ("state", "up"), topic="nova scheduler"),
     Agent("nova-compute", "compute", "/os-services", "services", ("state", "up"), topic="nova compute"),
-    Agent("neutron-openvswitch-agent", "network", "/v2.0/agents", "agents", ("alive", True), "heartbeat_timestamp"),
+    Agent(
+        "neutron-openvswitch-agent",
+        "network",
+        "/v2.0/agents",
+        "agents",
+        ("alive", True),
+        "heartbeat_timestamp",
+    ),
     Agent("neutron-dhcp-agent", "network", "/v2.0/agents", "agents", ("alive", True), "heartbeat_timestamp"),
     Agent("ironic-conductor", "baremetal", "/v1/conductors?detail=true", "conductors", ("alive", True)),
 )
 INFRASTRUCTURE = (
-    "mysql", "rabbitmq", "memcached", "autodns", "ipxe-httpd", "pxe-tftp", "neutron-network", "openvswitch",
-    "swift-account", "swift-container", "swift-object",
-)  # fmt: skip
-SERVICES = tuple(dict.fromkeys((*INFRASTRUCTURE, *(api.service for api in APIS), *(agent.service for agent in AGENTS))))
+    "mysql",
+    "rabbitmq",
+    "memcached",
+    "autodns",
+    "ipxe-httpd",
+    "pxe-tftp",
+    "neutron-network",
+    "openvswitch",
+    "swift-account",
+    "swift-container",
+    "swift-object",
+)
+SERVICES = tuple(
+    dict.fromkeys((*INFRASTRUCTURE, *(api.service for api in APIS), *(agent.service for agent in AGENTS)))
+)
 """Every service of compose/stack.yaml; a test compares."""
 
-PORTS = {"keystone": (5000, 35357), "ipxe-httpd": (8090,), **{api.service: (api.port,) for api in APIS if api.service != "keystone"}}
+PORTS = {
+    "keystone": (5000, 35357),
+    "ipxe-httpd": (8090,),
+    **{api.service: (api.port,) for api in APIS if api.service != "keystone"},
+}
 """TCP ports that a service publishes, on the provisioning address and, APIs only, on loopback."""
 UDP_PORTS = {"autodns": 53, "pxe-tftp": 69}

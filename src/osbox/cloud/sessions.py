@@ -17,7 +17,8 @@ _sessions: dict[tuple[str, bool], "Session"] = {}
 
 
 def session(paths: Paths, site: Site, *, system: bool = False) -> "Session":
-    """An authenticated session of the administrator, of the project `admin` or of the whole system; the same one every time."""
+    """An authenticated session of the administrator, of the project `admin` or of the whole system; the same
+    one every time."""
     key = (str(site.loopback), system)
     if key not in _sessions:
         _sessions[key] = _administrator(paths, site, system=system)
@@ -42,21 +43,33 @@ def log_in(site: Site, user: str, password: str, scope: dict[str, str]) -> "Sess
     from keystoneauth1.session import Session  # noqa: PLC0415
 
     whole: dict[str, Any] = {"username": user, "password": password, "user_domain_id": "default", **scope}
-    made = Session(auth=v3.Password(auth_url=f"http://{site.loopback}:5000/v3", **whole), timeout=CALL_SECONDS)
-    made.session.trust_env = False  # no proxy of the environment: it knows nothing of the addresses here (osbox.environment)
+    made = Session(
+        auth=v3.Password(auth_url=f"http://{site.loopback}:5000/v3", **whole), timeout=CALL_SECONDS
+    )
+    made.session.trust_env = (
+        False  # no proxy of the environment: it knows nothing of the addresses here (osbox.environment)
+    )
     return made
 
 
 def connect(paths: Paths, site: Site, *, system: bool = False) -> "Connection":
-    """An openstacksdk connection of the administrator; system scope is for what belongs to no project (nodes)."""
+    """An openstacksdk connection of the administrator; system scope is for what belongs to no project
+    (nodes)."""
     from openstack.connection import Connection  # noqa: PLC0415
 
     # Not a shared session: a connection leaves its mark in it.
     return Connection(
-        session=_administrator(paths, site, system=system), region_name=REGION, baremetal_api_version="1.96", compute_api_version="2.96"
+        session=_administrator(paths, site, system=system),
+        region_name=REGION,
+        baremetal_api_version="1.96",
+        compute_api_version="2.96",
     )
 
 
 def dhcp_servers(project: "Connection") -> frozenset[str]:
     """The addresses of Neutron's DHCP servers: any other that answers on their networks is a stranger."""
-    return frozenset(str(one["ip_address"]) for port in project.network.ports(device_owner="network:dhcp") for one in port.fixed_ips)
+    return frozenset(
+        str(one["ip_address"])
+        for port in project.network.ports(device_owner="network:dhcp")
+        for one in port.fixed_ips
+    )

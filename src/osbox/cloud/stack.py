@@ -1,4 +1,7 @@
-"""The stack: up, down, logs, the rack's container. `up` does what its plan says, and proves the result by authenticated calls."""
+"""The stack: up, down, logs, the rack's container.
+
+`up` does what its plan says, and proves the result by authenticated calls.
+"""
 
 import time
 from collections.abc import Iterable
@@ -24,12 +27,16 @@ plan = planning.read
 
 
 def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> list[Change]:
-    """Do what the plan says and prove that every service answers; returns what was changed (empty when nothing was).
+    """Do what the plan says and prove that every service answers; returns what was changed (empty when
+    nothing was).
 
-    Needs the provisioning bridge (its address is published on) and the images; both are the caller's steps before this one.
+    Needs the provisioning bridge (its address is published on) and the images; both are the caller's steps
+    before this one.
     """
     login = list[str]()
-    early = Thread(target=lambda: login.append(checks.probe_identity(paths, site)), daemon=True)  # it takes as long as the plan
+    early = Thread(
+        target=lambda: login.append(checks.probe_identity(paths, site)), daemon=True
+    )  # it takes as long as the plan
     if not secrets.missing(paths):
         early.start()
     todo = plan(paths, site, engine, version)
@@ -52,8 +59,13 @@ def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> 
 
 
 def _act(paths: Paths, site: Site, engine: Engine, todo: planning.Plan) -> None:
-    """Remove what is left over, let Compose do its part, and restart those whose network namespace is a former one."""
-    gone = [todo.live[change.name].container for change in todo.changes if change.action == "remove" and change.kind == "container"]
+    """Remove what is left over, let Compose do its part, and restart those whose network namespace is a
+    former one."""
+    gone = [
+        todo.live[change.name].container
+        for change in todo.changes
+        if change.action == "remove" and change.kind == "container"
+    ]
     if gone:
         docker.docker(engine, "rm", "--force", *gone)
     compose.up(engine, paths, rack=todo.rack)
@@ -70,7 +82,8 @@ def _with_reasons(seen: list[Change], planned: tuple[Change, ...]) -> list[Chang
 
 
 def _heartbeats_since(site: Site, engine: Engine, todo: planning.Plan, done: list[Change]) -> dict[str, str]:
-    """When the containers were started that were started now; of an empty database there is no heartbeat from before."""
+    """When the containers were started that were started now; of an empty database there is no heartbeat from
+    before."""
     names = [change.name for change in done if change.action != "remove"]
     if not names or any(change.kind == "volume" for change in todo.changes):
         return {}
@@ -85,16 +98,28 @@ def _remember(paths: Paths, todo: planning.Plan, done: list[Change], took: dict[
     applied.write(paths, Applied(todo.services, {**past.starts, **starts}))
 
 
-# --- down, rack, logs ------------------------------------------------------------------------------------------------------
+# --- down, rack, logs
+# --------------------------------------------------------------------------------
+
 
 def down(paths: Paths, site: Site, engine: Engine, *, volumes: bool = False) -> list[str]:
-    """Stop and remove the containers and the control network; volumes only when asked. Returns what was removed."""
+    """Stop and remove the containers and the control network; volumes only when asked.
+
+    Returns what was removed.
+    """
     label = compose.label(site)
     containers = docker.ids(engine, "container", label)
     if (paths.home / "stack.env").exists():
-        # First who watches power: a node that goes off with the rack must not be taken for one that somebody switched off.
-        run.run(compose.argv(engine, paths, "--progress", "quiet", "stop", "nova-compute", "ironic-conductor"), check=False)
-        run.run(compose.argv(engine, paths, "--progress", "quiet", "down", "--remove-orphans", rack=True), check=False)
+        # First who watches power: a node that goes off with the rack must not be taken for one that somebody
+        # switched off.
+        run.run(
+            compose.argv(engine, paths, "--progress", "quiet", "stop", "nova-compute", "ironic-conductor"),
+            check=False,
+        )
+        run.run(
+            compose.argv(engine, paths, "--progress", "quiet", "down", "--remove-orphans", rack=True),
+            check=False,
+        )
     rest = docker.ids(engine, "container", label)
     if rest:
         docker.docker(engine, "rm", "--force", *rest)
@@ -112,10 +137,24 @@ def down(paths: Paths, site: Site, engine: Engine, *, volumes: bool = False) -> 
 
 def start_rack(paths: Paths, site: Site, engine: Engine) -> None:
     """Have the rack's container running; Redfish answers when it is healthy."""
-    argv = compose.argv(engine, paths, "--progress", "quiet", "up", "--detach", "--pull", "never", "--no-deps", RACK, rack=True)
+    argv = compose.argv(
+        engine,
+        paths,
+        "--progress",
+        "quiet",
+        "up",
+        "--detach",
+        "--pull",
+        "never",
+        "--no-deps",
+        RACK,
+        rack=True,
+    )
     result = run.run(argv, check=False)
     if result.code != 0:
-        raise Error("the rack could not be started", evidence=run.tail(result.err), hint="make all builds os-rack")
+        raise Error(
+            "the rack could not be started", evidence=run.tail(result.err), hint="make all builds os-rack"
+        )
     reasons = dict[str, str]()
 
     def well() -> bool:
@@ -126,7 +165,9 @@ def start_rack(paths: Paths, site: Site, engine: Engine) -> None:
         raise proof.not_ready(engine, site, reasons)
 
 
-def logs_argv(engine: Engine, paths: Paths, services: Iterable[str], *, follow: bool, tail: int, rack: bool) -> list[str]:
+def logs_argv(
+    engine: Engine, paths: Paths, services: Iterable[str], *, follow: bool, tail: int, rack: bool
+) -> list[str]:
     """The command that shows the services' logs."""
     words = ["logs", "--no-log-prefix"] if len(list(services)) == 1 else ["logs"]
     words += ["--tail", str(tail)] + (["--follow"] if follow else [])
@@ -141,4 +182,3 @@ def require_up(paths: Paths, site: Site) -> None:
     reason = checks.probe_identity(paths, site)
     if reason:
         raise Error("Keystone does not answer", evidence=reason, hint="osbox up")
-

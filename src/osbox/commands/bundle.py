@@ -21,8 +21,11 @@ File = Annotated[Path, typer.Argument(metavar="FILE")]
 
 
 @app.command()
-def create(context: typer.Context, file: File, *, version: Version = "latest", release: Release = DEFAULT) -> None:
-    """Write images, ramdisk, guest image, the engine, the tool with its libraries into one file; what is not built yet is built."""
+def create(
+    context: typer.Context, file: File, *, version: Version = "latest", release: Release = DEFAULT
+) -> None:
+    """Write images, ramdisk, guest image, the engine, the tool with its libraries into one file; what is not
+    built yet is built."""
     here: Context = context.obj
     target, at = file.absolute(), here.engine()
     wanted = catalogue.with_bases(catalogue.IMAGES)
@@ -31,7 +34,10 @@ def create(context: typer.Context, file: File, *, version: Version = "latest", r
     tags = [debian.TAG, *(image.tag(version) for image in wanted)]
     bundle.create(here.base, at, target, tags=tags, artifacts=artifacts, version=version, release=release)
     log.out.print(f"{target}: {target.stat().st_size / 1e6:.0f} MB\nSHA-256 {manifests.sha256(target)}")
-    log.out.print(f"\nOn the other machine, as root:\n  tar -xf {file.name} osbox-bundle/load\n  osbox-bundle/load {file.name}")
+    log.out.print(
+        f"\nOn the other machine, as root:\n  tar -xf {file.name} osbox-bundle/load\n  osbox-bundle/load"
+        f" {file.name}"
+    )
 
 
 @app.command()
@@ -39,7 +45,9 @@ def load(
     context: typer.Context,
     file: File,
     *,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace images that are here with other content.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace images that are here with other content.")
+    ] = False,
 ) -> None:
     """Check a bundle and load what is lacking here. No network is used. Running it again changes nothing."""
     here: Context = context.obj

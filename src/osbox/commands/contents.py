@@ -13,24 +13,40 @@ from osbox.contents import images, setup
 from osbox.engine.engine import Engine
 from osbox.releases.release import DEFAULT
 
-Kernel = Annotated[str, typer.Option(metavar="cloud|generic", help="generic has the drivers of real hardware.")]
-Firmware = Annotated[bool, typer.Option("--firmware", help="Add non-free firmware, for real network cards and controllers.")]
+Kernel = Annotated[
+    str, typer.Option(metavar="cloud|generic", help="generic has the drivers of real hardware.")
+]
+Firmware = Annotated[
+    bool, typer.Option("--firmware", help="Add non-free firmware, for real network cards and controllers.")
+]
 
 
 def prepare(
     context: typer.Context,
-    image: Annotated[list[str] | None, typer.Option(metavar="FILE|URL", help="Add this image, too; may be repeated.")] = None,
-    checksum: Annotated[list[str] | None, typer.Option(metavar="SHA", help="SHA-256 or SHA-512 of each --image, in order.")] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(metavar="FILE|URL", help="Add this image, too; may be repeated.")
+    ] = None,
+    checksum: Annotated[
+        list[str] | None, typer.Option(metavar="SHA", help="SHA-256 or SHA-512 of each --image, in order.")
+    ] = None,
     kernel: Kernel = "cloud",
     firmware: Firmware = False,
     *,
-    disk: Annotated[bool, typer.Option("--guest/--no-guest", help="The Debian image for servers, too.")] = True,
+    disk: Annotated[
+        bool, typer.Option("--guest/--no-guest", help="The Debian image for servers, too.")
+    ] = True,
 ) -> None:
-    """Give the cloud its first contents: network, images, key pair, flavor. Running it again changes nothing."""
+    """Give the cloud its first contents: network, images, key pair, flavor.
+
+    Running it again changes nothing.
+    """
     here: Context = context.obj
     stack.require_up(here.paths, here.site)
     sums = checksum or []
-    uploads = [images.own_image(source, sums[number] if number < len(sums) else "", here.base) for number, source in enumerate(image or [])]
+    uploads = [
+        images.own_image(source, sums[number] if number < len(sums) else "", here.base)
+        for number, source in enumerate(image or [])
+    ]
     at = here.engine()
     with here.alone("setup", "contents"):
         connection = sessions.connect(here.paths, here.site)
@@ -49,7 +65,10 @@ def ramdisk(
     context: typer.Context,
     kernel: Kernel = "cloud",
     firmware: Firmware = False,
-    release: Annotated[str, typer.Option(help="The OpenStack release; default: that of the cloud or the images that are here.")] = "",
+    release: Annotated[
+        str,
+        typer.Option(help="The OpenStack release; default: that of the cloud or the images that are here."),
+    ] = "",
 ) -> None:
     """Build the deploy ramdisk (Ironic Python Agent) and say where it is."""
     here: Context = context.obj
@@ -65,7 +84,8 @@ def guest(context: typer.Context, kernel: Kernel = "cloud") -> None:
 
 
 def made(here: Context, at: Engine, release: str) -> list[Path]:
-    """The directories of the deploy ramdisk and the guest image that `osbox setup` uploads; they are built unless they are there."""
+    """The directories of the deploy ramdisk and the guest image that `osbox setup` uploads; they are built
+    unless they are there."""
     return [_ramdisk(here, at, "cloud", False, release).kernel.parent, _guest(here, at, "cloud").path.parent]
 
 
@@ -75,7 +95,9 @@ def _release(here: Context, at: Engine) -> str:
 
 
 def _ramdisk(here: Context, at: Engine, kernel: str, firmware: bool, release: str) -> artifacts.Ramdisk:
-    return artifacts.ramdisk(at, here.base, here.base_site, on_line=_quiet, release=release, kernel=kernel, firmware=firmware)
+    return artifacts.ramdisk(
+        at, here.base, here.base_site, on_line=_quiet, release=release, kernel=kernel, firmware=firmware
+    )
 
 
 def _guest(here: Context, at: Engine, kernel: str) -> artifacts.Guest:

@@ -25,8 +25,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs to r
 
 @dataclass(frozen=True)
 class Context:
-    """paths, site: of the deployment that is meant. base, base_site: of what all deployments share, which is the engine, the images
-    and what was built; the same as the former unless a deployment was named."""
+    """paths, site: of the deployment that is meant.
+
+    base, base_site: of what all deployments share, which is the engine, the images and what was built; the
+    same as the former unless a deployment was named.
+    """
 
     paths: Paths
     site: Site
@@ -38,21 +41,32 @@ class Context:
         return self.paths != self.base
 
     def engine(self) -> Engine:
-        """The running engine; it is started if need be, after the bridge that its containers publish ports on."""
+        """The running engine; it is started if need be, after the bridge that its containers publish ports
+        on."""
         if self.named:
             deployments.settle(self.base, self.base_site, self.site.name)
         lost = not (Path("/sys/class/net") / self.site.bridge).exists()
         if lost and ledger(self.paths.home).find("link", self.site.bridge) and os.geteuid() == 0:
-            net.ensure_bridge(self.paths, self.site)  # the machine was restarted: dockerd starts the containers as soon as it runs
+            net.ensure_bridge(
+                self.paths, self.site
+            )  # the machine was restarted: dockerd starts the containers as soon as it runs
         return engine.start(self.base, self.base_site)
 
     def alone(self, command: str, what: str = "machine") -> AbstractContextManager[None]:
-        """One command at a time that changes the same of this deployment: its machine, contents or nodes. A second one says so and waits."""
-        busy = f"Another command changes the {what} of {self.site.name}" if what != "machine" else f"Another command changes {self.site.name}"
+        """One command at a time that changes the same of this deployment: its machine, contents or nodes.
+
+        A second one says so and waits.
+        """
+        busy = (
+            f"Another command changes the {what} of {self.site.name}"
+            if what != "machine"
+            else f"Another command changes {self.site.name}"
+        )
         return lock.alone(self.paths.home / f"{what}.lock", busy, f"osbox {command}")
 
     def again(self) -> "Context":
-        """This deployment as its files say it now: while a command waited for its turn, another one may have changed or removed them."""
+        """This deployment as its files say it now: while a command waited for its turn, another one may have
+        changed or removed them."""
         if self.named:
             return replace(self, site=deployments.site(self.base, self.base_site, self.site.name))
         site = load_site(self.base.home).model_copy(update={"engine": self.base_site.engine})

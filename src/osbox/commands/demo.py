@@ -1,4 +1,5 @@
-"""osbox demo: the public commands in a row, from an empty machine to a login prompt, and a picture of the end."""
+"""osbox demo: the public commands in a row, from an empty machine to a login prompt, and a picture of the
+end."""
 
 import time
 from collections.abc import Callable
@@ -34,7 +35,8 @@ SCREEN_LINES = 4
 
 
 class Steps:
-    """Runs the demo's steps, each announced by the command that does the same, and remembers how long each took."""
+    """Runs the demo's steps, each announced by the command that does the same, and remembers how long each
+    took."""
 
     def __init__(self) -> None:
         self.times: list[tuple[str, float]] = []
@@ -50,10 +52,14 @@ class Steps:
 
 def demo(
     context: typer.Context,
-    clean: Annotated[bool, typer.Option("--clean", help="Undo the demo's contents: server, nodes, virtual nodes.")] = False,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Undo the demo's contents: server, nodes, virtual nodes.")
+    ] = False,
     firmware: Annotated[BootMode, typer.Option(help="Firmware of the virtual node.")] = BootMode.BIOS,
     release: images.Release = DEFAULT,
-    version: Annotated[str, typer.Option("--version", help="The images' tag; default: latest, or the release's name.")] = "",
+    version: Annotated[
+        str, typer.Option("--version", help="The images' tag; default: latest, or the release's name.")
+    ] = "",
 ) -> None:
     """From an empty machine to the login prompt of a provisioned bare-metal node."""
     here: Context = context.obj
@@ -66,20 +72,47 @@ def demo(
     step = Steps()
     with Meanwhile(here) as beside:
         _prepare(context, step, beside, version=version, release=release, firmware=firmware)
-    create = ["server", "create", "--flavor", setup.FLAVOR, "--image", GUEST, "--network", setup.NETWORK,
-              "--key-name", setup.KEY_PAIR, "--config-drive", "true", SERVER]  # fmt: skip
+    create = [
+        "server",
+        "create",
+        "--flavor",
+        setup.FLAVOR,
+        "--image",
+        GUEST,
+        "--network",
+        setup.NETWORK,
+        "--key-name",
+        setup.KEY_PAIR,
+        "--config-drive",
+        "true",
+        SERVER,
+    ]
     step("Request", f"osbox openstack {run.line(create)}", lambda: _create(here, create))
     server = step("Deploy", f"osbox openstack server show {SERVER}", lambda: _active(here))
     screen = step("Boot", f"osbox node console {server.node}", lambda: _login(here, server))
     login = f"ssh -i {here.paths.home}/id_ed25519 {USER}@{server.address}"
-    answer = step("SSH", login, lambda: servers.ssh(here.paths, USER, server.address, "hostname; uname -sr; . /etc/os-release; echo $PRETTY_NAME"))
+    answer = step(
+        "SSH",
+        login,
+        lambda: servers.ssh(
+            here.paths, USER, server.address, "hostname; uname -sr; . /etc/os-release; echo $PRETTY_NAME"
+        ),
+    )
     _picture(here, step.times, screen, answer)
-    log.out.print(f"\nLog in: {login}\nUndo:   osbox demo --clean        Remove everything: osbox down --purge")
+    log.out.print(
+        f"\nLog in: {login}\nUndo:   osbox demo --clean        Remove everything: osbox down --purge"
+    )
 
 
-def _prepare(context: typer.Context, step: Steps, beside: Meanwhile, *, version: str, release: str, firmware: BootMode) -> None:
-    """All that comes before a server is asked for. What does not depend on each other runs at the same time: the files that nodes boot
-    are built beside the images and the cloud, the Debian image, which the request is the first to need, beside the node's first boot."""
+def _prepare(
+    context: typer.Context, step: Steps, beside: Meanwhile, *, version: str, release: str, firmware: BootMode
+) -> None:
+    """All that comes before a server is asked for.
+
+    What does not depend on each other runs at the same time: the files that nodes boot are built beside the
+    images and the cloud, the Debian image, which the request is the first to need, beside the node's first
+    boot.
+    """
     here: Context = context.obj
     at = step("Engine", "osbox engine start", here.engine)
     tag = [] if version == images_built.MOVING else ["--version", version]
@@ -114,7 +147,8 @@ def _prepare(context: typer.Context, step: Steps, beside: Meanwhile, *, version:
 
 
 def _create(here: Context, words: list[str]) -> None:
-    """`openstack server create`, once: a server of an interrupted demo is taken over, a broken one replaced."""
+    """`openstack server create`, once: a server of an interrupted demo is taken over, a broken one
+    replaced."""
     connection = sessions.connect(here.paths, here.site)
     have = servers.find(connection, SERVER)
     if have and have.status != "ERROR":
@@ -126,7 +160,10 @@ def _create(here: Context, words: list[str]) -> None:
 
 
 def _active(here: Context) -> servers.Server:
-    project, system = sessions.connect(here.paths, here.site), sessions.connect(here.paths, here.site, system=True)
+    project, system = (
+        sessions.connect(here.paths, here.site),
+        sessions.connect(here.paths, here.site, system=True),
+    )
     return servers.wait_active(project, system, SERVER, log.state)
 
 
@@ -136,31 +173,56 @@ def _login(here: Context, server: servers.Server) -> str:
         return servers.wait_login(lambda: rack.console_log(at, here.site, server.node, lines=2000), SERVER)
 
 
-# --- the picture -----------------------------------------------------------------------------------------------------
+# --- the picture
+# --------------------------------------------------------------------------------
+
 
 def _picture(here: Context, times: list[tuple[str, float]], screen: str, answer: str) -> None:
     """The tables of the 2015 picture; shown, and written as SVG."""
     console = Console(record=True, width=WIDTH, highlight=False, file=log.out.file)
-    rows = [(row["name"], row["image"], row["status"], row["ports"]) for row in _containers(here)]
-    _table(console, "docker ps", ("Names", "Image", "Status", "Ports"), rows)
-    system, project = sessions.connect(here.paths, here.site, system=True), sessions.connect(here.paths, here.site)
-    listed = nodes.listing(system)
-    _table(console, "openstack baremetal node list", ("UUID", "Name", "Instance UUID", "Power State", "Provisioning State", "Maintenance"),
-           [(row["uuid"], row["name"], row["instance_uuid"], row["power_state"], row["provision_state"], row["maintenance"]) for row in listed])
-    _table(console, "openstack hypervisor list", ("Hypervisor Hostname", "Type", "State", "Status"),
-           [(item.name, item.hypervisor_type, item.state, item.status) for item in project.compute.hypervisors(details=True)])
-    found = [(item.id, item.name, item.status, "; ".join(f"{name}={entry['addr']}" for name, entries in item.addresses.items() for entry in entries))
-             for item in project.compute.servers()]
-    _table(console, "openstack server list", ("ID", "Name", "Status", "Networks"), found)
+    address = _cloud_tables(here, console)
     shown = Text("\n".join(_clean_lines(screen)[-SCREEN_LINES:]))
-    console.print(Panel(shown, title=f"serial console of {SERVER}", width=WIDTH // 2, title_align="left", box=box.ASCII))
-    console.print(f"[bold green]$[/] ssh {USER}@{found[0][3].partition('=')[2]} 'hostname; uname -sr; …'\n{answer.rstrip()}")
+    title = f"serial console of {SERVER}"
+    console.print(Panel(shown, title=title, width=WIDTH // 2, title_align="left", box=box.ASCII))
+    console.print(f"[bold green]$[/] ssh {USER}@{address} 'hostname; uname -sr; …'\n{answer.rstrip()}")
     console.print()
-    took = [(title, log.seconds(seconds)) for title, seconds in [*times, ("All", sum(seconds for _, seconds in times))]]
-    _table(console, "osbox demo", tuple(title for title, _ in took), [tuple(seconds for _, seconds in took)])
+    all_times = [*times, ("All", sum(seconds for _, seconds in times))]
+    titles, seconds = zip(*((title, log.seconds(took)) for title, took in all_times), strict=True)
+    _table(console, "osbox demo", titles, [seconds])
     file = here.paths.home / "demo.svg"
     console.save_svg(str(file), title="osbox demo")
     log.say(f"The picture: {file}")
+
+
+def _cloud_tables(here: Context, console: Console) -> str:
+    """Containers, nodes, hypervisors and servers; returns the first server's address."""
+    system = sessions.connect(here.paths, here.site, system=True)
+    project = sessions.connect(here.paths, here.site)
+    rows = [(row["name"], row["image"], row["status"], row["ports"]) for row in _containers(here)]
+    _table(console, "docker ps", ("Names", "Image", "Status", "Ports"), rows)
+    fields = {
+        "UUID": "uuid",
+        "Name": "name",
+        "Instance UUID": "instance_uuid",
+        "Power State": "power_state",
+        "Provisioning State": "provision_state",
+        "Maintenance": "maintenance",
+    }
+    rows = [tuple(row[field] for field in fields.values()) for row in nodes.listing(system)]
+    _table(console, "openstack baremetal node list", tuple(fields), rows)
+    titles = ("Hypervisor Hostname", "Type", "State", "Status")
+    found = project.compute.hypervisors(details=True)
+    rows = [(item.name, item.hypervisor_type, item.state, item.status) for item in found]
+    _table(console, "openstack hypervisor list", titles, rows)
+    rows = [(item.id, item.name, item.status, _networks(item)) for item in project.compute.servers()]
+    _table(console, "openstack server list", ("ID", "Name", "Status", "Networks"), rows)
+    return str(rows[0][3]).partition("=")[2]
+
+
+def _networks(server: Any) -> str:
+    """As the openstack client prints them: NETWORK=ADDRESS; …"""
+    addresses = server.addresses.items()
+    return "; ".join(f"{name}={entry['addr']}" for name, entries in addresses for entry in entries)
 
 
 def _containers(here: Context) -> list[dict[str, str]]:
@@ -168,14 +230,20 @@ def _containers(here: Context) -> list[dict[str, str]]:
     states = stack.observe(at, here.site)
     facts = docker.inspect(at, "container", *(f"{name}.{here.site.name}" for name in sorted(states)))
     return [
-        {"name": item["Name"].lstrip("/"), "image": item["Config"]["Image"], "status": f"{item['State']['Status']} ({_health(item)})",
-         "ports": _published(item["NetworkSettings"]["Ports"])}
+        {
+            "name": item["Name"].lstrip("/"),
+            "image": item["Config"]["Image"],
+            "status": f"{item['State']['Status']} ({_health(item)})",
+            "ports": _published(item["NetworkSettings"]["Ports"]),
+        }
         for item in facts
-    ]  # fmt: skip
+    ]
 
 
 def _published(ports: dict[str, list[dict[str, str]] | None]) -> str:
-    return ", ".join(sorted({f"{bound['HostPort']}->{port}" for port, binds in ports.items() for bound in binds or []}))
+    return ", ".join(
+        sorted({f"{bound['HostPort']}->{port}" for port, binds in ports.items() for bound in binds or []})
+    )
 
 
 def _health(item: dict[str, Any]) -> str:
@@ -198,20 +266,28 @@ def _clean_lines(screen: str) -> list[str]:
     return [line for line in plain.splitlines() if line.strip()]
 
 
-# --- undo ------------------------------------------------------------------------------------------------------------
+# --- undo
+# --------------------------------------------------------------------------------
+
 
 def _clean(here: Context) -> None:
     """Undo the demo's contents; the cloud, its images and networks stay."""
     stack.require_up(here.paths, here.site)
-    project, system = sessions.connect(here.paths, here.site), sessions.connect(here.paths, here.site, system=True)
+    project, system = (
+        sessions.connect(here.paths, here.site),
+        sessions.connect(here.paths, here.site, system=True),
+    )
     if servers.delete(project, SERVER):
         log.out.print(f"Removed the server {SERVER}")
     at = here.engine()
-    names = [node.name for node in rack.nodes(at, here.site)] if stack.RACK in stack.observe(at, here.site) else []
+    names = (
+        [node.name for node in rack.nodes(at, here.site)]
+        if stack.RACK in stack.observe(at, here.site)
+        else []
+    )
     if not names:
         log.out.print("Nothing to remove in the rack")
         return
     for name in nodes.forget(system, names, uncleaned=True):
         log.out.print(f"Removed the node {name}")
     log.out.print("Removed the virtual nodes: " + ", ".join(rack.remove(at, here.site, names)))
-

@@ -20,7 +20,10 @@ def doctor(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Leave out what is well.")] = False,
     json: Json = False,
 ) -> None:
-    """Look for what keeps a cloud from coming up or from working: machine, network, services. Changes nothing."""
+    """Look for what keeps a cloud from coming up or from working: machine, network, services.
+
+    Changes nothing.
+    """
     here: Context = context.obj
     engine.require_root()
     with nullcontext() if json else log.step("Look at machine, network and services"):

@@ -26,7 +26,9 @@ def stop(context: typer.Context) -> None:
     here: Context = context.obj
     engine.require_root()
     stopped = engine.stop(here.base)
-    log.out.print("The private engine is stopped" if stopped else "The private engine does not run; nothing to stop")
+    log.out.print(
+        "The private engine is stopped" if stopped else "The private engine does not run; nothing to stop"
+    )
 
 
 @app.command()

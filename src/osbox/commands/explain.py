@@ -23,18 +23,31 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 def explain(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NODE")],
-    since: Annotated[str, typer.Option(metavar="10m|2h|TIME", help="Leave out what is older: s, m, h, d ago, or an ISO time (UTC).")] = "",
+    since: Annotated[
+        str,
+        typer.Option(
+            metavar="10m|2h|TIME", help="Leave out what is older: s, m, h, d ago, or an ISO time (UTC)."
+        ),
+    ] = "",
     tail: Annotated[int, typer.Option(help="The last so many events of each source.", min=1)] = 12,
     json: Json = False,
 ) -> None:
-    """Why a node is as it is: the likely cause, and all that was seen of it as one timeline. Changes nothing."""
+    """Why a node is as it is: the likely cause, and all that was seen of it as one timeline.
+
+    Changes nothing.
+    """
     here: Context = context.obj
     begin = moment(since, datetime.now(UTC)) if since else None
     stack.require_up(here.paths, here.site)
     at = here.engine()
     states = {service: state.state for service, state in stack.observe(at, here.site).items()}
-    project, system = sessions.connect(here.paths, here.site), sessions.connect(here.paths, here.site, system=True)
-    report = explainer.explain(explainer.Doors(here.site, at, project, system, states), name, since=begin, tail=tail)
+    project, system = (
+        sessions.connect(here.paths, here.site),
+        sessions.connect(here.paths, here.site, system=True),
+    )
+    report = explainer.explain(
+        explainer.Doors(here.site, at, project, system, states), name, since=begin, tail=tail
+    )
     if json:
         print_json(report)
     else:
@@ -66,4 +79,6 @@ def _print(report: explainer.Report) -> None:
         table.add_row(Text(when), Text(event.source), Text(event.what))
     log.out.print(table)
     for source, count in report.cut.items():
-        log.out.print(f"[dim]{count} earlier events of {source} are left out: --tail {count + 12} shows more[/]")
+        log.out.print(
+            f"[dim]{count} earlier events of {source} are left out: --tail {count + 12} shows more[/]"
+        )

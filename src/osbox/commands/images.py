@@ -18,12 +18,15 @@ def _complete(text: str) -> list[str]:
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="IMAGE…", help="Images by name, with or without os-; all if none is given.", autocompletion=_complete
+        metavar="IMAGE…",
+        help="Images by name, with or without os-; all if none is given.",
+        autocompletion=_complete,
     ),
 ]
 Version = Annotated[str, typer.Option("--version", envvar="BUILD_VERSION", help="The images' tag.")]
 Jobs = Annotated[
-    int | None, typer.Option("-j", "--jobs", min=1, help="How many at the same time; default: one for each processor.")
+    int | None,
+    typer.Option("-j", "--jobs", min=1, help="How many at the same time; default: one for each processor."),
 ]
 Release = Annotated[str, typer.Option("--release", help="The OpenStack release, a folder of releases/.")]
 
@@ -32,12 +35,21 @@ def build(
     context: typer.Context,
     names: Names = None,
     *,
-    jobs: Annotated[int | None, typer.Option("-j", "--jobs", min=1, help="How many at the same time; default: two for each processor.")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "-j", "--jobs", min=1, help="How many at the same time; default: two for each processor."
+        ),
+    ] = None,
     version: Version = "latest",
     release: Release = DEFAULT,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Build every step anew.")] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace images of this version that were made of something else; `latest` always is.")
+        bool,
+        typer.Option(
+            "--replace",
+            help="Replace images of this version that were made of something else; `latest` always is.",
+        ),
     ] = False,
 ) -> None:
     """Build images and what they stand on; unchanged ones are done at once."""
@@ -46,7 +58,14 @@ def build(
     wanted = images.chosen(names or [], version)
     if wanted:
         images.build(
-            here.base, here.engine(), wanted, version=version, release=release, jobs=jobs, no_cache=no_cache, replace=replace
+            here.base,
+            here.engine(),
+            wanted,
+            version=version,
+            release=release,
+            jobs=jobs,
+            no_cache=no_cache,
+            replace=replace,
         )
 
 
@@ -58,7 +77,8 @@ def check(
     version: Version = "latest",
     json: Json = False,
 ) -> None:
-    """Test images: what is declared, their files, their programs; that they start, fail and end as they should."""
+    """Test images: what is declared, their files, their programs; that they start, fail and end as they
+    should."""
     here: Context = context.obj
     images.check_version(version)
     wanted = images.chosen(names or [], version)
@@ -75,7 +95,9 @@ def clean(
     *,
     version: Version = "latest",
     jobs: Annotated[int | None, typer.Option("-j", "--jobs", hidden=True)] = None,  # noqa: ARG001 - `make clean -j5` is 2015's
-    everything: Annotated[bool, typer.Option("--all", help="The build cache and the Debian base image too.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="The build cache and the Debian base image too.")
+    ] = False,
 ) -> None:
     """Remove images. The build cache stays, so that the next build is quick."""
     here: Context = context.obj

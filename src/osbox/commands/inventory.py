@@ -21,7 +21,10 @@ from osbox.supply import vulnerabilities
 app = typer.Typer(help="List the images that are there; and what is in them.", no_args_is_help=False)
 MEGABYTE = 10**6
 SHOWN = 7  # of the further differences of an image
-One = Annotated[str, typer.Argument(metavar="IMAGE", help="An image by name, with or without os-.", autocompletion=_complete)]
+One = Annotated[
+    str,
+    typer.Argument(metavar="IMAGE", help="An image by name, with or without os-.", autocompletion=_complete),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -34,27 +37,37 @@ def listing(context: typer.Context, json: Json = False) -> None:
     database = vulnerabilities.find(here.base)
     known = {one: len(database.of(inside)) for one, inside in packages.items()} if database else {}
     if json:
-        print_json({
-            "images": [{**vars(item), "vulnerabilities": known.get(item.id)} for item in found.images],
-            "total": found.total, "rack": found.rack,
-        })  # fmt: skip
+        print_json(
+            {
+                "images": [{**vars(item), "vulnerabilities": known.get(item.id)} for item in found.images],
+                "total": found.total,
+                "rack": found.rack,
+            }
+        )
         return
     log.out.print(_table(found, known) if found.images else "No image is built yet; next: osbox build")
     if found.images:
         whole, rack = _size(found.total), _size(found.rack)
-        log.out.print(f"{len(found.images)} images: {whole} on disk, each layer counted once; {rack} of it only the rack has")
+        log.out.print(
+            f"{len(found.images)} images: {whole} on disk, each layer counted once; {rack} of it only the"
+            " rack has"
+        )
 
 
 @app.command("vulnerabilities")
 def vulnerable(context: typer.Context, name: One, *, version: Version = "latest", json: Json = False) -> None:
-    """List the known vulnerabilities of an image's packages, from the OSV exports in $OSBOX_HOME/vulnerabilities."""
+    """List the known vulnerabilities of an image's packages, from the OSV exports in
+    $OSBOX_HOME/vulnerabilities."""
     here: Context = context.obj
     entry = inventory.entry(here.engine(), catalogue.find(name), version)
     database = vulnerabilities.find(here.base)
     if not database:
         raise UserError(
             f"no database of vulnerabilities is at hand: {here.base.vulnerabilities} has no zip file",
-            hint="put OSV's exports there (all.zip of PyPI, all.zip of Debian, under any names) and run it again",
+            hint=(
+                "put OSV's exports there (all.zip of PyPI, all.zip of Debian, under any names) and run it"
+                " again"
+            ),
         )
     found = database.of(inventory.contained(here.base, here.engine(), [entry])[entry["Id"]])
     if json:
@@ -75,18 +88,36 @@ def origin(context: typer.Context, name: One, *, version: Version = "latest") ->
     image = catalogue.find(name)
     document = provenance.load(here.base, image.tag(version))
     if not document:
-        raise UserError(f"no provenance of {image.tag(version)} was recorded: it was not built here", hint=f"osbox build --no-cache {name}")
+        raise UserError(
+            f"no provenance of {image.tag(version)} was recorded: it was not built here",
+            hint=f"osbox build --no-cache {name}",
+        )
     print_json(document)
 
 
 def _table(found: Listing, known: dict[str, int]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    titles = ["IMAGE", "VERSION", "SIZE", "UNIQUE", "AGE", "USER", "RELEASE", "PACKAGES"] + (["VULNERABLE"] if known else [])
+    titles = ["IMAGE", "VERSION", "SIZE", "UNIQUE", "AGE", "USER", "RELEASE", "PACKAGES"] + (
+        ["VULNERABLE"] if known else []
+    )
     for title in titles:
-        table.add_column(title, justify="right" if title in ("SIZE", "UNIQUE", "AGE", "PACKAGES", "VULNERABLE") else "left", no_wrap=True)
+        table.add_column(
+            title,
+            justify="right" if title in ("SIZE", "UNIQUE", "AGE", "PACKAGES", "VULNERABLE") else "left",
+            no_wrap=True,
+        )
     for item in found.images:
         packages = f"{item.debian} + {item.python}" if item.python else str(item.debian)
-        row = [item.name, item.version, _size(item.bytes), _size(item.unique), age(item.created), item.user, item.release, packages]
+        row = [
+            item.name,
+            item.version,
+            _size(item.bytes),
+            _size(item.unique),
+            age(item.created),
+            item.user,
+            item.release,
+            packages,
+        ]
         table.add_row(*row, *([str(known[item.id])] if known else []))
     return table
 
@@ -97,7 +128,9 @@ def _size(size: int) -> str:
 
 def age(created: str, now: datetime | None = None) -> str:
     """How long ago, in the largest unit that fits (90 s, 5 min, 3 h, 12 d)."""
-    seconds = int(((now or datetime.now(UTC)) - datetime.fromisoformat(created[:19] + "+00:00")).total_seconds())
+    seconds = int(
+        ((now or datetime.now(UTC)) - datetime.fromisoformat(created[:19] + "+00:00")).total_seconds()
+    )
     for unit, length, most in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172800)):
         if seconds < most:
             return f"{max(seconds, 0) // length} {unit}"
@@ -105,8 +138,11 @@ def age(created: str, now: datetime | None = None) -> str:
 
 
 @app.command()
-def verify(context: typer.Context, names: Names = None, *, version: Version = "latest", json: Json = False) -> None:
-    """Hold images against what was built: layers, labels, every file of every package; list files of nobody."""
+def verify(
+    context: typer.Context, names: Names = None, *, version: Version = "latest", json: Json = False
+) -> None:
+    """Hold images against what was built: layers, labels, every file of every package; list files of
+    nobody."""
     here: Context = context.obj
     wanted = catalogue.select(names or [])
     reports = verification.verify(here.base, here.engine(), wanted, version=version)
@@ -115,18 +151,31 @@ def verify(context: typer.Context, names: Names = None, *, version: Version = "l
     for report in () if json else reports:
         tag = f"{report.image}:{report.version}"
         if report.passed:
-            log.out.print(f"✅  {tag} - Verified: {report.files} files, {report.debian} Debian and {report.python} Python packages", highlight=False)
+            log.out.print(
+                f"✅  {tag} - Verified: {report.files} files, {report.debian} Debian and {report.python}"
+                " Python packages",
+                highlight=False,
+            )
         else:
             first, *others = report.problems
             log.out.print(f"❌  {tag} - Differs: {escape(first)}", highlight=False)
             shown = others if log.is_verbose() else others[:SHOWN]
-            for line in [*shown, *([f"… and {len(others) - len(shown)} more; -v shows all"] if len(others) > len(shown) else [])]:
+            for line in [
+                *shown,
+                *(
+                    [f"… and {len(others) - len(shown)} more; -v shows all"]
+                    if len(others) > len(shown)
+                    else []
+                ),
+            ]:
                 log.out.print(f"      [dim]{escape(line)}[/]", highlight=False)
     verification.raise_for(reports)
 
 
 @app.command()
-def digest(context: typer.Context, names: Names = None, *, version: Version = "latest", json: Json = False) -> None:
+def digest(
+    context: typer.Context, names: Names = None, *, version: Version = "latest", json: Json = False
+) -> None:
     """Print a digest of the file system of images, times left out: two builds of one commit have the same."""
     here: Context = context.obj
     found = verification.digests(here.engine(), catalogue.select(names or []), version=version)
@@ -141,10 +190,14 @@ def sbom(
     context: typer.Context,
     name: One,
     *,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it there instead of printing it.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write it there instead of printing it."),
+    ] = None,
     version: Version = "latest",
 ) -> None:
-    """Print the bill of materials of an image: every package with version, licence and hashes, as CycloneDX 1.6 (JSON)."""
+    """Print the bill of materials of an image: every package with version, licence and hashes, as CycloneDX
+    1.6 (JSON)."""
     here: Context = context.obj
     from osbox.supply import sbom as bill  # noqa: PLC0415 - its libraries take a quarter of a second to load
 

@@ -20,7 +20,9 @@ def refresh(
     context: typer.Context,
     *,
     release: Release = DEFAULT,
-    check: Annotated[bool, typer.Option("--check", help="Only show what would change; exit code 1 if anything would.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only show what would change; exit code 1 if anything would.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Resolve a release anew, within its series and upstream's constraints, and write its locks."""
@@ -32,7 +34,10 @@ def refresh(
     else:
         log.out.print(_table(changes) if changes else f"Release {release}: nothing changed")
     if check and changes:
-        raise Error(f"{len(changes)} packages of release {release} would change", hint=f"osbox lock --release {release}")
+        raise Error(
+            f"{len(changes)} packages of release {release} would change",
+            hint=f"osbox lock --release {release}",
+        )
 
 
 def schema(
@@ -40,10 +45,13 @@ def schema(
     *,
     release: Release = DEFAULT,
     version: Version = "latest",
-    check: Annotated[bool, typer.Option("--check", help="Only show what differs; exit code 1 if anything does.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only show what differs; exit code 1 if anything does.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Make the database schemas that come with a release, by running its migrations in the images of that version."""
+    """Make the database schemas that come with a release, by running its migrations in the images of that
+    version."""
     here: Context = context.obj
     folder = require(here.base.releases, release) / "schema"
     engine = here.engine()
@@ -67,5 +75,10 @@ def _table(changes: list[Change]) -> Table:
         table.add_column(title, no_wrap=True)
     for change in changes:
         same = change.old == change.new and "→" not in change.group
-        table.add_row(change.package, change.old or "-", f"{change.new} (other files)" if same else change.new or "-", change.group)
+        table.add_row(
+            change.package,
+            change.old or "-",
+            f"{change.new} (other files)" if same else change.new or "-",
+            change.group,
+        )
     return table

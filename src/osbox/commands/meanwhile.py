@@ -1,4 +1,5 @@
-"""Public commands that run beside the demo's steps, each a process of its own: what they make is needed by a later step only."""
+"""Public commands that run beside the demo's steps, each a process of its own: what they make is needed by a
+later step only."""
 
 import sys
 import time
@@ -34,13 +35,20 @@ class Meanwhile:
     def __init__(self, here: Context) -> None:
         """here: of the deployment that they are for."""
         program = Path(sys.executable).with_name("osbox")
-        options = ["--engine", here.base_site.engine, "--name", here.site.name]  # also the base's: OSBOX_NAME may say another
+        options = [
+            "--engine",
+            here.base_site.engine,
+            "--name",
+            here.site.name,
+        ]  # also the base's: OSBOX_NAME may say another
         self._argv, self._held = [*run.ENDS_WITH_US, str(program), *options], ExitStack()
 
     def __enter__(self) -> "Meanwhile":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._held.close()
 
     def start(self, what: str, *words: str) -> Job:
@@ -65,6 +73,13 @@ class Meanwhile:
             job.reader.join(0.2)
         command = f"osbox {' '.join(job.words)}"
         if job.process.returncode != 0:
-            raise Error(f"{command} failed beside the other steps", evidence=run.tail("".join(job.said)), hint=f"{command}; then osbox demo again")
+            raise Error(
+                f"{command} failed beside the other steps",
+                evidence=run.tail("".join(job.said)),
+                hint=f"{command}; then osbox demo again",
+            )
         waited = time.monotonic() - begin
-        log.err.print(f"[green]✔[/] {job.what}: made meanwhile in {log.seconds(job.took)} [dim]waited {log.seconds(waited)}[/]")
+        log.err.print(
+            f"[green]✔[/] {job.what}: made meanwhile in {log.seconds(job.took)} [dim]waited"
+            f" {log.seconds(waited)}[/]"
+        )

@@ -16,7 +16,9 @@ from osbox.metal import enroll as nodes
 from osbox.metal import nodesfile, rack, sightings
 from osbox.metal.firmware import BootMode
 
-rack_app = typer.Typer(no_args_is_help=True, help="Virtual bare-metal nodes behind real Redfish, for try-outs and CI.")
+rack_app = typer.Typer(
+    no_args_is_help=True, help="Virtual bare-metal nodes behind real Redfish, for try-outs and CI."
+)
 node_app = typer.Typer(no_args_is_help=True, help="Bare-metal nodes, real and virtual.")
 
 
@@ -29,17 +31,28 @@ def rack_add(  # noqa: PLR0917 - the options of a node
     disk: Annotated[int, typer.Option(help="GiB of each.", min=2)] = 8,
     firmware: Annotated[BootMode, typer.Option(help="Firmware of each.")] = BootMode.BIOS,
 ) -> None:
-    """Have that many virtual nodes; those that are there stay as they are. Writes nodes.yaml to enrol them."""
+    """Have that many virtual nodes; those that are there stay as they are.
+
+    Writes nodes.yaml to enrol them.
+    """
     here: Context = context.obj
     stack.require_up(here.paths, here.site)
     at = here.engine()
-    wanted = [rack.spec(here.site, number, cpus=cpus, ram=ram, disk=disk, firmware=firmware) for number in range(1, nodes + 1)]
+    wanted = [
+        rack.spec(here.site, number, cpus=cpus, ram=ram, disk=disk, firmware=firmware)
+        for number in range(1, nodes + 1)
+    ]
     with here.alone("rack add"):
         stack.start_rack(here.paths, here.site, at)
         made = rack.define(at, here.site, wanted)
         file = here.paths.home / "rack.yaml"
-        files.write(file, rack.enrolment(rack.nodes(at, here.site), here.site, here.paths.secrets / "bmc-password"))
-    log.out.print(f"Virtual nodes made: {', '.join(made) or 'none, all were there'}\nTo enrol them: osbox node enroll {file}")
+        files.write(
+            file, rack.enrolment(rack.nodes(at, here.site), here.site, here.paths.secrets / "bmc-password")
+        )
+    log.out.print(
+        f"Virtual nodes made: {', '.join(made) or 'none, all were there'}\nTo enrol them: osbox node enroll"
+        f" {file}"
+    )
 
 
 @rack_app.command("list")
@@ -54,7 +67,15 @@ def rack_list(context: typer.Context, json: Json = False) -> None:
     for column in ("Name", "State", "CPUs", "MiB", "GiB", "Firmware", "MAC"):
         table.add_column(column)
     for node in found:
-        table.add_row(node.name, node.state, str(node.cpus), str(node.ram), str(node.disk), str(node.firmware), " ".join(node.macs))
+        table.add_row(
+            node.name,
+            node.state,
+            str(node.cpus),
+            str(node.ram),
+            str(node.disk),
+            str(node.firmware),
+            " ".join(node.macs),
+        )
     log.out.print(table)
 
 
@@ -71,14 +92,24 @@ def rack_remove(context: typer.Context, names: Annotated[list[str], typer.Argume
 def enroll(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="nodes.yaml", help="The nodes (docs/nodes.md).")],
-    inspect: Annotated[bool, typer.Option("--inspect/--no-inspect", help="Boot each node once to see what it has.")] = True,
-    deadline: Annotated[int, typer.Option(metavar="SECONDS", help="Give a step up that takes longer.", min=1)] = nodes.STEP_SECONDS,
+    inspect: Annotated[
+        bool, typer.Option("--inspect/--no-inspect", help="Boot each node once to see what it has.")
+    ] = True,
+    deadline: Annotated[
+        int, typer.Option(metavar="SECONDS", help="Give a step up that takes longer.", min=1)
+    ] = nodes.STEP_SECONDS,
 ) -> None:
-    """Make nodes known to Ironic, verify and inspect them, and make them available. Running it again goes on."""
+    """Make nodes known to Ironic, verify and inspect them, and make them available.
+
+    Running it again goes on.
+    """
     here: Context = context.obj
     inventory = nodesfile.load(file)
     stack.require_up(here.paths, here.site)
-    project, system = sessions.connect(here.paths, here.site), sessions.connect(here.paths, here.site, system=True)
+    project, system = (
+        sessions.connect(here.paths, here.site),
+        sessions.connect(here.paths, here.site, system=True),
+    )
     deploy = {}
     for key, name in (("deploy_kernel", images.KERNEL), ("deploy_ramdisk", images.RAMDISK)):
         image = project.image.find_image(name)
@@ -86,9 +117,13 @@ def enroll(
             raise UserError(f"there is no image {name} for nodes to boot", hint="osbox setup")
         deploy[key] = image.id
     last_seen = partial(sightings.last_seen, here.engine(), here.site)
-    options = nodes.Options(log.state, last_seen, inspect=inspect, deadline=deadline, is_off=partial(_is_off, here))
+    options = nodes.Options(
+        log.state, last_seen, inspect=inspect, deadline=deadline, is_off=partial(_is_off, here)
+    )
     with here.alone("node enroll", "nodes"):
-        changed = nodes.enroll(system, inventory, owner=str(project.current_project_id), deploy=deploy, options=options)
+        changed = nodes.enroll(
+            system, inventory, owner=str(project.current_project_id), deploy=deploy, options=options
+        )
     log.out.print(f"{len(inventory.nodes)} nodes are enrolled" if changed else "Nothing to change")
 
 
@@ -108,7 +143,15 @@ def node_list(context: typer.Context, json: Json = False) -> None:
         print_json(rows)
         return
     table = Table(box=None, pad_edge=False)
-    columns = ("name", "provision_state", "power_state", "maintenance", "instance_uuid", "resource_class", "driver")
+    columns = (
+        "name",
+        "provision_state",
+        "power_state",
+        "maintenance",
+        "instance_uuid",
+        "resource_class",
+        "driver",
+    )
     for column in columns:
         table.add_column(column.replace("_", " ").capitalize())
     for row in rows:
@@ -146,13 +189,24 @@ def forget(context: typer.Context, names: Annotated[list[str], typer.Argument(me
 def console(
     context: typer.Context,
     name: str,
-    log_only: Annotated[bool, typer.Option("--log", help="Print what was written so far instead of attaching.")] = False,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="With --log: go on as it is written.")] = False,
+    log_only: Annotated[
+        bool, typer.Option("--log", help="Print what was written so far instead of attaching.")
+    ] = False,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="With --log: go on as it is written.")
+    ] = False,
 ) -> None:
     """Attach to a virtual node's serial console; Ctrl-] leaves it."""
     here: Context = context.obj
     at = here.engine()
     if name not in {node.name for node in rack.nodes(at, here.site)}:
-        raise UserError(f"{name} is not a node of the rack: the console of real hardware is its BMC's", hint="osbox rack list")
-    argv = rack.console_log_argv(at, here.site, name, follow=follow) if log_only or follow else rack.console_argv(at, here.site, name)
+        raise UserError(
+            f"{name} is not a node of the rack: the console of real hardware is its BMC's",
+            hint="osbox rack list",
+        )
+    argv = (
+        rack.console_log_argv(at, here.site, name, follow=follow)
+        if log_only or follow
+        else rack.console_argv(at, here.site, name)
+    )
     raise typer.Exit(run.attach(argv))

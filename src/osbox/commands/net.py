@@ -16,8 +16,13 @@ app = typer.Typer(no_args_is_help=True, help="The provisioning network that bare
 @app.command()
 def connect(
     context: typer.Context,
-    interface: Annotated[str, typer.Option(metavar="NAME", help="Put this physical interface into the bridge.")] = "",
-    force: Annotated[bool, typer.Option("--force", help="Take the interface even if it has addresses or the default route.")] = False,
+    interface: Annotated[
+        str, typer.Option(metavar="NAME", help="Put this physical interface into the bridge.")
+    ] = "",
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Take the interface even if it has addresses or the default route."),
+    ] = False,
 ) -> None:
     """Join the bridge, the neutron namespace and, if you name one, a physical interface."""
     here: Context = context.obj

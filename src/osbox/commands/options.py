@@ -22,7 +22,9 @@ NEXT = "osbox plan shows what it changes, osbox up does it"
 
 def put(
     context: typer.Context,
-    assignments: Annotated[list[str], typer.Argument(metavar="NAME=VALUE…", help="As nova.DEFAULT.debug=true")],
+    assignments: Annotated[
+        list[str], typer.Argument(metavar="NAME=VALUE…", help="As nova.DEFAULT.debug=true")
+    ],
 ) -> None:
     """Set options of OpenStack services by their oslo.config names; `osbox up` applies them."""
     here: Context = context.obj
@@ -46,26 +48,45 @@ def unset(
     """Forget options that were set; the services' own values hold again after `osbox up`."""
     here: Context = context.obj
     wanted = [Address.parse(name) for name in names]
-    gone = sitefile.remove(here.paths.home, [where for address in wanted for where in _spellings(here, address)])
+    gone = sitefile.remove(
+        here.paths.home, [where for address in wanted for where in _spellings(here, address)]
+    )
     for where in gone:
-        log.out.print(f"{'.'.join(where[1:])} is removed from {here.paths.home / sitefile.NAME}", markup=False)
+        log.out.print(
+            f"{'.'.join(where[1:])} is removed from {here.paths.home / sitefile.NAME}", markup=False
+        )
     log.out.print(f"Next: {NEXT}" if gone else "Nothing to change: none of them was set")
 
 
 def get(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="[PROJECT[.GROUP[.OPTION]]]", help="Without: all that site.toml sets.")] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="[PROJECT[.GROUP[.OPTION]]]", help="Without: all that site.toml sets.")
+    ] = "",
     json: Json = False,
 ) -> None:
-    """Show options, their values and where these come from: site.toml, compose/, the image, or oslo.config's default."""
+    """Show options, their values and where these come from: site.toml, compose/, the image, or oslo.config's
+    default."""
     here: Context = context.obj
     chosen = list(options.addresses(here.site))
     whole = Address.parse(name) if name.count(".") == 2 else None  # noqa: PLR2004
     if name and not whole:
         require_word(name.partition(".")[0])
-    words = [whole.project] if whole else [Address(name.partition(".")[0], "", "").project] if name else [one.project for one, _ in chosen]
+    words = (
+        [whole.project]
+        if whole
+        else [Address(name.partition(".")[0], "", "").project]
+        if name
+        else [one.project for one, _ in chosen]
+    )
     projects = _projects(here, set(words))
-    wanted = [whole] if whole else _of_group(projects[words[0]].known, name) if name else [address for address, _ in chosen]
+    wanted = (
+        [whole]
+        if whole
+        else _of_group(projects[words[0]].known, name)
+        if name
+        else [address for address, _ in chosen]
+    )
     by_name = {str(address): value for address, value in chosen}
     found = [projects[address.project].setting(address, by_name) for address in wanted]
     if json:
@@ -108,7 +129,11 @@ def _assignment(text: str) -> tuple[Address, str]:
 def _spellings(here: Context, address: Address) -> list[sitefile.Where]:
     """Where an option stands: people may write it with `-`."""
     names = load_site(here.paths.home).options.get(address.word, {}).get(address.group, {})
-    return [("options", address.word, address.group, name) for name in names if name.replace("-", "_") == address.option]
+    return [
+        ("options", address.word, address.group, name)
+        for name in names
+        if name.replace("-", "_") == address.option
+    ]
 
 
 def _typed(kind: str, text: str) -> Value:
@@ -123,7 +148,14 @@ def _typed(kind: str, text: str) -> Value:
 def _of_group(known: Known, name: str) -> list[Address]:
     """All options of a project or service, or of one group of it."""
     word, _, group = name.partition(".")
-    found = [Address(word, option.group, option.name) for option in known.options.values() if group in ("", option.group)]
+    found = [
+        Address(word, option.group, option.name)
+        for option in known.options.values()
+        if group in ("", option.group)
+    ]
     if not found:
-        raise UserError(f"{known.project} has no group [{group}]", hint="groups: " + ", ".join(sorted({one for one, _ in known.options})))
+        raise UserError(
+            f"{known.project} has no group [{group}]",
+            hint="groups: " + ", ".join(sorted({one for one, _ in known.options})),
+        )
     return sorted(found, key=str)

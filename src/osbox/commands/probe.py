@@ -26,8 +26,16 @@ MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 def probe(
     context: typer.Context,
-    mac: Annotated[str, typer.Option(metavar="MAC", help="The MAC address of a node's card; without it, that of a node that Ironic waits for.")] = "",
-    firmware: Annotated[BootMode | None, typer.Option(help="The firmware to play; without it, the node's own.")] = None,
+    mac: Annotated[
+        str,
+        typer.Option(
+            metavar="MAC",
+            help="The MAC address of a node's card; without it, that of a node that Ironic waits for.",
+        ),
+    ] = "",
+    firmware: Annotated[
+        BootMode | None, typer.Option(help="The firmware to play; without it, the node's own.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Walk the boot path as a node would, and name the first broken hop. Disturbs no node."""
@@ -35,7 +43,10 @@ def probe(
     engine.require_root()
     wanted = mac.lower().replace("-", ":")
     if wanted and not MAC.fullmatch(wanted):
-        raise UserError(f"{mac} is no MAC address", hint="osbox probe --mac 52:54:00:12:34:56; osbox rack list shows those of virtual nodes")
+        raise UserError(
+            f"{mac} is no MAC address",
+            hint="osbox probe --mac 52:54:00:12:34:56; osbox rack list shows those of virtual nodes",
+        )
     with ExitStack() as stack:
         project, subject = _subject(here, wanted, firmware, stack)
         if not json:
@@ -47,7 +58,10 @@ def probe(
         print_json(bootpath.as_data(subject, hops))
     broken = next((hop for hop in hops if hop.state == "broken"), None)
     if broken and not json:
-        log.out.print(f"\n[bold red]Broken:[/] {broken.name}: {escape(broken.cause)}\n[bold]Next:[/] {escape(broken.next)}")
+        log.out.print(
+            f"\n[bold red]Broken:[/] {broken.name}: {escape(broken.cause)}\n[bold]Next:[/]"
+            f" {escape(broken.next)}"
+        )
     if broken:
         raise typer.Exit(1)
 
@@ -59,24 +73,40 @@ def _subject(
     known = (here.paths.secrets / "admin-password").exists()
     reason = checks.probe_identity(here.paths, here.site) if known else "there is no cloud yet"
     if reason and not mac:
-        raise UserError("Keystone does not answer, so no node can be chosen", evidence=reason, hint="osbox up, or osbox probe --mac MAC")
+        raise UserError(
+            "Keystone does not answer, so no node can be chosen",
+            evidence=reason,
+            hint="osbox up, or osbox probe --mac MAC",
+        )
     if reason:
         log.warn(f"Keystone does not answer ({reason}): nothing is known of this MAC address")
         return None, Subject(mac, firmware or BootMode.BIOS)
-    project, system = sessions.connect(here.paths, here.site), sessions.connect(here.paths, here.site, system=True)
+    project, system = (
+        sessions.connect(here.paths, here.site),
+        sessions.connect(here.paths, here.site, system=True),
+    )
     subject = bootpath.choose(system, mac, firmware)
-    return project, subject or stack.enter_context(bootpath.rehearsal(project, here.site, firmware or BootMode.BIOS))
+    return project, subject or stack.enter_context(
+        bootpath.rehearsal(project, here.site, firmware or BootMode.BIOS)
+    )
 
 
 def _of_whom(subject: Subject) -> str:
     if subject.rehearsal:
-        return f"Ironic waits for no node now. A rehearsal with an address of the probe's own, {subject.mac}, as {subject.firmware.upper()}"
+        return (
+            f"Ironic waits for no node now. A rehearsal with an address of the probe's own, {subject.mac}, as"
+            f" {subject.firmware.upper()}"
+        )
     if not subject.node:
         return f"As {subject.mac}, {subject.firmware.upper()}: Ironic told of no node with this MAC address"
     server = f", with the server {subject.instance}" if subject.instance else ""
-    return f"As {subject.node} ({subject.mac}, {subject.firmware.upper()}), which is `{subject.state}`{server}"
+    return (
+        f"As {subject.node} ({subject.mac}, {subject.firmware.upper()}), which is `{subject.state}`{server}"
+    )
 
 
 def _say(hop: Hop) -> None:
-    took = f" [dim]{log.seconds(hop.seconds)}[/]" if hop.state in ("ok", "broken") else f" [dim]{hop.state}[/]"
+    took = (
+        f" [dim]{log.seconds(hop.seconds)}[/]" if hop.state in ("ok", "broken") else f" [dim]{hop.state}[/]"
+    )
     log.out.print(f"{MARKS[hop.state]} {hop.name}{took}  {escape(hop.evidence)}")

@@ -12,12 +12,19 @@ from osbox.supply import push as pushing
 
 def push(
     context: typer.Context,
-    place: Annotated[str, typer.Argument(metavar="REGISTRY[/PREFIX]", help="For example localhost:5000 or registry.example/cloud.")],
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="REGISTRY[/PREFIX]", help="For example localhost:5000 or registry.example/cloud."
+        ),
+    ],
     names: Names = None,
     *,
     version: Version = "latest",
     jobs: Jobs = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace tags that are there with other content.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace tags that are there with other content.")
+    ] = False,
 ) -> None:
     """Push images to a registry, with the logins of `docker login`."""
     here: Context = context.obj

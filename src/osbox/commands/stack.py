@@ -22,7 +22,9 @@ from osbox.site import deployments, sitefile
 from osbox.site.site import Site
 
 Version = Annotated[str, typer.Option("--version", metavar="TAG", help="Tag of the images to run.")]
-Listen = Annotated[str, typer.Option(metavar="ADDRESS", help="Publish the APIs on this address of the host, too.")]
+Listen = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="Publish the APIs on this address of the host, too.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, max=64, help="Processes of each API; kept in site.toml.")]
 
 SHOWN = 8  # names in a line
@@ -34,7 +36,9 @@ def up(
     version: Version = "latest",
     listen: Listen = "",
     workers: Workers = None,
-    only_plan: Annotated[bool, typer.Option("--plan", help="Only show what would change, as osbox plan does.")] = False,
+    only_plan: Annotated[
+        bool, typer.Option("--plan", help="Only show what would change, as osbox plan does.")
+    ] = False,
 ) -> None:
     """Bring the cloud up and prove that every service answers. Running it again changes nothing."""
     here: Context = context.obj
@@ -59,8 +63,13 @@ def up(
         return
     for line in _grouped(changed):
         log.out.print(line, markup=False)
-    log.out.print(f"The cloud {here.site.name} is up: {len(changed) + len(network_changes)} changes in {took}")
-    log.out.print(f"  osbox openstack catalog list        or:  export OS_CLIENT_CONFIG_FILE={here.paths.home}/clouds.yaml OS_CLOUD={here.site.name}")
+    log.out.print(
+        f"The cloud {here.site.name} is up: {len(changed) + len(network_changes)} changes in {took}"
+    )
+    log.out.print(
+        "  osbox openstack catalog list        or:  export"
+        f" OS_CLIENT_CONFIG_FILE={here.paths.home}/clouds.yaml OS_CLOUD={here.site.name}"
+    )
 
 
 def plan(
@@ -70,16 +79,29 @@ def plan(
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Show what `osbox up` would change, and why. Changes nothing; exit code 0 when there is nothing to do, else 2."""
+    """Show what `osbox up` would change, and why.
+
+    Changes nothing; exit code 0 when there is nothing to do, else 2.
+    """
     here: Context = context.obj
     site = _site(here, listen, workers)
     at = here.found()
     if at:
         changes = list(stack.plan(here.paths, site, at, version).changes)
         replaced = any(change.name == "neutron-network" for change in changes)
-        changes += [Change("host", text, "change") for text in network.pending(here.paths, site, at, replaced=replaced)]
+        changes += [
+            Change("host", text, "change")
+            for text in network.pending(here.paths, site, at, replaced=replaced)
+        ]
     else:
-        changes = [Change("engine", here.base_site.engine, "start", ("no engine runs; what else would change is seen when one does",))]
+        changes = [
+            Change(
+                "engine",
+                here.base_site.engine,
+                "start",
+                ("no engine runs; what else would change is seen when one does",),
+            )
+        ]
     if json:
         print_json({"changes": changes})
     elif not changes:
@@ -108,7 +130,8 @@ def _table(changes: list[Change]) -> Table:
 
 
 def _outage(change: Change) -> str:
-    """What a plan says of the time for which a service does not answer: as it was measured last, or that it is not known."""
+    """What a plan says of the time for which a service does not answer: as it was measured last, or that it
+    is not known."""
     if change.kind != "container" or change.action in ("create", "start"):
         return "-"
     if change.action == "remove":
@@ -124,7 +147,10 @@ def _grouped(changes: list[Change]) -> list[str]:
     found: dict[str, list[str]] = {}
     for change in changes:
         found.setdefault(f"{change.action} {change.kind}", []).append(change.name)
-    return [f"{what}: {' '.join(names) if len(names) <= SHOWN else f'{len(names)} of them'}" for what, names in found.items()]
+    return [
+        f"{what}: {' '.join(names) if len(names) <= SHOWN else f'{len(names)} of them'}"
+        for what, names in found.items()
+    ]
 
 
 def status(context: typer.Context, json: Json = False) -> None:
@@ -145,7 +171,9 @@ def status(context: typer.Context, json: Json = False) -> None:
         state = states[name]
         colour = {"healthy": "green", "unhealthy": "red", "starting": "yellow"}.get(state.health, "")
         health = f"[{colour}]{state.health}[/]" if colour else state.health or "-"
-        table.add_row(name, state.state, health, state.image, _age(state.started) if state.state == "running" else "-")
+        table.add_row(
+            name, state.state, health, state.image, _age(state.started) if state.state == "running" else "-"
+        )
     log.out.print(table)
 
 
@@ -170,14 +198,21 @@ def logs(
     for name in services or []:
         if name not in states:
             raise UserError(f"there is no service {name}", hint="services: " + ", ".join(sorted(states)))
-    argv = stack.logs_argv(at, here.paths, services or [], follow=follow, tail=tail, rack=stack.RACK in states)
+    argv = stack.logs_argv(
+        at, here.paths, services or [], follow=follow, tail=tail, rack=stack.RACK in states
+    )
     raise typer.Exit(run.attach(argv))
 
 
 def down(
     context: typer.Context,
-    purge: Annotated[bool, typer.Option("--purge", help="Remove everything that osbox made: volumes, network, engine, files.")] = False,
-    keep_images: Annotated[bool, typer.Option("--keep-images", help="With --purge: keep the engine, its images and caches.")] = False,
+    purge: Annotated[
+        bool,
+        typer.Option("--purge", help="Remove everything that osbox made: volumes, network, engine, files."),
+    ] = False,
+    keep_images: Annotated[
+        bool, typer.Option("--keep-images", help="With --purge: keep the engine, its images and caches.")
+    ] = False,
 ) -> None:
     """Stop the cloud and keep its data; with --purge, leave the host as it was before osbox."""
     here: Context = context.obj
@@ -200,14 +235,23 @@ def down(
 
 def _down(here: Context, *, purge: bool, keep_images: bool) -> list[str]:
     at = here.found()
-    if purge and not at and (keep_images or here.named) and (here.base.engine / "data").is_dir() and here.paths.home.is_dir():
-        at = here.engine()  # the volumes are to go, the images are not: only a running engine tells them apart
+    if (
+        purge
+        and not at
+        and (keep_images or here.named)
+        and (here.base.engine / "data").is_dir()
+        and here.paths.home.is_dir()
+    ):
+        at = (
+            here.engine()
+        )  # the volumes are to go, the images are not: only a running engine tells them apart
     gone = stack.down(here.paths, here.site, at, volumes=purge) if at else []
     return gone + (_purge(here, at, keep_images=keep_images) if purge else [])
 
 
 def _purge(here: Context, at: engine.Engine | None, *, keep_images: bool) -> list[str]:
-    """Remove what is left when the cloud is down: its network and files; the engine with the deployment that has no name."""
+    """Remove what is left when the cloud is down: its network and files; the engine with the deployment that
+    has no name."""
     if not at:
         engine.stop(here.base)  # containers of an engine that died may still hold the network
     gone = [str(change) for change in network.remove(here.paths, here.site, at or engine.tools(here.base))]
@@ -224,6 +268,9 @@ def openstack(context: typer.Context) -> None:
     if not (here.paths.home / "clouds.yaml").exists():
         raise UserError("there is no cloud yet", hint="osbox up")
     words = list(context.args)
-    # Nodes belong to the system, not to a project: the administrator sees all of them with a token of that scope.
+    # Nodes belong to the system, not to a project: the administrator sees all of them with a token of that
+    # scope.
     scope = f"{here.site.name}-system" if words[:1] == ["baremetal"] else here.site.name
-    raise typer.Exit(run.attach([credentials.client(), *words], env=credentials.client_environment(here.paths, scope)))
+    raise typer.Exit(
+        run.attach([credentials.client(), *words], env=credentials.client_environment(here.paths, scope))
+    )

@@ -1,4 +1,7 @@
-"""Images in Glance: the deploy ramdisk, the guest and the user's own, each uploaded once. What is there is left alone."""
+"""Images in Glance: the deploy ramdisk, the guest and the user's own, each uploaded once.
+
+What is there is left alone.
+"""
 
 import hashlib
 import shutil
@@ -60,7 +63,11 @@ def own_image(source: str, checksum: str, paths: Paths) -> Upload:
         raise UserError(f"there is no image {file}", hint="osbox setup --image FILE|URL --checksum SHA256")
     found = _checksum(file, checksum)
     if checksum and found != checksum.lower():
-        raise UserError(f"the checksum of {source} differs", evidence=f"wanted {checksum}\nfound  {found}", hint="fetch the file anew")
+        raise UserError(
+            f"the checksum of {source} differs",
+            evidence=f"wanted {checksum}\nfound  {found}",
+            hint="fetch the file anew",
+        )
     kind = "qcow2" if file.read_bytes()[:4] == b"QFI\xfb" else "raw"
     name = file.name.removesuffix(".qcow2").removesuffix(".raw").removesuffix(".img")
     return Upload(name, file, kind, "bare", found[:32], {"os_type": "linux"})
@@ -74,7 +81,9 @@ def _checksum(file: Path, like: str) -> str:
 
 def _download(url: str, checksum: str, paths: Paths) -> Path:
     if not checksum:
-        raise UserError("an image from a URL needs its checksum", hint=f"osbox setup --image {url} --checksum SHA256")
+        raise UserError(
+            "an image from a URL needs its checksum", hint=f"osbox setup --image {url} --checksum SHA256"
+        )
     if not url.startswith(("http://", "https://")):
         raise UserError(f"{url} is neither a file nor an http(s) address")
     directory = paths.home / "downloads"
@@ -83,10 +92,15 @@ def _download(url: str, checksum: str, paths: Paths) -> Path:
     if not file.exists():
         new = file.with_name(file.name + ".new")
         try:
-            with urllib.request.urlopen(url, timeout=60) as source, new.open("wb") as target:  # noqa: S310 - http(s), see above
+            with (
+                urllib.request.urlopen(url, timeout=60) as source,  # noqa: S310 - http(s), see above
+                new.open("wb") as target,
+            ):
                 shutil.copyfileobj(source, target, CHUNK)
         except OSError as error:
-            raise Error(f"{url} could not be fetched", evidence=str(error), hint="check the address and the network") from error
+            raise Error(
+                f"{url} could not be fetched", evidence=str(error), hint="check the address and the network"
+            ) from error
         new.rename(file)
     return file
 
@@ -97,11 +111,15 @@ def ensure(cloud: "Connection", wishes: Iterable[Upload]) -> list[str]:
 
 
 def image(cloud: "Connection", wish: Upload, on_start: Callable[[str], None] = log.say) -> list[str]:
-    """Upload an image unless it is there, made from the same; what an older or killed upload of ours left of that name goes.
+    """Upload an image unless it is there, made from the same; what an older or killed upload of ours left of
+    that name goes.
 
-    Raises UserError when somebody else's image has the name (the name would not tell them apart), Error when Glance does not take ours.
+    Raises UserError when somebody else's image has the name (the name would not tell them apart), Error when
+    Glance does not take ours.
     """
-    there: list[Any] = list(cloud.image.images(name=wish.name, sort="created_at:asc"))  # of two alike the older one stays: nodes may name it
+    there: list[Any] = list(
+        cloud.image.images(name=wish.name, sort="created_at:asc")
+    )  # of two alike the older one stays: nodes may name it
     _refuse_a_stranger(wish.name, there)
     same = next((have for have in there if have.status == "active" and _stamp(have) == wish.stamp), None)
     if not same:
@@ -131,13 +149,28 @@ def _refuse_a_stranger(name: str, images: list["Image"]) -> None:
 
 
 def _upload(cloud: "Connection", wish: Upload) -> None:
-    record = cloud.image.post("/images", json={
-        "name": wish.name, "disk_format": wish.disk_format, "container_format": wish.container_format, "visibility": "public",
-        "min_disk": wish.min_disk, STAMP: wish.stamp, **wish.properties,
-    }).json()  # fmt: skip
+    record = cloud.image.post(
+        "/images",
+        json={
+            "name": wish.name,
+            "disk_format": wish.disk_format,
+            "container_format": wish.container_format,
+            "visibility": "public",
+            "min_disk": wish.min_disk,
+            STAMP: wish.stamp,
+            **wish.properties,
+        },
+    ).json()
     with wish.file.open("rb") as stream:
         answer = cloud.image.put(
-            f"/images/{record['id']}/file", data=stream, timeout=900, headers={"Content-Type": "application/octet-stream"}
+            f"/images/{record['id']}/file",
+            data=stream,
+            timeout=900,
+            headers={"Content-Type": "application/octet-stream"},
         )
     if answer.status_code != 204:  # noqa: PLR2004 - No Content: stored
-        raise Error(f"Glance did not take {wish.name}", evidence=f"HTTP {answer.status_code}: {answer.text[:300]}", hint="osbox logs glance-api")
+        raise Error(
+            f"Glance did not take {wish.name}",
+            evidence=f"HTTP {answer.status_code}: {answer.text[:300]}",
+            hint="osbox logs glance-api",
+        )

@@ -35,10 +35,13 @@ def find(cloud: "Connection", name: str) -> Any:
 
 
 def wait_schedulable(session: "Session", site: Site, resource_class: str) -> None:
-    """Nova hears of a new node at its next periodic look: until then every request ends in "No valid host"."""
+    """Nova hears of a new node at its next periodic look: until then every request ends in "No valid
+    host"."""
 
     def placed() -> bool:
-        resources = f"http://{site.loopback}:8778/allocation_candidates?resources=CUSTOM_{resource_class.upper()}:1"
+        resources = (
+            f"http://{site.loopback}:8778/allocation_candidates?resources=CUSTOM_{resource_class.upper()}:1"
+        )
         answer = session.get(resources, headers={"OpenStack-API-Version": "placement 1.10"}, raise_exc=False)
         return answer.status_code == 200 and bool(answer.json()["allocation_requests"])  # noqa: PLR2004 - OK
 
@@ -46,7 +49,9 @@ def wait_schedulable(session: "Session", site: Site, resource_class: str) -> Non
         waiting.wait("Placement offering a node", placed, 240, hint="osbox node list: is one available?")
 
 
-def wait_active(cloud: "Connection", system: "Connection", name: str, report: Callable[[str, str], None]) -> Server:
+def wait_active(
+    cloud: "Connection", system: "Connection", name: str, report: Callable[[str, str], None]
+) -> Server:
     """Wait until Nova says ACTIVE; report(name, state) tells each state of the server and its node.
 
     Raises Error with Nova's fault, or with the node's last state when the time is over.
@@ -80,7 +85,11 @@ def wait_active(cloud: "Connection", system: "Connection", name: str, report: Ca
 def _broken(cloud: "Connection", server: Any, node: Any) -> Error:
     fault = (cloud.compute.get_server(server.id).fault or {}).get("message", "")
     evidence = fault or (node.last_error if node else "")
-    return Error(f"Nova could not build {server.name}", evidence=evidence, hint=f"osbox openstack server delete {server.name}")
+    return Error(
+        f"Nova could not build {server.name}",
+        evidence=evidence,
+        hint=f"osbox openstack server delete {server.name}",
+    )
 
 
 def _address(server: Any) -> str:
@@ -88,7 +97,8 @@ def _address(server: Any) -> str:
 
 
 def wait_login(read_console: Callable[[], str], name: str) -> str:
-    """Wait for `NAME login:` on the console and return the end of what it shows; raises Error with it when it does not come."""
+    """Wait for `NAME login:` on the console and return the end of what it shows; raises Error with it when it
+    does not come."""
     prompt, text = f"{name} login:", ""
 
     def shown() -> bool:
@@ -99,16 +109,36 @@ def wait_login(read_console: Callable[[], str], name: str) -> str:
         return prompt in text
 
     if not waiting.happens(shown, LOGIN_SECONDS, poll=POLL_SECONDS):
-        raise Error(f"no `{prompt}` on the console within {LOGIN_SECONDS // 60} minutes", evidence=run.tail(text), hint="osbox node console")
+        raise Error(
+            f"no `{prompt}` on the console within {LOGIN_SECONDS // 60} minutes",
+            evidence=run.tail(text),
+            hint="osbox node console",
+        )
     return text[: text.rindex(prompt) + len(prompt)]
 
 
 def ssh_argv(paths: Paths, user: str, address: str, *command: str) -> list[str]:
-    """The ssh line with the deployment's own key; every deployed server has a new host key, so none is remembered."""
+    """The ssh line with the deployment's own key; every deployed server has a new host key, so none is
+    remembered."""
     return [
-        "ssh", "-i", str(paths.home / "id_ed25519"), "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR",
-        "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", f"{user}@{address}", *command,
-    ]  # fmt: skip
+        "ssh",
+        "-i",
+        str(paths.home / "id_ed25519"),
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "ConnectTimeout=10",
+        "-o",
+        "LogLevel=ERROR",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        "-o",
+        "IdentitiesOnly=yes",
+        f"{user}@{address}",
+        *command,
+    ]
 
 
 def ssh(paths: Paths, user: str, address: str, command: str) -> str:

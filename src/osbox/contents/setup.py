@@ -1,4 +1,7 @@
-"""The cloud's first contents: network, key pair, security-group rules, flavor, quotas. What is there is left alone."""
+"""The cloud's first contents: network, key pair, security-group rules, flavor, quotas.
+
+What is there is left alone.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +21,13 @@ RESOURCE_CLASS = "baremetal"
 
 def first(cloud: "Connection", paths: Paths, site: Site) -> list[str]:
     """All of them; returns what was made or changed."""
-    return [*network(cloud, site), *key_pair(cloud, paths), *security_rules(cloud), *flavor(cloud), *quotas(cloud)]
+    return [
+        *network(cloud, site),
+        *key_pair(cloud, paths),
+        *security_rules(cloud),
+        *flavor(cloud),
+        *quotas(cloud),
+    ]
 
 
 def network(cloud: "Connection", site: Site) -> list[str]:
@@ -27,15 +36,24 @@ def network(cloud: "Connection", site: Site) -> list[str]:
     found = cloud.network.find_network(NETWORK)
     if not found:
         found = cloud.network.create_network(
-            name=NETWORK, is_shared=True, provider_network_type="flat", provider_physical_network=PHYSICAL_NETWORK,
-        )  # fmt: skip
+            name=NETWORK,
+            is_shared=True,
+            provider_network_type="flat",
+            provider_physical_network=PHYSICAL_NETWORK,
+        )
         changed.append(f"network {NETWORK}")
     if not cloud.network.find_subnet(SUBNET, network_id=found.id):
         first, last = site.pool
         cloud.network.create_subnet(
-            name=SUBNET, network_id=found.id, ip_version=4, cidr=str(site.subnet), gateway_ip=str(site.address),
-            allocation_pools=[{"start": str(first), "end": str(last)}], dns_nameservers=[str(site.address)], is_dhcp_enabled=True,
-        )  # fmt: skip
+            name=SUBNET,
+            network_id=found.id,
+            ip_version=4,
+            cidr=str(site.subnet),
+            gateway_ip=str(site.address),
+            allocation_pools=[{"start": str(first), "end": str(last)}],
+            dns_nameservers=[str(site.address)],
+            is_dhcp_enabled=True,
+        )
         changed.append(f"subnet {site.subnet}")
     return changed
 
@@ -49,11 +67,17 @@ def key_pair(cloud: "Connection", paths: Paths) -> list[str]:
     changed = []
     if not private.exists():
         key = Ed25519PrivateKey.generate()
-        text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+        text = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        )
         files.write(private, text, mode=files.PRIVATE)
         changed.append(f"key {private}")
     loaded = serialization.load_ssh_private_key(private.read_bytes(), password=None)
-    public = loaded.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    public = (
+        loaded.public_key()
+        .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        .decode()
+    )
     have = cloud.compute.find_keypair(KEY_PAIR)
     if have and have.public_key.split()[:2] == public.split()[:2]:
         return changed
@@ -64,27 +88,41 @@ def key_pair(cloud: "Connection", paths: Paths) -> list[str]:
 
 
 def security_rules(cloud: "Connection") -> list[str]:
-    """SSH and ping into the administrator's default group (bare metal on a flat network is filtered by no one; VMs are)."""
+    """SSH and ping into the administrator's default group (bare metal on a flat network is filtered by no
+    one; VMs are)."""
     project = cloud.current_project_id
     group = next(iter(cloud.network.security_groups(project_id=project, name="default")), None)
     if not group:
         return []
-    have = {(rule["protocol"], rule["port_range_min"]) for rule in group.security_group_rules if rule["direction"] == "ingress"}
+    have = {
+        (rule["protocol"], rule["port_range_min"])
+        for rule in group.security_group_rules
+        if rule["direction"] == "ingress"
+    }
     changed = []
     for protocol, port in (("tcp", 22), ("icmp", None)):
         if (protocol, port) not in have:
             cloud.network.create_security_group_rule(
-                security_group_id=group.id, direction="ingress", ethertype="IPv4", protocol=protocol, port_range_min=port, port_range_max=port,
-            )  # fmt: skip
+                security_group_id=group.id,
+                direction="ingress",
+                ethertype="IPv4",
+                protocol=protocol,
+                port_range_min=port,
+                port_range_max=port,
+            )
             changed.append(f"security-group rule {protocol}")
     return changed
 
 
 def flavor(cloud: "Connection", disk: int = 4) -> list[str]:
-    """The bare-metal flavor: one unit of the nodes' resource class, and nothing of what only virtual machines have."""
+    """The bare-metal flavor: one unit of the nodes' resource class, and nothing of what only virtual machines
+    have."""
     specs = {
-        f"resources:CUSTOM_{RESOURCE_CLASS.upper()}": "1", "resources:VCPU": "0", "resources:MEMORY_MB": "0", "resources:DISK_GB": "0",
-    }  # fmt: skip
+        f"resources:CUSTOM_{RESOURCE_CLASS.upper()}": "1",
+        "resources:VCPU": "0",
+        "resources:MEMORY_MB": "0",
+        "resources:DISK_GB": "0",
+    }
     have = cloud.compute.find_flavor(FLAVOR, get_extra_specs=True)
     if have and have.extra_specs == specs:
         return []

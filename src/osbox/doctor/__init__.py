@@ -1,4 +1,7 @@
-"""`osbox doctor`: what may keep a cloud from coming up or from working, looked at side by side. It changes nothing that stays."""
+"""`osbox doctor`: what may keep a cloud from coming up or from working, looked at side by side.
+
+It changes nothing that stays.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +43,9 @@ def look(paths: Paths, site: Site, base: Paths, engine: Engine | None) -> Facts:
     return replace(facts, servers=_dhcp_servers(facts))
 
 
-def examine(facts: Facts, checks: dict[str, Check], on_done: Callable[[str], None] = lambda _: None) -> list[Finding]:
+def examine(
+    facts: Facts, checks: dict[str, Check], on_done: Callable[[str], None] = lambda _: None
+) -> list[Finding]:
     """Run checks side by side; their findings in the checks' order."""
     with ThreadPoolExecutor(len(checks)) as pool:
         running = {name: pool.submit(_one, name, check, facts, on_done) for name, check in checks.items()}
@@ -53,7 +58,13 @@ def _one(name: str, check: Check, facts: Facts, on_done: Callable[[str], None]) 
     except Error as wrong:
         found = [finding.error(f"{name}: {wrong.message}", wrong.evidence, wrong.hint)]
     except Exception as wrong:  # noqa: BLE001 - one check that cannot be made must not hide what the others found
-        found = [finding.warning(f"{name} could not be looked at", f"{type(wrong).__name__}: {wrong}", "osbox -v doctor; please report it")]
+        found = [
+            finding.warning(
+                f"{name} could not be looked at",
+                f"{type(wrong).__name__}: {wrong}",
+                "osbox -v doctor; please report it",
+            )
+        ]
     on_done(name)
     return [replace(one, check=name) for one in found]
 

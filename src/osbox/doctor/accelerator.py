@@ -1,4 +1,7 @@
-"""KVM: booted, not looked at. The device may be there, and libvirt say that it works, and QEMU abort all the same."""
+"""KVM: booted, not looked at.
+
+The device may be there, and libvirt say that it works, and QEMU abort all the same.
+"""
 
 import os
 import time
@@ -15,9 +18,22 @@ SECONDS = 5  # SeaBIOS under KVM says its name within a quarter of a second
 SAID = "SeaBIOS (version"
 DEBUG_PORT = "0x402"  # where SeaBIOS writes what it does, on QEMU
 QEMU = (
-    "qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", "64", "-nodefaults", "-display", "none", "-no-reboot",
-    "-chardev", "stdio,id=said", "-device", f"isa-debugcon,iobase={DEBUG_PORT},chardev=said",
-)  # fmt: skip
+    "qemu-system-x86_64",
+    "-accel",
+    "kvm",
+    "-cpu",
+    "host",
+    "-m",
+    "64",
+    "-nodefaults",
+    "-display",
+    "none",
+    "-no-reboot",
+    "-chardev",
+    "stdio,id=said",
+    "-device",
+    f"isa-debugcon,iobase={DEBUG_PORT},chardev=said",
+)
 
 
 def check_accelerator(facts: Facts) -> Iterator[Finding]:
@@ -37,10 +53,15 @@ def check_accelerator(facts: Facts) -> Iterator[Finding]:
     said = _boot(facts, image)
     if SAID in said:
         if wanted == "kvm":
-            yield ok(f"accelerator: a machine's firmware ran under KVM after {time.monotonic() - begin:.1f} s")
+            yield ok(
+                f"accelerator: a machine's firmware ran under KVM after {time.monotonic() - begin:.1f} s"
+            )
         else:
             then = "OSBOX_RACK_ACCEL=kvm osbox rack add makes quick nodes (docs/rack.md)"
-            yield ok(f"accelerator: a machine's firmware ran under KVM after {time.monotonic() - begin:.1f} s; {then}")
+            yield ok(
+                f"accelerator: a machine's firmware ran under KVM after {time.monotonic() - begin:.1f} s;"
+                f" {then}"
+            )
         return
     last = said.strip().splitlines()[-1:] or ["it said nothing"]
     if wanted == "kvm":
@@ -50,13 +71,36 @@ def check_accelerator(facts: Facts) -> Iterator[Finding]:
 
 
 def _boot(facts: Facts, image: str) -> str:
-    """What QEMU and the firmware said. `timeout` ends it inside: there is nothing to boot after the firmware."""
+    """What QEMU and the firmware said.
+
+    `timeout` ends it inside: there is nothing to boot after the firmware.
+    """
     assert facts.engine is not None  # noqa: S101 - for the type checker
-    words = ["run", "--rm", "--network", "none", "--cap-drop", "ALL", "--device", str(DEVICE), "--label", f"io.osbox.doctor={facts.site.name}"]
+    words = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--cap-drop",
+        "ALL",
+        "--device",
+        str(DEVICE),
+        "--label",
+        f"io.osbox.doctor={facts.site.name}",
+    ]
     try:
         answer = docker.docker(
-            facts.engine, *words, "--entrypoint", "timeout", image, "--signal=KILL", "2", *QEMU, check=False, timeout=SECONDS,
-        )  # fmt: skip
+            facts.engine,
+            *words,
+            "--entrypoint",
+            "timeout",
+            image,
+            "--signal=KILL",
+            "2",
+            *QEMU,
+            check=False,
+            timeout=SECONDS,
+        )
     except Error as late:
         return late.message
     return answer.out + answer.err

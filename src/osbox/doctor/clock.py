@@ -24,17 +24,33 @@ def check_clock(facts: Facts) -> Iterator[Finding]:
     now = datetime.now(UTC)
     if made and now < made:
         of = f"osbox itself is of {made:%Y-%m-%d %H:%M}"
-        yield error(f"this machine's clock is wrong: it says {now:%Y-%m-%d %H:%M} UTC", of, "timedatectl; date")
+        yield error(
+            f"this machine's clock is wrong: it says {now:%Y-%m-%d %H:%M} UTC", of, "timedatectl; date"
+        )
     synchronised = _synchronised()
     if synchronised is False:
-        yield warning("this machine's clock is set by no time server", "timedatectl: NTPSynchronized=no", "timedatectl set-ntp true")
+        yield warning(
+            "this machine's clock is set by no time server",
+            "timedatectl: NTPSynchronized=no",
+            "timedatectl set-ntp true",
+        )
     off = dict(_differences(facts))
     for name, seconds in off.items():
         if abs(seconds) > TOLERANCE_SECONDS:
-            yield error(f"the clock of {name} differs from the host's by {seconds:+.0f} s", "", f"osbox engine shell -- docker restart {name}")
+            yield error(
+                f"the clock of {name} differs from the host's by {seconds:+.0f} s",
+                "",
+                f"osbox engine shell -- docker restart {name}",
+            )
     if not any(abs(seconds) > TOLERANCE_SECONDS for seconds in off.values()) and not (made and now < made):
-        by = {True: ", set by a time server", None: ", and no tool here tells whether a time server sets it"}.get(synchronised, "")
-        yield ok(f"clock: {now:%Y-%m-%d %H:%M:%S} UTC{by}", f"within {TOLERANCE_SECONDS:.0f} s: {', '.join(off)}" if off else "")
+        by = {
+            True: ", set by a time server",
+            None: ", and no tool here tells whether a time server sets it",
+        }.get(synchronised, "")
+        yield ok(
+            f"clock: {now:%Y-%m-%d %H:%M:%S} UTC{by}",
+            f"within {TOLERANCE_SECONDS:.0f} s: {', '.join(off)}" if off else "",
+        )
 
 
 def _made(facts: Facts) -> datetime | None:
@@ -48,7 +64,9 @@ def _made(facts: Facts) -> datetime | None:
 def _synchronised() -> bool | None:
     """Whether a time server sets the clock; None when no tool here knows."""
     if shutil.which("timedatectl"):
-        answer = run.run(["timedatectl", "show", "--property=NTPSynchronized", "--value"], check=False, timeout=SECONDS)
+        answer = run.run(
+            ["timedatectl", "show", "--property=NTPSynchronized", "--value"], check=False, timeout=SECONDS
+        )
         if answer.code == 0:
             return answer.out.strip() == "yes"
     if shutil.which("chronyc"):
@@ -63,16 +81,22 @@ def _differences(facts: Facts) -> Iterator[tuple[str, float]]:
     if facts.engine and "mysql" in facts.running:
         begin = time.time()
         script = "date +%s; mariadb --user=stack --skip-column-names --execute='SELECT UNIX_TIMESTAMP()'"
-        answer = docker.docker(facts.engine, "exec", f"mysql.{facts.site.name}", "sh", "-c", script, check=False, timeout=SECONDS)
+        answer = docker.docker(
+            facts.engine, "exec", f"mysql.{facts.site.name}", "sh", "-c", script, check=False, timeout=SECONDS
+        )
         for name, line in zip(("mysql", "the database"), answer.out.split(), strict=False):
             yield f"{name}.{facts.site.name}" if name == "mysql" else name, _apart(float(line), begin)
     with ThreadPoolExecutor(len(APIS)) as pool:
-        found = pool.map(lambda api: (api.service, _date_of(facts, api.port)), [api for api in APIS if api.service in facts.running])
+        found = pool.map(
+            lambda api: (api.service, _date_of(facts, api.port)),
+            [api for api in APIS if api.service in facts.running],
+        )
         yield from ((f"{service}.{facts.site.name}", apart) for service, apart in found if apart is not None)
 
 
 def _date_of(facts: Facts, port: int) -> float | None:
-    """By how many seconds an API's clock is ahead; None when it does not answer, which is another check's finding."""
+    """By how many seconds an API's clock is ahead; None when it does not answer, which is another check's
+    finding."""
     begin = time.time()
     try:
         date = http.get(f"http://{facts.site.loopback}:{port}/", first=1).date
@@ -82,7 +106,8 @@ def _date_of(facts: Facts, port: int) -> float | None:
 
 
 def _apart(told: float, begin: float) -> float:
-    """How far a clock is from ours, that was asked between begin and now; 0 when it lies in between, give or take its second."""
+    """How far a clock is from ours, that was asked between begin and now; 0 when it lies in between, give or
+    take its second."""
     if told > time.time():
         return told - time.time()
     return min(told + 1 - begin, 0.0)

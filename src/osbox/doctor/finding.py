@@ -14,7 +14,8 @@ Level = Literal["ok", "warning", "error"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: evidence says what was seen, next what to do about it ("" when it is well)."""
+    """One thing that was looked at: evidence says what was seen, next what to do about it ("" when it is
+    well)."""
 
     level: Level
     what: str
@@ -25,7 +26,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """What all checks share: one look at the deployment's containers, by service, as `docker inspect` gives them."""
+    """What all checks share: one look at the deployment's containers, by service, as `docker inspect` gives
+    them."""
 
     paths: Paths
     site: Site
@@ -61,5 +63,8 @@ def containers(engine: Engine | None, site: Site) -> dict[str, Mapping[str, Any]
     if engine is None:
         return {}
     names = docker.ids(engine, "container", compose.label(site))
-    found = {docker.labels(item).get("com.docker.compose.service", ""): item for item in docker.inspect(engine, "container", *names)}
+    found = {
+        docker.labels(item).get("com.docker.compose.service", ""): item
+        for item in docker.inspect(engine, "container", *names)
+    }
     return {service: item for service, item in found.items() if service}

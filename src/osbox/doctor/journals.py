@@ -40,7 +40,10 @@ def check_logs(facts: Facts) -> Iterator[Finding]:
 
 def _told(service: str, groups: list[Group]) -> Finding:
     number = sum(group.count for group in groups)
-    lines = [f"{group.count} × {group.text}  ({group.first}{f' to {group.last[11:]}' if group.count > 1 else ''})" for group in groups[:SHOWN]]
+    lines = [
+        f"{group.count} × {group.text}  ({group.first}{f' to {group.last[11:]}' if group.count > 1 else ''})"
+        for group in groups[:SHOWN]
+    ]
     more = len(groups) - SHOWN
     lines += [f"and {more} other kinds"] * (more > 0)
     what = f"{service} has told of {number} error{'s' * (number > 1)} since it started"
@@ -50,7 +53,15 @@ def _told(service: str, groups: list[Group]) -> Finding:
 def _lines(facts: Facts, service: str) -> list[str]:
     assert facts.engine is not None  # noqa: S101 - for the type checker
     item: Any = facts.containers[service]
-    words = ["logs", "--timestamps", "--since", item["State"]["StartedAt"], "--tail", str(LINES), f"{service}.{facts.site.name}"]
+    words = [
+        "logs",
+        "--timestamps",
+        "--since",
+        item["State"]["StartedAt"],
+        "--tail",
+        str(LINES),
+        f"{service}.{facts.site.name}",
+    ]
     result = docker.docker(facts.engine, *words, check=False, timeout=SECONDS)
     return (result.out + result.err).splitlines()
 

@@ -21,7 +21,10 @@ from osbox.site import sources
 GIB = 1 << 30
 CLOUD_BYTES = int(3.6 * GIB)  # docs/figures.md: the cloud with one node deployed
 NODE_BYTES = int(0.8 * GIB)  # and what that virtual node took
-LOW_DISK_BYTES, FULL_DISK_BYTES = 2 * GIB, GIB // 2  # a guest image of a GiB and its copy; what logs and databases grow by
+LOW_DISK_BYTES, FULL_DISK_BYTES = (
+    2 * GIB,
+    GIB // 2,
+)  # a guest image of a GiB and its copy; what logs and databases grow by
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18  # linux/sched.h, linux/mount.h
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x2, 0x1000  # linux/if_tun.h
 
@@ -29,7 +32,11 @@ TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x2, 0x1000  # linux/if_tun.h
 def check_engine(facts: Facts) -> Iterator[Finding]:
     """Is there an engine, or can there be one?"""
     if facts.engine:
-        where = f"data in {facts.base.engine / 'data'}" if facts.engine.kind == "private" else "the machine's own Docker"
+        where = (
+            f"data in {facts.base.engine / 'data'}"
+            if facts.engine.kind == "private"
+            else "the machine's own Docker"
+        )
         yield ok(f"the {facts.engine.kind} engine runs: Docker {facts.engine.version}", where)
         return
     try:
@@ -38,9 +45,15 @@ def check_engine(facts: Facts) -> Iterator[Finding]:
         yield error(old.message, old.evidence, old.hint)
         return
     if (facts.base.engine / "data").is_dir():
-        yield warning("the private engine does not run", f"{facts.base.engine} is there", "osbox engine start")
+        yield warning(
+            "the private engine does not run", f"{facts.base.engine} is there", "osbox engine start"
+        )
     elif facts.site.engine == "host":
-        yield error("no recent Docker answers, and site.toml or --engine asks for the machine's own", "engine = host", "start or upgrade Docker")
+        yield error(
+            "no recent Docker answers, and site.toml or --engine asks for the machine's own",
+            "engine = host",
+            "start or upgrade Docker",
+        )
     else:
         yield ok("no engine runs; osbox makes one of its own when a command needs it")
 
@@ -59,9 +72,16 @@ def check_kernel(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - all check
     reason = _own_mounts(_overlay)
     lacking |= {"overlay": reason} if reason else {}
     for name, said in lacking.items():
-        yield error(f"the kernel cannot make this: {name}", said, f"modprobe {name}; or another kernel: uname -r says {os.uname().release}")
+        yield error(
+            f"the kernel cannot make this: {name}",
+            said,
+            f"modprobe {name}; or another kernel: uname -r says {os.uname().release}",
+        )
     if not lacking:
-        yield ok("the kernel has what is needed", "made and removed: network namespace, " + ", ".join([*FEATURES, "overlay"]))
+        yield ok(
+            "the kernel has what is needed",
+            "made and removed: network namespace, " + ", ".join([*FEATURES, "overlay"]),
+        )
 
 
 def check_ports(facts: Facts) -> Iterator[Finding]:
@@ -87,7 +107,9 @@ def check_memory(facts: Facts) -> Iterator[Finding]:
         level = warning if facts.running else error
         yield level(f"memory is short: {told}", f"{what} {need / GIB:.1f} GiB", "free -m; osbox rack list")
     else:
-        yield warning(f"memory is short now: {told}", f"{what} {need / GIB:.1f} GiB", "ps aux --sort=-rss | head")
+        yield warning(
+            f"memory is short now: {told}", f"{what} {need / GIB:.1f} GiB", "ps aux --sort=-rss | head"
+        )
 
 
 def check_disk(facts: Facts) -> Iterator[Finding]:
@@ -98,16 +120,28 @@ def check_disk(facts: Facts) -> Iterator[Finding]:
     told = f"{free / GIB:.1f} GiB free under {place}"
     if not made and free < engine.MIN_FREE_BYTES:
         needs = f"engine and images need {engine.MIN_FREE_BYTES // GIB} GiB"
-        yield error(f"disk: {told}", needs, "free some space, or set OSBOX_HOME to a directory on a larger disk")
+        yield error(
+            f"disk: {told}", needs, "free some space, or set OSBOX_HOME to a directory on a larger disk"
+        )
     elif free < FULL_DISK_BYTES:
-        yield error(f"the disk is all but full: {told}", "databases and logs are about to stop", "osbox clean --all frees the build cache")
+        yield error(
+            f"the disk is all but full: {told}",
+            "databases and logs are about to stop",
+            "osbox clean --all frees the build cache",
+        )
     elif free < LOW_DISK_BYTES:
-        yield warning(f"disk: {told}", "another guest image may not fit", "osbox clean --all frees the build cache")
+        yield warning(
+            f"disk: {told}", "another guest image may not fit", "osbox clean --all frees the build cache"
+        )
     else:
-        yield ok(f"disk: {told}", f"engine and images need {engine.MIN_FREE_BYTES // GIB} GiB" if not made else "")
+        yield ok(
+            f"disk: {told}", f"engine and images need {engine.MIN_FREE_BYTES // GIB} GiB" if not made else ""
+        )
 
 
-# --- kernel features: each is made in the network namespace of the calling thread ---------------------------------------
+# --- kernel features: each is made in the network namespace of the calling thread
+# --------------------------------------
+
 
 def _link(name: str, kind: str, **more: Any) -> None:
     from pyroute2 import IPRoute  # noqa: PLC0415 - slow to import
@@ -139,11 +173,17 @@ def _nf_tables() -> None:
         nft.table("add", name="try")
 
 
-FEATURES: dict[str, Callable[[], None]] = {"bridge": _bridge, "veth": _veth, "tun": _tun, "nf_tables": _nf_tables}
+FEATURES: dict[str, Callable[[], None]] = {
+    "bridge": _bridge,
+    "veth": _veth,
+    "tun": _tun,
+    "nf_tables": _nf_tables,
+}
 
 
 def _overlay() -> str:
-    """Mount one over a file system in memory, in a mount namespace that ends with the thread; "" when it works."""
+    """Mount one over a file system in memory, in a mount namespace that ends with the thread; "" when it
+    works."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def done(code: int) -> None:
@@ -156,7 +196,15 @@ def _overlay() -> str:
         done(libc.mount(b"try", b"/mnt", b"tmpfs", 0, None))
         for name in ("lower", "upper", "work", "both"):
             Path("/mnt", name).mkdir()
-        done(libc.mount(b"try", b"/mnt/both", b"overlay", 0, b"lowerdir=/mnt/lower,upperdir=/mnt/upper,workdir=/mnt/work"))
+        done(
+            libc.mount(
+                b"try",
+                b"/mnt/both",
+                b"overlay",
+                0,
+                b"lowerdir=/mnt/lower,upperdir=/mnt/upper,workdir=/mnt/work",
+            )
+        )
         Path("/mnt/both/file").touch()
         return "" if Path("/mnt/upper/file").exists() else "a file did not reach the upper layer"
     except OSError as wrong:

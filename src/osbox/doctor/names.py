@@ -21,7 +21,10 @@ INSIDE = ("mysql", "rabbitmq", *(api.service for api in APIS))
 
 def check_host(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - all checks are called alike
     """Can this machine resolve the names that a build needs? Behind a proxy, the proxy does."""
-    places = [*sources.apt_mirrors(), *filter(None, (sources.pip_settings().get(key) for key in ("index-url",)))]
+    places = [
+        *sources.apt_mirrors(),
+        *filter(None, (sources.pip_settings().get(key) for key in ("index-url",))),
+    ]
     names = sorted({name for place in places if (name := urlsplit(place).hostname)})
     if sources.proxy_args().get("http_proxy") or sources.proxy_args().get("https_proxy"):
         yield ok("DNS: packages come by way of a proxy, which resolves names itself")
@@ -32,13 +35,17 @@ def check_host(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - all checks 
     for name in names:
         reason = _resolved(name)
         if reason:
-            yield warning(f"DNS: the name {name}, which builds fetch from, is not resolved", reason, "cat /etc/resolv.conf; getent hosts " + name)
+            yield warning(
+                f"DNS: the name {name}, which builds fetch from, is not resolved",
+                reason,
+                "cat /etc/resolv.conf; getent hosts " + name,
+            )
         else:
             yield ok(f"DNS: {name} is resolved")
 
 
 def _resolved(name: str) -> str:
-    """"" or why not. The C library may wait longer than we do: it is left to it."""
+    """ "" or why not. The C library may wait longer than we do: it is left to it."""
     pool = ThreadPoolExecutor(1)
     try:
         pool.submit(socket.getaddrinfo, name, 80).result(timeout=SECONDS)
@@ -62,7 +69,11 @@ def check_inside(facts: Facts) -> Iterator[Finding]:
     found = {words[2] for line in lines if len(words := line.split()) > 2}  # noqa: PLR2004 - address, kind, name
     lacking = [name for name in wanted if name not in found]
     if lacking:
-        yield error(f"DNS: {service} does not find {', '.join(lacking)}", "\n".join(lines), f"osbox logs {service}; osbox up")
+        yield error(
+            f"DNS: {service} does not find {', '.join(lacking)}",
+            "\n".join(lines),
+            f"osbox logs {service}; osbox up",
+        )
     else:
         yield ok(f"DNS: {service} finds the {len(wanted)} services that run")
 
@@ -80,13 +91,22 @@ def check_nodes(facts: Facts) -> Iterator[Finding]:
     if answer == server:
         yield ok(f"DNS: {server} says that {name} is {answer}")
     else:
-        yield error(f"DNS: {server} says that {name} is {answer or 'unknown'}, not {server}", "", "osbox logs autodns")
+        yield error(
+            f"DNS: {server} says that {name} is {answer or 'unknown'}, not {server}", "", "osbox logs autodns"
+        )
 
 
 def ask(server: str, name: str) -> str:
-    """The address of a name as a server says it, "" if it knows none (RFC 1035). Raises OSError when it does not answer."""
+    """The address of a name as a server says it, "" if it knows none (RFC 1035).
+
+    Raises OSError when it does not answer.
+    """
     number = int.from_bytes(os.urandom(2))
-    question = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0" + struct.pack(">HH", 1, 1)
+    question = (
+        b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
+        + b"\0"
+        + struct.pack(">HH", 1, 1)
+    )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(SECONDS)
         client.sendto(struct.pack(">HHHHHH", number, 0x100, 1, 0, 0, 0) + question, (server, 53))

@@ -25,10 +25,18 @@ def check_services(facts: Facts) -> Iterator[Finding]:
 def _of(service: str, state: dict[str, object], restarts: int) -> Iterator[Finding]:
     health = state.get("Health")
     status = health.get("Status") if isinstance(health, dict) else ""
-    said, since, logs = _last_word(health), f"since {str(state.get('StartedAt'))[:19]}", f"osbox logs {service}"
+    said, since, logs = (
+        _last_word(health),
+        f"since {str(state.get('StartedAt'))[:19]}",
+        f"osbox logs {service}",
+    )
     if state["Status"] != "running":
         killed = ", killed for lack of memory" if state.get("OOMKilled") else ""
-        yield error(f"{service} does not run: {state['Status']}{killed}", f"exit code {state.get('ExitCode')}", f"{logs}, then osbox up")
+        yield error(
+            f"{service} does not run: {state['Status']}{killed}",
+            f"exit code {state.get('ExitCode')}",
+            f"{logs}, then osbox up",
+        )
     elif status == "unhealthy":
         yield error(f"{service} is unhealthy", said, logs)
     elif status == "starting" and said:  # without a word, it was not asked yet

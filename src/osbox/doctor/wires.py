@@ -1,4 +1,5 @@
-"""The provisioning network, tried: frames across the bridge, connections to the host, and who else answers DHCP there."""
+"""The provisioning network, tried: frames across the bridge, connections to the host, and who else answers
+DHCP there."""
 
 import socket
 from collections.abc import Iterator
@@ -27,15 +28,22 @@ def check_bridge(facts: Facts) -> Iterator[Finding]:
     with bridgeport.plugged(site.bridge) as one, bridgeport.plugged(site.bridge) as other:
         seen = crossing.crossing(one, other, str(site.subnet.broadcast_address))
         if seen.arp and seen.udp:
-            yield ok(f"frames cross the bridge {site.bridge}", "ARP and UDP, from one port of our own to another")
+            yield ok(
+                f"frames cross the bridge {site.bridge}", "ARP and UDP, from one port of our own to another"
+            )
         elif _connected(facts):
             what = "ARP passes, IP is dropped" if seen.arp else "neither ARP nor IP arrives"
             how = f"{what}: from one port of our own to another, within {crossing.SECONDS:.0f} s"
-            found = "osbox engine shell -- iptables -S FORWARD; nft list ruleset: a packet filter of this machine"
+            found = (
+                "osbox engine shell -- iptables -S FORWARD; nft list ruleset: a packet filter of this machine"
+            )
             then = "osbox net connect" if _to_do(facts) else found
             yield error(f"frames do not cross the bridge {site.bridge}: no node gets an address", how, then)
         else:
-            yield ok(f"frames do not cross the bridge {site.bridge} yet: it is not connected", "osbox net connect lets them")
+            yield ok(
+                f"frames do not cross the bridge {site.bridge} yet: it is not connected",
+                "osbox net connect lets them",
+            )
         yield from _reach(facts, one)
 
 
@@ -47,7 +55,11 @@ def _reach(facts: Facts, port: Port) -> Iterator[Finding]:
         return
     if not bridgeport.take_address(port, site):
         then = f"ip neighbour show dev {site.bridge}"
-        yield warning("no address is free for a try from the bridge", f"{bridgeport.own_addresses(site)[0]} and below are taken", then)
+        yield warning(
+            "no address is free for a try from the bridge",
+            f"{bridgeport.own_addresses(site)[0]} and below are taken",
+            then,
+        )
         return
     reasons = crossing.connections(port, str(site.address), numbers)
     bad = {number: reason for number, reason in reasons.items() if reason}
@@ -55,26 +67,45 @@ def _reach(facts: Facts, port: Port) -> Iterator[Finding]:
         then = "osbox status; a firewall of this machine (ufw, firewalld) must let the bridge's traffic in"
         yield error(f"nodes do not reach {wanted[number]} at {site.address}:{number}", reason, then)
     if not bad:
-        yield ok(f"nodes reach the host at {site.address}", "TCP " + ", ".join(f"{number} {wanted[number]}" for number in numbers))
+        yield ok(
+            f"nodes reach the host at {site.address}",
+            "TCP " + ", ".join(f"{number} {wanted[number]}" for number in numbers),
+        )
 
 
 def check_dhcp(facts: Facts) -> Iterator[Finding]:
-    """Who answers a DHCP client that nobody knows? Neutron's server does not: it serves its own ports only."""
+    """Who answers a DHCP client that nobody knows? Neutron's server does not: it serves its own ports
+    only."""
     site = facts.site
     if not _has_bridge(site.bridge):
         return
     with bridgeport.plugged(site.bridge) as port:
-        asked = dhcp.discover(port.mac, BootMode.UEFI, int.from_bytes(bytes.fromhex(port.mac.replace(":", ""))[2:]), ipxe=False)
+        asked = dhcp.discover(
+            port.mac, BootMode.UEFI, int.from_bytes(bytes.fromhex(port.mac.replace(":", ""))[2:]), ipxe=False
+        )
         answers = dhcpclient.exchange(port, asked, {Kind.OFFER}, DHCP_SECONDS)
         strangers = [one for one in answers if (one.message.server or one.address) not in facts.servers]
         for one in strangers:
             behind = _behind(one.mac, site.bridge)
-            offer = f"offers {one.message.address}" + (f" and the boot file {one.message.boot_file}" if one.message.boot_file else "")
-            evidence = f"MAC address {one.mac}" + (f", behind {behind}" if behind else "") + f"; {offer}, after {one.seconds:.1f} s"
+            offer = f"offers {one.message.address}" + (
+                f" and the boot file {one.message.boot_file}" if one.message.boot_file else ""
+            )
+            evidence = (
+                f"MAC address {one.mac}"
+                + (f", behind {behind}" if behind else "")
+                + f"; {offer}, after {one.seconds:.1f} s"
+            )
             then = "switch it off, or give the nodes a switch or VLAN of their own"
-            yield error(f"another DHCP server answers on {site.bridge}: {one.message.server or one.address}", evidence, then)
+            yield error(
+                f"another DHCP server answers on {site.bridge}: {one.message.server or one.address}",
+                evidence,
+                then,
+            )
     if not strangers:
-        yield ok(f"no other DHCP server answers on {site.bridge}", f"a DISCOVER of an unknown MAC address, {DHCP_SECONDS} s")
+        yield ok(
+            f"no other DHCP server answers on {site.bridge}",
+            f"a DISCOVER of an unknown MAC address, {DHCP_SECONDS} s",
+        )
 
 
 def check_connected(facts: Facts) -> Iterator[Finding]:
@@ -95,7 +126,12 @@ def _connected(facts: Facts) -> bool:
 
 def _to_do(facts: Facts) -> list[str]:
     try:
-        return [change.text for change in plan(net.observe(net.doors(facts.paths, facts.site, facts.engine)), Wish(do="connect"))]
+        return [
+            change.text
+            for change in plan(
+                net.observe(net.doors(facts.paths, facts.site, facts.engine)), Wish(do="connect")
+            )
+        ]
     except Error as wrong:
         return [wrong.message]
 
@@ -108,7 +144,8 @@ def _has_bridge(name: str) -> bool:
 
 
 def _behind(mac: str, bridge: str) -> str:
-    """The port of the bridge that frames of this MAC address come in by; "" when the bridge has not learned it."""
+    """The port of the bridge that frames of this MAC address come in by; "" when the bridge has not learned
+    it."""
     from pyroute2 import IPRoute  # noqa: PLC0415 - slow to import
 
     with IPRoute() as ip:

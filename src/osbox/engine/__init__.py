@@ -1,1 +1,2 @@
-"""The container engine: its root file system, its life, what it changes on the host, and Docker read as data."""
+"""The container engine: its root file system, its life, what it changes on the host, and Docker read as
+data."""

@@ -19,9 +19,13 @@ from osbox.site.site import Paths
 
 
 def docker(
-    engine: Engine, *words: str | Path, check: bool = True, timeout: float | None = None, text: str | None = None,
+    engine: Engine,
+    *words: str | Path,
+    check: bool = True,
+    timeout: float | None = None,
+    text: str | None = None,
     env: Mapping[str, str] | None = None,
-) -> run.Result:  # fmt: skip
+) -> run.Result:
     """Run `docker …` at the engine; text is for its standard input."""
     return run.run(engine.argv("docker", *words), check=check, timeout=timeout, input=text, env=env)
 
@@ -30,8 +34,8 @@ def docker(
 def logins(paths: Paths, engine: Engine) -> Iterator[dict[str, str]]:
     """Environment with which the client knows the registry logins (`docker login`) of whoever runs osbox.
 
-    The private engine's client does not see that person's home: it gets a copy for the duration of the block. Without any login
-    there, those hold that were made in the engine itself.
+    The private engine's client does not see that person's home: it gets a copy for the duration of the block.
+    Without any login there, those hold that were made in the engine itself.
     """
     config = Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser() / "config.json"
     if engine.kind == "host" or not config.is_file():
@@ -60,26 +64,49 @@ def labels(entry: Mapping[str, Any]) -> dict[str, str]:
 def ids(engine: Engine, kind: str, *filters: str) -> list[str]:
     """Names of all objects of a kind under the given `--filter`s."""
     words = ["ps", "-a"] if kind == "container" else [kind, "ls"]
-    column = {"container": "{{.Names}}", "network": "{{.Name}}", "volume": "{{.Name}}", "image": "{{.Repository}}:{{.Tag}}"}[kind]
+    column = {
+        "container": "{{.Names}}",
+        "network": "{{.Name}}",
+        "volume": "{{.Name}}",
+        "image": "{{.Repository}}:{{.Tag}}",
+    }[kind]
     flags = [word for item in filters for word in ("--filter", item)]
     return docker(engine, *words, *flags, "--format", column).out.split()
 
 
 def build_argv(
-    engine: Engine, paths: Paths, dockerfile: Path, *, target: str, tag: str = "", output: Path | None = None,
-    args: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None, no_cache: bool = False,
-) -> list[str]:  # fmt: skip
+    engine: Engine,
+    paths: Paths,
+    dockerfile: Path,
+    *,
+    target: str,
+    tag: str = "",
+    output: Path | None = None,
+    args: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    no_cache: bool = False,
+) -> list[str]:
     """The `docker buildx build` line for one target; the host's package settings come as secrets.
 
     With output, the target's files are written to that directory instead of an image.
     """
-    words: list[str | Path] = ["docker", "buildx", "build", "--progress=plain", "--network=host", "--provenance=false"]
+    words: list[str | Path] = [
+        "docker",
+        "buildx",
+        "build",
+        "--progress=plain",
+        "--network=host",
+        "--provenance=false",
+    ]
     words += ["-f", paths.project / dockerfile, "--target", target]
     words += ["-t", tag] if tag else []
     words += [f"--output=type=local,dest={output}"] if output else ["--load"]
     words += ["--no-cache"] if no_cache else []
     for name in sources.proxy_args():
-        words += ["--build-arg", name]  # by name: the value, which may hold a password, comes from `environment`
+        words += [
+            "--build-arg",
+            name,
+        ]  # by name: the value, which may hold a password, comes from `environment`
     for name, value in (args or {}).items():
         words += ["--build-arg", f"{name}={value}"]
     for name, value in (labels or {}).items():
@@ -90,7 +117,10 @@ def build_argv(
 
 
 def build(engine: Engine, argv: Sequence[str], on_line: Callable[[str], None]) -> int:  # noqa: ARG001 - symmetry with docker()
-    """Run a build line and hand on its output; returns the exit code. A build does not outlive us: the next one writes to the same place."""
+    """Run a build line and hand on its output; returns the exit code.
+
+    A build does not outlive us: the next one writes to the same place.
+    """
     return run.stream([*run.ENDS_WITH_US, *argv], on_line, env=environment())
 
 

@@ -1,8 +1,8 @@
 """The container engine: the machine's Docker when it is recent enough, else a private one.
 
-The private engine is a small Debian root file system (docker.io, Buildx, Compose) under `$OSBOX_HOME/engine`, with dockerd in a
-mount namespace of its own. It needs nothing installed on the host. What dockerd changes there is written down before it first
-starts and put back by `purge` (osbox.engine.footprint).
+The private engine is a small Debian root file system (docker.io, Buildx, Compose) under `$OSBOX_HOME/engine`,
+with dockerd in a mount namespace of its own. It needs nothing installed on the host. What dockerd changes
+there is written down before it first starts and put back by `purge` (osbox.engine.footprint).
 """
 
 import os
@@ -59,7 +59,8 @@ def _settled(paths: Paths, site: Site) -> Engine | None:
 
 
 def _require_sight(engine: Engine, paths: Paths) -> None:
-    """The private engine sees the checkout it was started from; from another one, builds and Compose would not find their files."""
+    """The private engine sees the checkout it was started from; from another one, builds and Compose would
+    not find their files."""
     if engine.kind == "private" and run.run(engine.argv("test", "-d", paths.images), check=False).code != 0:
         raise UserError(
             f"the engine that runs was started from another checkout and does not see {paths.project}",
@@ -85,13 +86,16 @@ def find(paths: Paths, site: Site) -> Engine | None:
 
 
 def tools(paths: Paths) -> Engine | None:
-    """The private engine's programs without a running engine: enough for its firewall, and all there is when dockerd has died."""
+    """The private engine's programs without a running engine: enough for its firewall, and all there is when
+    dockerd has died."""
     prefix = engine_root.tools(paths)
     return Engine("private", "", prefix) if prefix else None
 
 
 def stop(paths: Paths) -> bool:
-    """Stop the private engine and what runs in it; returns whether there was anything. The machine's own Docker is left alone.
+    """Stop the private engine and what runs in it; returns whether there was anything.
+
+    The machine's own Docker is left alone.
 
     Of an engine that was killed, the containers are ended.
     """
@@ -106,23 +110,67 @@ def stop(paths: Paths) -> bool:
     return bool(pid or ended)
 
 
-KEPT = ("engine", "artifacts", "downloads", "inventory", "provenance", "tools", "build-secrets", "site.toml", "checks.jsonl")
-"""What `down --purge --keep-images` leaves in the state directory: what can be made again, at a cost, and what was written by hand.
+KEPT = (
+    "engine",
+    "artifacts",
+    "downloads",
+    "inventory",
+    "provenance",
+    "tools",
+    "build-secrets",
+    "site.toml",
+    "checks.jsonl",
+)
+"""What `down --purge --keep-images` leaves in the state directory: what can be made again, at a cost, and
+what was written by hand.
 
-checks.jsonl is of the project's own tests: which of them passed with what (docs/testing.md)."""
+checks.jsonl is of the project's own tests: which of them passed with what (docs/testing.md).
+"""
 MADE = (
-    *KEPT, "applied.json", "applied.json.new", "clouds", "engine.gone", "secrets", "logs", "tests", "clouds.yaml",
-    "debian.tar", "demo.svg", "id_ed25519", "id_ed25519.new", "id_ed25519.pub", "ledger.json", "ledger.json.new", "openrc", "options", "rack.yaml",
-    "site.toml.new", "stack.env", "stack.env.new", "tmp", "checks.jsonl.new", "clouds.yaml.new", "openrc.new", "rack.yaml.new",
-    *(f"{name}.lock" for name in ("build", "clouds", "contents", "debian", "guest", "machine", "nodes", "ramdisk")),
-)  # fmt: skip
-"""All that osbox puts there. Anything else stays: OSBOX_HOME may have been set to a directory with other things in it."""
+    *KEPT,
+    "applied.json",
+    "applied.json.new",
+    "clouds",
+    "engine.gone",
+    "secrets",
+    "logs",
+    "tests",
+    "clouds.yaml",
+    "debian.tar",
+    "demo.svg",
+    "id_ed25519",
+    "id_ed25519.new",
+    "id_ed25519.pub",
+    "ledger.json",
+    "ledger.json.new",
+    "openrc",
+    "options",
+    "rack.yaml",
+    "site.toml.new",
+    "stack.env",
+    "stack.env.new",
+    "tmp",
+    "checks.jsonl.new",
+    "clouds.yaml.new",
+    "openrc.new",
+    "rack.yaml.new",
+    *(
+        f"{name}.lock"
+        for name in ("build", "clouds", "contents", "debian", "guest", "machine", "nodes", "ramdisk")
+    ),
+)
+"""All that osbox puts there.
+
+Anything else stays: OSBOX_HOME may have been set to a directory with other things in it.
+"""
 
 
 def purge(paths: Paths, site: Site, *, keep_images: bool = False) -> list[str]:
-    """Stop the private engine, undo what it changed on the host, remove the state directory; returns what was removed.
+    """Stop the private engine, undo what it changed on the host, remove the state directory; returns what was
+    removed.
 
-    With keep_images, the engine's images and what was built and downloaded stay. Killed anywhere, it can be run again.
+    With keep_images, the engine's images and what was built and downloaded stay. Killed anywhere, it can be
+    run again.
     """
     require_root()
     running = find(paths, site)
@@ -133,9 +181,13 @@ def purge(paths: Paths, site: Site, *, keep_images: bool = False) -> list[str]:
 
 
 def _empty(engine: Engine) -> list[str]:
-    """Remove the containers and networks that are left: while dockerd lives, it takes their rules and bridges down itself."""
+    """Remove the containers and networks that are left: while dockerd lives, it takes their rules and bridges
+    down itself."""
     gone = []
-    for kind, listing in (("container", ["container", "ls", "--all"]), ("network", ["network", "ls", "--filter", "type=custom"])):
+    for kind, listing in (
+        ("container", ["container", "ls", "--all"]),
+        ("network", ["network", "ls", "--filter", "type=custom"]),
+    ):
         found = run.run(engine.argv("docker", *listing, "--quiet"), check=False).out.split()
         if found:
             force = ["--force"] if kind == "container" else []
@@ -169,7 +221,10 @@ def remove_files(paths: Paths, kept: tuple[str, ...]) -> list[str]:
 
 def require_root() -> None:
     if os.geteuid() != 0:
-        raise UserError("this needs root: it makes namespaces, bridges and mounts", hint="sudo " + run.line(["osbox", "…"]))
+        raise UserError(
+            "this needs root: it makes namespaces, bridges and mounts",
+            hint="sudo " + run.line(["osbox", "…"]),
+        )
 
 
 def _start_private(paths: Paths, site: Site) -> Engine:
@@ -192,7 +247,10 @@ def _start_private(paths: Paths, site: Site) -> Engine:
                 stop(paths)
                 engine = _wait(paths, site, _launch(paths, site, root))
                 lostports.settle(paths)
-                log.say(f"The engine had died while it published ports: containers of {', '.join(freed)} were removed; osbox up makes them anew")
+                log.say(
+                    f"The engine had died while it published ports: containers of {', '.join(freed)} were"
+                    " removed; osbox up makes them anew"
+                )
         return engine
 
 
@@ -202,11 +260,27 @@ def _launch(paths: Paths, site: Site, root: Path) -> int:
     data.mkdir(exist_ok=True)
     (paths.engine / "dockerd.log").unlink(missing_ok=True)
     return run.daemon(
-        ["unshare", "--mount", "--propagation", "private", "--", "sh", str(init), str(root), str(paths.home), str(paths.project),
-         "dockerd", f"--data-root={data}", "--exec-root=/run/docker", "--pidfile=/run/docker.pid", f"--bridge={site.engine_bridge}",
-         f"--cgroup-parent=/{processes.cgroup(paths)}", "--log-level=warn"],
+        [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "--",
+            "sh",
+            str(init),
+            str(root),
+            str(paths.home),
+            str(paths.project),
+            "dockerd",
+            f"--data-root={data}",
+            "--exec-root=/run/docker",
+            "--pidfile=/run/docker.pid",
+            f"--bridge={site.engine_bridge}",
+            f"--cgroup-parent=/{processes.cgroup(paths)}",
+            "--log-level=warn",
+        ],
         paths.engine / "dockerd.log",
-    )  # fmt: skip
+    )
 
 
 def _wait(paths: Paths, site: Site, pid: int) -> Engine:
@@ -214,7 +288,9 @@ def _wait(paths: Paths, site: Site, pid: int) -> Engine:
     engine = find(paths, site)
     if engine:
         return engine
-    raise Error("the private engine did not start", evidence=_log_tail(paths), hint=f"read {paths.engine}/dockerd.log")
+    raise Error(
+        "the private engine did not start", evidence=_log_tail(paths), hint=f"read {paths.engine}/dockerd.log"
+    )
 
 
 def _private_pid(paths: Paths) -> int:
@@ -233,7 +309,8 @@ def _require_space(paths: Paths) -> None:
     free = shutil.disk_usage(paths.home).free
     if free < MIN_FREE_BYTES:
         raise Error(
-            f"only {free >> 20} MiB free under {paths.home}: the engine and its images need {MIN_FREE_BYTES >> 30} GiB",
+            f"only {free >> 20} MiB free under {paths.home}: the engine and its images need"
+            f" {MIN_FREE_BYTES >> 30} GiB",
             hint="free some space, or set OSBOX_HOME to a directory on a larger disk",
         )
 

@@ -1,8 +1,9 @@
-"""Docker's rules among those of others: read what `iptables-save` prints, say which text takes exactly ours out again. Pure.
+"""Docker's rules among those of others: read what `iptables-save` prints, say which text takes exactly ours
+out again. Pure.
 
-A rule is ours when it names a bridge or a subnet of our engine and has a shape that Docker gives to its rules. What all engines
-of a machine share (chains, jumps to them, the policy of FORWARD) goes only when no other engine runs, when it was not there
-before ours, and when nothing of others is in it.
+A rule is ours when it names a bridge or a subnet of our engine and has a shape that Docker gives to its
+rules. What all engines of a machine share (chains, jumps to them, the policy of FORWARD) goes only when no
+other engine runs, when it was not there before ours, and when nothing of others is in it.
 """
 
 import ipaddress
@@ -16,14 +17,20 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Chains = Mapping[str, Mapping[str, str]]
 """Table → chain → policy; "-" stands for a chain that somebody made."""
 
-SHAPES = re.compile("|".join((
-    r"FORWARD -o B (?:-j DOCKER|-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT)",
-    r"FORWARD -i B (?:! )?-o B -j (?:ACCEPT|DROP)",
-    r"POSTROUTING -s N ! -o B -j (?:MASQUERADE|SNAT --to-source \S+)",
-    r"POSTROUTING -s N -d N -p \w+ -m \w+ --dport \d+ -j MASQUERADE",
-    r"POSTROUTING -o B -m addrtype --src-type LOCAL -j (?:MASQUERADE|SNAT --to-source \S+)",
-)))  # fmt: skip
-JUMPS = re.compile(r"(?:FORWARD|PREROUTING|OUTPUT)(?: ! -d \S+)?(?: -m addrtype --dst-type LOCAL)? -j (DOCKER\S*)")
+SHAPES = re.compile(
+    "|".join(
+        (
+            r"FORWARD -o B (?:-j DOCKER|-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT)",
+            r"FORWARD -i B (?:! )?-o B -j (?:ACCEPT|DROP)",
+            r"POSTROUTING -s N ! -o B -j (?:MASQUERADE|SNAT --to-source \S+)",
+            r"POSTROUTING -s N -d N -p \w+ -m \w+ --dport \d+ -j MASQUERADE",
+            r"POSTROUTING -o B -m addrtype --src-type LOCAL -j (?:MASQUERADE|SNAT --to-source \S+)",
+        )
+    )
+)
+JUMPS = re.compile(
+    r"(?:FORWARD|PREROUTING|OUTPUT)(?: ! -d \S+)?(?: -m addrtype --dst-type LOCAL)? -j (DOCKER\S*)"
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ class Own:
 
 @dataclass(frozen=True)
 class Undo:
-    """Input for `iptables-restore --noflush` ("" when there is nothing to do), and the chains that must stay, as `table chain`."""
+    """Input for `iptables-restore --noflush` ("" when there is nothing to do), and the chains that must stay,
+    as `table chain`."""
 
     text: str
     kept: tuple[str, ...]
@@ -76,11 +84,17 @@ def undo(before: Chains, now: Mapping[str, Table], own: Own, *, shared: bool) ->
     texts, kept = [], []
     for name, table in now.items():
         known = before.get(name, {})
-        made = set() if shared else {chain for chain in table.chains if chain.startswith("DOCKER")} - set(known)
+        made = (
+            set() if shared else {chain for chain in table.chains if chain.startswith("DOCKER")} - set(known)
+        )
         others = [rule for rule in table.rules if not ours(rule, own)]
         doomed = _unused(made, others)
         kept += [f"{name} {chain}" for chain in sorted(made - doomed)]
-        lines = [f"-D{rule[2:]}" for rule in table.rules if _chain(rule) not in doomed and (ours(rule, own) or _jump(rule) in doomed)]
+        lines = [
+            f"-D{rule[2:]}"
+            for rule in table.rules
+            if _chain(rule) not in doomed and (ours(rule, own) or _jump(rule) in doomed)
+        ]
         lines += [f"-F {chain}" for chain in sorted(doomed)] + [f"-X {chain}" for chain in sorted(doomed)]
         policy = known.get("FORWARD", "ACCEPT")
         if name == "filter" and not shared and table.chains.get("FORWARD", policy) != policy:
@@ -91,12 +105,17 @@ def undo(before: Chains, now: Mapping[str, Table], own: Own, *, shared: bool) ->
 
 
 def lost(before: Mapping[str, Table], now: Mapping[str, Table]) -> str:
-    """Input for `iptables-restore --noflush` that gives another engine the rules back that a dockerd, starting, swept away."""
+    """Input for `iptables-restore --noflush` that gives another engine the rules back that a dockerd,
+    starting, swept away."""
     texts = []
     for name, table in now.items():
         missing = [rule for rule in before[name].rules if rule not in table.rules] if name in before else []
         # In front, and so from the last to the first: some of these chains end with a RETURN.
-        lines = [f"-I{rule[2:]}" for rule in reversed(missing) if _chain(rule).startswith("DOCKER") and _chain(rule) in table.chains]
+        lines = [
+            f"-I{rule[2:]}"
+            for rule in reversed(missing)
+            if _chain(rule).startswith("DOCKER") and _chain(rule) in table.chains
+        ]
         texts += ["\n".join([f"*{name}", *lines, "COMMIT", ""])] if lines else []
     return "".join(texts)
 
@@ -107,7 +126,8 @@ def ours(rule: str, own: Own) -> bool:
     plain = [_plain(before, word, own) for before, word in pairwise(words)]
     chain = plain[0]
     if chain.startswith("DOCKER") and chain != "DOCKER-USER":
-        # An interface tells more than an address: subnets come to mean another network, bridges' names do not.
+        # An interface tells more than an address: subnets come to mean another network, bridges' names do
+        # not.
         return "B" in plain or ("N" in plain and not {"-i", "-o"} & set(words))
     return bool({"B", "N"} & set(plain)) and bool(SHAPES.fullmatch(" ".join(plain)))
 

@@ -38,18 +38,24 @@ def refusal() -> UserError:
             hint="unset DOCKER_HOST and DOCKER_CONTEXT (docker context use default), or use --engine private",
         )
     return UserError(
-        f"--engine host: no Docker engine ≥ {MINIMUM} with Buildx and Compose v2 answers", evidence=_says(),
+        f"--engine host: no Docker engine ≥ {MINIMUM} with Buildx and Compose v2 answers",
+        evidence=_says(),
         hint="start or upgrade Docker, or use --engine private",
-    )  # fmt: skip
+    )
 
 
 def refuse_beside_old() -> None:
-    """A second dockerd in the same network namespace rewrites the first one's firewall chains: never do that to a stranger."""
+    """A second dockerd in the same network namespace rewrites the first one's firewall chains: never do that
+    to a stranger."""
     version = server_version("host", ())
     if version and _is_here() and not (_is_recent(version) and _has_plugins()):
         raise Error(
-            f"Docker {version} runs on this machine: too old for osbox, and a second engine beside it would rewrite its firewall chains",
-            hint=f"upgrade it to Docker ≥ {MINIMUM} with Buildx and Compose v2, or stop it, and run the command again",
+            f"Docker {version} runs on this machine: too old for osbox, and a second engine beside it would"
+            " rewrite its firewall chains",
+            hint=(
+                f"upgrade it to Docker ≥ {MINIMUM} with Buildx and Compose v2, or stop it, and run the"
+                " command again"
+            ),
         )
 
 
@@ -57,7 +63,11 @@ def _endpoint() -> str:
     """The address of the engine that the client is set to, by a variable or by a context."""
     if not shutil.which("docker"):
         return ""
-    return run.run(["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"], check=False, timeout=ANSWER_SECONDS).out.strip()
+    return run.run(
+        ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"],
+        check=False,
+        timeout=ANSWER_SECONDS,
+    ).out.strip()
 
 
 def _is_here() -> bool:
@@ -71,7 +81,9 @@ def _is_recent(version: str) -> bool:
 
 
 def _has_plugins() -> bool:
-    return all(run.run(["docker", plugin, "version"], check=False).code == 0 for plugin in ("buildx", "compose"))
+    return all(
+        run.run(["docker", plugin, "version"], check=False).code == 0 for plugin in ("buildx", "compose")
+    )
 
 
 def _says() -> str:

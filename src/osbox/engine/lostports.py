@@ -1,8 +1,10 @@
-"""Ports that are published for no container: a dockerd that was killed brings them back, and only the end of their network frees them.
+"""Ports that are published for no container: a dockerd that was killed brings them back, and only the end of
+their network frees them.
 
-dockerd publishes a container's ports before it notes that the container is in its network. Killed in between, its bridge driver alone
-knows of them: it publishes them again at the next start, `docker network inspect` shows nothing, and no container can have those ports
-(seen with Docker 26.1). Once the network is removed, the start after next is without them.
+dockerd publishes a container's ports before it notes that the container is in its network. Killed in between,
+its bridge driver alone knows of them: it publishes them again at the next start, `docker network inspect`
+shows nothing, and no container can have those ports (seen with Docker 26.1). Once the network is removed, the
+start after next is without them.
 """
 
 import ipaddress
@@ -52,20 +54,29 @@ def find(paths: Paths, prefix: Sequence[str]) -> list[Proxy]:
 
 
 def remove(paths: Paths, prefix: Sequence[str]) -> list[str]:
-    """Remove the containers and networks of deployments that have such ports, of which volumes are all they need; returns their names.
+    """Remove the containers and networks of deployments that have such ports, of which volumes are all they
+    need; returns their names.
 
-    The engine has to be started anew afterwards, and `settle` be called. What is not of a deployment stays, with a word of warning.
+    The engine has to be started anew afterwards, and `settle` be called. What is not of a deployment stays,
+    with a word of warning.
     """
     addresses = [ipaddress.ip_address(proxy.inside) for proxy in find(paths, prefix)]
     owners = set[str]()
     for network in _inspect(prefix, "network", "--filter", "type=custom") if addresses else []:
-        subnets = [ipaddress.ip_network(item["Subnet"]) for item in network["IPAM"]["Config"] or [] if item.get("Subnet")]
+        subnets = [
+            ipaddress.ip_network(item["Subnet"])
+            for item in network["IPAM"]["Config"] or []
+            if item.get("Subnet")
+        ]
         if any(address in subnet for address in addresses for subnet in subnets):
             name = (network["Labels"] or {}).get(LABEL)
             if name:
                 owners.add(name)
             else:
-                log.warn(f"Docker's network {network['Name']} holds ports for no container: remove it, and restart the engine, to free them")
+                log.warn(
+                    f"Docker's network {network['Name']} holds ports for no container: remove it, and restart"
+                    " the engine, to free them"
+                )
     for name in sorted(owners):
         _mark(paths).touch()
         for kind, force in (("container", ["--force"]), ("network", [])):
@@ -84,7 +95,10 @@ def _unowned(paths: Paths, prefix: Sequence[str]) -> list[Proxy]:
     owned = set[tuple[str, str, str]]()
     for entry in _inspect(prefix, "container") if proxies else []:
         for port, bindings in (entry["NetworkSettings"]["Ports"] or {}).items():
-            owned |= {(port.rpartition("/")[2], binding["HostIp"], binding["HostPort"]) for binding in bindings or []}
+            owned |= {
+                (port.rpartition("/")[2], binding["HostIp"], binding["HostPort"])
+                for binding in bindings or []
+            }
     return [proxy for proxy in proxies if (proxy.protocol, proxy.address, proxy.port) not in owned]
 
 
@@ -95,7 +109,9 @@ def _proxies(paths: Paths) -> list[Proxy]:
             with suppress(OSError, KeyError):
                 words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1:]
                 told = dict(zip(words[::2], words[1::2], strict=False))
-                found.append(Proxy(pid, told["-proto"], told["-host-ip"], told["-host-port"], told["-container-ip"]))
+                found.append(
+                    Proxy(pid, told["-proto"], told["-host-ip"], told["-host-port"], told["-container-ip"])
+                )
     return found
 
 
@@ -113,4 +129,8 @@ def _ids(prefix: Sequence[str], kind: str, *options: str) -> list[str]:
 def _inspect(prefix: Sequence[str], kind: str, *options: str) -> list[dict[str, Any]]:
     """What ends between the two questions is left out."""
     found = _ids(prefix, kind, *options)
-    return list(json.loads(run.run([*_docker(prefix), kind, "inspect", *found], check=False).out or "[]")) if found else []
+    return (
+        list(json.loads(run.run([*_docker(prefix), kind, "inspect", *found], check=False).out or "[]"))
+        if found
+        else []
+    )

@@ -1,8 +1,10 @@
-"""The private engine's processes: found by what they stand in, never by name, and ended through a handle that cannot mean another.
+"""The private engine's processes: found by what they stand in, never by name, and ended through a handle that
+cannot mean another.
 
-dockerd, containerd, shims and proxies have the engine's root file system as theirs. A container's process has a root in the
-engine's data directory, and is in the engine's control group. When dockerd dies, shims and containers live on in its mount
-namespace; they must end before another dockerd takes the same data, or ports and volumes are held twice.
+dockerd, containerd, shims and proxies have the engine's root file system as theirs. A container's process has
+a root in the engine's data directory, and is in the engine's control group. When dockerd dies, shims and
+containers live on in its mount namespace; they must end before another dockerd takes the same data, or ports
+and volumes are held twice.
 """
 
 import os
@@ -31,7 +33,10 @@ def find(paths: Paths) -> list[int]:
 
 
 def end(paths: Paths) -> int:
-    """End them all in order: dockerd, which stops its containers; containers that lost theirs; the rest. Returns how many there were."""
+    """End them all in order: dockerd, which stops its containers; containers that lost theirs; the rest.
+
+    Returns how many there were.
+    """
     there = find(paths)
     if not there:
         return 0
@@ -39,16 +44,26 @@ def end(paths: Paths) -> int:
         _wait(paths, DAEMON_SECONDS, _is_daemon)
     if _signal(paths, signal.SIGTERM, _is_first):
         _wait(paths, GRACE_SECONDS, _is_first)
-    if not waiting.happens(lambda: not _signal(paths, signal.SIGKILL, lambda _: True), KILL_SECONDS, poll=0.1):
+    if not waiting.happens(
+        lambda: not _signal(paths, signal.SIGKILL, lambda _: True), KILL_SECONDS, poll=0.1
+    ):
         left = "\n".join(f"{pid} {name(pid)}" for pid in find(paths))
-        raise Error("processes of the private engine do not end", evidence=left, hint="look at them: ps -o pid,stat,wchan,args -p PID")
+        raise Error(
+            "processes of the private engine do not end",
+            evidence=left,
+            hint="look at them: ps -o pid,stat,wchan,args -p PID",
+        )
     return len(there)
 
 
 def others(paths: Paths) -> list[int]:
     """The dockerds of other engines whose firewall is ours, too: those in our network namespace."""
     here = namespace("thread-self")
-    return [pid for pid in _processes() if name(pid) == "dockerd" and namespace(pid) == here and not _is_ours(pid, paths)]
+    return [
+        pid
+        for pid in _processes()
+        if name(pid) == "dockerd" and namespace(pid) == here and not _is_ours(pid, paths)
+    ]
 
 
 def name(pid: int) -> str:
@@ -126,7 +141,8 @@ def _signal(paths: Paths, number: signal.Signals, wanted: Callable[[int], bool])
         with suppress(ProcessLookupError):
             handle = os.pidfd_open(pid)
             try:
-                # Looked at again through what the handle holds: the number may have come to mean another process.
+                # Looked at again through what the handle holds: the number may have come to mean another
+                # process.
                 if _is_ours(pid, paths) and wanted(pid):
                     signal.pidfd_send_signal(handle, number)
                     sent += 1

@@ -48,25 +48,32 @@ BUILDER = Image("os-builder", "base", GROUND, internal=True)
 IMAGES: tuple[Image, ...] = (
     Image(GROUND, "base", ""),
     Image(OPENSTACK, "base", GROUND),
-    *_rows(GROUND, {
-        "mysql": ["mysql"],
-        "rabbitmq": ["rabbitmq"],
-        "memcached": ["memcached"],
-        "httpboot": ["httpboot"],
-        "tftpboot": ["tftpboot"],
-        "autodns": ["autodns"],
-    }),
+    *_rows(
+        GROUND,
+        {
+            "mysql": ["mysql"],
+            "rabbitmq": ["rabbitmq"],
+            "memcached": ["memcached"],
+            "httpboot": ["httpboot"],
+            "tftpboot": ["tftpboot"],
+            "autodns": ["autodns"],
+        },
+    ),
     *_rows(GROUND, {"rack": ["rack"]}, builder=True),
-    *_rows(OPENSTACK, {
-        "keystone": ["keystone"],
-        "glance": ["glance-api"],
-        "placement": ["placement"],
-        "neutron": ["neutron-server", "openvswitch", "neutron-openvswitch-agent", "neutron-dhcp-agent"],
-        "nova": ["nova-api", "nova-conductor", "nova-scheduler", "nova-compute"],
-        "ironic": ["ironic-api", "ironic-conductor"],
-        "swift": ["swift-proxy", "swift-account", "swift-container", "swift-object"],
-    }, builder=True),
-)  # fmt: skip
+    *_rows(
+        OPENSTACK,
+        {
+            "keystone": ["keystone"],
+            "glance": ["glance-api"],
+            "placement": ["placement"],
+            "neutron": ["neutron-server", "openvswitch", "neutron-openvswitch-agent", "neutron-dhcp-agent"],
+            "nova": ["nova-api", "nova-conductor", "nova-scheduler", "nova-compute"],
+            "ironic": ["ironic-api", "ironic-conductor"],
+            "swift": ["swift-proxy", "swift-account", "swift-container", "swift-object"],
+        },
+        builder=True,
+    ),
+)
 BY_NAME = {image.name: image for image in IMAGES}
 
 
@@ -87,7 +94,8 @@ def retired(name: str) -> str:
 
 
 def select(names: Iterable[str]) -> list[Image]:
-    """The images of those names (all of them if there are none), in the table's order; retired names are left out."""
+    """The images of those names (all of them if there are none), in the table's order; retired names are left
+    out."""
     names = list(names)
     wanted = {find(name).name for name in names if not retired(name)}
     return [image for image in IMAGES if image.name in wanted or not names]

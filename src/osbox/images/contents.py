@@ -1,4 +1,7 @@
-"""What is in an image, file by file: the layers one over the other, and a digest of them that knows no times. Pure."""
+"""What is in an image, file by file: the layers one over the other, and a digest of them that knows no times.
+
+Pure.
+"""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -11,7 +14,10 @@ OPAQUE = ".wh..wh..opq"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One path in a layer. link: where a symbolic link leads; sha256 and md5: of a file's content; more: extended attributes."""
+    """One path in a layer.
+
+    link: where a symbolic link leads; sha256 and md5: of a file's content; more: extended attributes.
+    """
 
     path: str
     kind: str
@@ -27,8 +33,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer as it was read. diff_id: the digest that was computed of it; texts: the contents of the few files that are wanted;
-    notes: what was noted of files while they were read."""
+    """One layer as it was read.
+
+    diff_id: the digest that was computed of it; texts: the contents of the few files that are wanted; notes:
+    what was noted of files while they were read.
+    """
 
     diff_id: str
     entries: Mapping[str, Entry]
@@ -74,7 +83,15 @@ def digest(entries: Mapping[str, Entry]) -> str:
 
 def line(entry: Entry) -> str:
     """One entry as a line; what differs between two lines differs between the two files."""
-    words = (entry.path, entry.kind, f"{entry.mode:04o}", f"{entry.uid}:{entry.gid}", entry.link, entry.sha256, entry.more)
+    words = (
+        entry.path,
+        entry.kind,
+        f"{entry.mode:04o}",
+        f"{entry.uid}:{entry.gid}",
+        entry.link,
+        entry.sha256,
+        entry.more,
+    )
     return "\0".join(words)
 
 

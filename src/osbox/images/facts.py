@@ -1,4 +1,5 @@
-"""What was read of an image once, kept in the state directory by the image's id: an image of that id never changes."""
+"""What was read of an image once, kept in the state directory by the image's id: an image of that id never
+changes."""
 
 import json
 from collections.abc import Iterable, Sequence

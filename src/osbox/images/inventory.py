@@ -1,4 +1,7 @@
-"""The images that are there, as `osbox images` shows them: sizes by layer, packages. What was read once is kept by image id."""
+"""The images that are there, as `osbox images` shows them: sizes by layer, packages.
+
+What was read once is kept by image id.
+"""
 
 import os
 import stat
@@ -25,12 +28,17 @@ RACK = "os-rack"
 SITES = ("opt/*/lib/python3*/site-packages", "usr/local/lib/python3*/dist-packages")
 
 
-Steps = list[tuple[str, int, str]]  # an image's layers, the lowest first: digest, bytes, the instruction that made it
+Steps = list[
+    tuple[str, int, str]
+]  # an image's layers, the lowest first: digest, bytes, the instruction that made it
 
 
 @dataclass(frozen=True)
 class Listed:
-    """An image that is there, as `osbox images` shows it. Sizes are bytes; unique: of layers that no other listed image has."""
+    """An image that is there, as `osbox images` shows it.
+
+    Sizes are bytes; unique: of layers that no other listed image has.
+    """
 
     name: str
     version: str
@@ -46,7 +54,10 @@ class Listed:
 
 @dataclass(frozen=True)
 class Listing:
-    """All listed images. total: bytes of their layers, each counted once; rack: how many of them only the rack has."""
+    """All listed images.
+
+    total: bytes of their layers, each counted once; rack: how many of them only the rack has.
+    """
 
     images: tuple[Listed, ...]
     total: int
@@ -54,38 +65,55 @@ class Listing:
 
 
 def listing(paths: Paths, engine: Engine) -> tuple[Listing, dict[str, list[Package]]]:
-    """The images that are there, of every version, in the catalogue's order; and their packages, by image id."""
+    """The images that are there, of every version, in the catalogue's order; and their packages, by image
+    id."""
     tags = docker.ids(engine, "image", "reference=os-*")
     ours = [tag for tag in dict.fromkeys(tags) if tag.partition(":")[0] in catalogue.BY_NAME]
     entries = {entry["Id"]: entry for entry in docker.inspect(engine, "image", *ours)}
-    made, inside = steps(paths, engine, list(entries.values())), contained(paths, engine, list(entries.values()))
+    made, inside = (
+        steps(paths, engine, list(entries.values())),
+        contained(paths, engine, list(entries.values())),
+    )
     rows = [(tag, entry) for entry in entries.values() for tag in entry["RepoTags"] if tag in ours]
     order = list(catalogue.BY_NAME)
     rows.sort(key=lambda row: (row[0].partition(":")[2], order.index(row[0].partition(":")[0])))
     holders = Counter(one for item in made.values() for one in {row[0] for row in item})
     found = tuple(_listed(tag, entry, made[entry["Id"]], inside[entry["Id"]], holders) for tag, entry in rows)
-    total, rack = unique({item.name + item.version: made[item.id] for item in found if item.name != RACK},
-                         {item.name + item.version: made[item.id] for item in found if item.name == RACK})  # fmt: skip
+    total, rack = unique(
+        {item.name + item.version: made[item.id] for item in found if item.name != RACK},
+        {item.name + item.version: made[item.id] for item in found if item.name == RACK},
+    )
     facts.forget(paths, entries)
     return Listing(found, total + rack, rack), inside
 
 
 def unique(images: Mapping[str, Steps], more: Mapping[str, Steps]) -> tuple[int, int]:
-    """Bytes of the layers of images, each layer counted once; and how many more come with the other images."""
+    """Bytes of the layers of images, each layer counted once; and how many more come with the other
+    images."""
     first = {one: size for item in images.values() for one, size, _ in item}
     second = {one: size for item in more.values() for one, size, _ in item if one not in first}
     return sum(first.values()), sum(second.values())
 
 
-def _listed(tag: str, entry: Mapping[str, Any], made: Steps, inside: list[Package], holders: Mapping[str, int]) -> Listed:
+def _listed(
+    tag: str, entry: Mapping[str, Any], made: Steps, inside: list[Package], holders: Mapping[str, int]
+) -> Listed:
     name, _, version = tag.partition(":")
     found = docker.labels(entry)
     own = sum(size for one, size, _ in made if holders[one] == 1)
     kinds = Counter(package.kind for package in inside)
     return Listed(
-        name, version, entry["Id"], sum(size for _, size, _ in made), own, entry["Created"],
-        entry["Config"].get("User") or "root", found.get(RELEASE, ""), kinds[DEBIAN], kinds[PYTHON],
-    )  # fmt: skip
+        name,
+        version,
+        entry["Id"],
+        sum(size for _, size, _ in made),
+        own,
+        entry["Created"],
+        entry["Config"].get("User") or "root",
+        found.get(RELEASE, ""),
+        kinds[DEBIAN],
+        kinds[PYTHON],
+    )
 
 
 def steps(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]) -> dict[str, Steps]:
@@ -100,7 +128,8 @@ def steps(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]) ->
 
 
 def contained(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Package]]:
-    """The packages of images, by id: straight from the engine's directories where it has such, else by reading the layers."""
+    """The packages of images, by id: straight from the engine's directories where it has such, else by
+    reading the layers."""
     kept = {entry["Id"]: facts.kept(paths, entry["Id"], "packages") for entry in entries}
     found = {one: [Package(*row) for row in rows] for one, rows in kept.items() if rows is not None}
     slow = []
@@ -112,7 +141,10 @@ def contained(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]
     if slow:
         with log.step(f"Read the packages of {len(slow)} images"):
             read = layers.read(engine, [entry["Id"] for entry in slow], packages.is_wanted)
-        found |= {entry["Id"]: of(contents.merge(read[one] for one in layers.of(entry) if one in read)) for entry in slow}
+        found |= {
+            entry["Id"]: of(contents.merge(read[one] for one in layers.of(entry) if one in read))
+            for entry in slow
+        }
     for one, inside in found.items():
         if kept[one] is None:
             facts.keep(paths, one, "packages", [astuple(package) for package in inside])
@@ -123,7 +155,10 @@ def entry(engine: Engine, image: Image, version: str) -> dict[str, Any]:
     """What `docker image inspect` says of an image; raises Error if it is not there."""
     found = docker.inspect(engine, "image", image.tag(version))
     if not found:
-        raise Error(f"{image.tag(version)} is not built", hint=f"osbox build {image.name}" + (f" --version {version}" if version != "latest" else ""))
+        raise Error(
+            f"{image.tag(version)} is not built",
+            hint=f"osbox build {image.name}" + (f" --version {version}" if version != "latest" else ""),
+        )
     return found[0]
 
 
@@ -133,17 +168,25 @@ def of(tree: contents.Tree) -> list[Package]:
 
 
 def _directories(entry: Mapping[str, Any]) -> list[Path]:
-    """The directories of an image's layers, the highest first, where the storage driver has one for each; else none."""
+    """The directories of an image's layers, the highest first, where the storage driver has one for each;
+    else none."""
     driver = entry.get("GraphDriver") or {}
     data = driver.get("Data") or {}
     names = [data.get("UpperDir", ""), *data.get("LowerDir", "").split(":")]
     places = [Path(name) for name in names if name]
-    ok = driver.get("Name") == "overlay2" and len(places) == len(layers.of(entry)) and all(os.access(place, os.R_OK) for place in places)
+    ok = (
+        driver.get("Name") == "overlay2"
+        and len(places) == len(layers.of(entry))
+        and all(os.access(place, os.R_OK) for place in places)
+    )
     return places if ok else []
 
 
 def _from_directories(places: Sequence[Path]) -> list[Package] | None:
-    """The packages, read from overlay directories; None where there are none. A path that a higher layer removed is not there."""
+    """The packages, read from overlay directories; None where there are none.
+
+    A path that a higher layer removed is not there.
+    """
     if not places:
         return None
     found = set[Package]()

@@ -27,7 +27,10 @@ INPUT_FOLDERS = ("images", "releases")
 
 @dataclass(frozen=True)
 class Commit:
-    """What git says of the checkout. changed: files under images/ and releases/ that are not as they were committed."""
+    """What git says of the checkout.
+
+    changed: files under images/ and releases/ that are not as they were committed.
+    """
 
     revision: str
     created: str
@@ -39,10 +42,13 @@ def commit(project: Path) -> Commit | None:
     """The commit that is checked out; None where there is no git, or no clone of its own."""
     if not (project / ".git").exists() or not shutil.which("git"):
         return None
-    # The checkout may belong to another user than root; no lock, so that nobody's own git command is disturbed.
+    # The checkout may belong to another user than root; no lock, so that nobody's own git command is
+    # disturbed.
     git = ["git", "-c", f"safe.directory={project}", "--no-optional-locks", "-C", str(project)]
     head = run.run([*git, "log", "-1", "--format=%H %cI"], check=False)
-    status = run.run([*git, "status", "--porcelain", "-z", "--untracked-files=all", "--", *INPUT_FOLDERS], check=False)
+    status = run.run(
+        [*git, "status", "--porcelain", "-z", "--untracked-files=all", "--", *INPUT_FOLDERS], check=False
+    )
     if head.code != 0 or status.code != 0:
         return None
     revision, _, created = head.out.strip().partition(" ")
@@ -57,15 +63,24 @@ def public(remote: str) -> str:
     return f"https://{parts.hostname}{parts.path}" if parts.scheme == "https" and parts.hostname else ""
 
 
-def of(paths: Paths, image: Image, *, version: str, release: str, digest: str, at: Commit | None) -> dict[str, str]:
+def of(
+    paths: Paths, image: Image, *, version: str, release: str, digest: str, at: Commit | None
+) -> dict[str, str]:
     """All labels of an image that is built from inputs of that digest, at that commit."""
     found = {
-        f"{OCI}title": image.name, f"{OCI}version": version, f"{OCI}vendor": VENDOR, f"{OCI}base.name": image.base and f"{image.base}:{version}",
+        f"{OCI}title": image.name,
+        f"{OCI}version": version,
+        f"{OCI}vendor": VENDOR,
+        f"{OCI}base.name": image.base and f"{image.base}:{version}",
         INPUTS: digest,
-    }  # fmt: skip
+    }
     if at:
         dirty = "-dirty" if any(_concerns(image, name) for name in at.changed) else ""
-        found |= {f"{OCI}revision": at.revision + dirty, f"{OCI}source": at.source, f"{OCI}created": at.created}
+        found |= {
+            f"{OCI}revision": at.revision + dirty,
+            f"{OCI}source": at.source,
+            f"{OCI}created": at.created,
+        }
     if catalogue.OPENSTACK in (image.name, image.base):
         found |= {RELEASE: release, SERVICE: service(paths, image, release)}
     return {name: value for name, value in found.items() if value}
@@ -77,7 +92,8 @@ def inputs(entry: Mapping[str, Any]) -> str:
 
 
 def service(paths: Paths, image: Image, release: str) -> str:
-    """The OpenStack service of an image with its locked version, as pip writes it (keystone==29.0.0); "" if it has none."""
+    """The OpenStack service of an image with its locked version, as pip writes it (keystone==29.0.0); "" if
+    it has none."""
     lock = paths.releases / release / f"{image.project}.lock"
     names = (image.project, f"openstack-{image.project}")
     found = packages.locked(lock.read_text()) if lock.is_file() else {}
@@ -85,5 +101,6 @@ def service(paths: Paths, image: Image, release: str) -> str:
 
 
 def _concerns(image: Image, name: str) -> bool:
-    """Whether a file of the checkout can be an input of an image: its own folder, the ground's, a release's."""
+    """Whether a file of the checkout can be an input of an image: its own folder, the ground's, a
+    release's."""
     return bool(re.match(rf"(releases|images/base|images/{re.escape(image.project)})/", name))

@@ -1,7 +1,8 @@
-"""The layers of images, read from the engine: `docker save` writes each one once, whatever storage the engine has.
+"""The layers of images, read from the engine: `docker save` writes each one once, whatever storage the engine
+has.
 
-No program of the image runs, and no container is made. What is read is hashed on the way, so that a layer is known by what it
-holds, not by what the engine says that it holds.
+No program of the image runs, and no container is made. What is read is hashed on the way, so that a layer is
+known by what it holds, not by what the engine says that it holds.
 """
 
 import gzip
@@ -23,10 +24,17 @@ BLOCK = 1 << 20
 Examine = Callable[[str, bytes], object]
 """Looks at a file's path and content; what it returns, if anything, is noted in the layer."""
 BLOB = re.compile(r"(^|/)(blobs/sha256/[0-9a-f]{64}|layer\.tar)$")
-KINDS = {tarfile.DIRTYPE: DIRECTORY, tarfile.SYMTYPE: LINK, tarfile.CHRTYPE: "character device", tarfile.BLKTYPE: "block device",
-         tarfile.FIFOTYPE: "pipe"}  # fmt: skip
+KINDS = {
+    tarfile.DIRTYPE: DIRECTORY,
+    tarfile.SYMTYPE: LINK,
+    tarfile.CHRTYPE: "character device",
+    tarfile.BLKTYPE: "block device",
+    tarfile.FIFOTYPE: "pipe",
+}
 SETTINGS = "ARG|CMD|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|SHELL|STOPSIGNAL|USER|VOLUME"
-METADATA_ONLY, NO_LAYER = (re.compile(rf"^(?:/bin/sh -c #\(nop\) +)?(?:{words})\b") for words in (SETTINGS, f"{SETTINGS}|WORKDIR"))
+METADATA_ONLY, NO_LAYER = (
+    re.compile(rf"^(?:/bin/sh -c #\(nop\) +)?(?:{words})\b") for words in (SETTINGS, f"{SETTINGS}|WORKDIR")
+)
 
 
 class _Hashing(io.RawIOBase):
@@ -48,8 +56,10 @@ class _Hashing(io.RawIOBase):
 
 def read(
     engine: Engine, ids: Sequence[str], wanted: Callable[[str], bool], examine: Examine | None = None
-) -> dict[str, Layer]:  # fmt: skip
-    """All layers of images by their digests; wanted says which files' contents to keep. Raises Error when the engine cannot read them.
+) -> dict[str, Layer]:
+    """All layers of images by their digests; wanted says which files' contents to keep.
+
+    Raises Error when the engine cannot read them.
 
     The engine itself refuses to hand out a layer whose files were changed in its storage.
     """
@@ -100,10 +110,17 @@ def _layer(body: IO[bytes], wanted: Callable[[str], bool], examine: Examine | No
 
 
 def _entry(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, before: Mapping[str, Entry], wanted: Callable[[str], bool],
-) -> tuple[Entry, bytes | None]:  # fmt: skip
+    archive: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    before: Mapping[str, Entry],
+    wanted: Callable[[str], bool],
+) -> tuple[Entry, bytes | None]:
     path = member.name.removeprefix("./").strip("/")
-    more = ",".join(f"{key}={value}" for key, value in sorted(member.pax_headers.items()) if key.startswith("SCHILY.xattr."))
+    more = ",".join(
+        f"{key}={value}"
+        for key, value in sorted(member.pax_headers.items())
+        if key.startswith("SCHILY.xattr.")
+    )
     entry = Entry(path, KINDS.get(member.type, FILE), member.mode, member.uid, member.gid, more=more)
     if member.islnk():
         target = before.get(member.linkname.removeprefix("./").strip("/"))
@@ -129,17 +146,24 @@ def _blocks(source: IO[bytes] | None) -> Iterator[bytes]:
 
 def steps(engine: Engine, entry: Mapping[str, Any]) -> list[tuple[str, int, str]]:
     """An image's layers, the lowest first: digest, bytes, and the instruction that made it."""
-    text = docker.docker(engine, "history", "--no-trunc", "--human=false", "--format", "json", entry["Id"]).out
+    text = docker.docker(
+        engine, "history", "--no-trunc", "--human=false", "--format", "json", entry["Id"]
+    ).out
     return paired(entry, [json.loads(row) for row in reversed(text.splitlines())])
 
 
 def paired(entry: Mapping[str, Any], history: Sequence[Mapping[str, str]]) -> list[tuple[str, int, str]]:
-    """Layers with the steps of a history that made them. The engine tells sizes by step, not by layer; most steps made none.
+    """Layers with the steps of a history that made them.
+
+    The engine tells sizes by step, not by layer; most steps made none.
 
     Of an image from elsewhere, for which the two do not fit together, all is one piece.
     """
     ids = of(entry)
-    for metadata in (METADATA_ONLY, NO_LAYER):  # the classic builder makes no layer for WORKDIR where the directory is there
+    for metadata in (
+        METADATA_ONLY,
+        NO_LAYER,
+    ):  # the classic builder makes no layer for WORKDIR where the directory is there
         made = [row for row in history if int(row["Size"]) or not metadata.match(row["CreatedBy"])]
         if len(made) == len(ids):
             return [(one, int(row["Size"]), row["CreatedBy"]) for one, row in zip(ids, made, strict=True)]

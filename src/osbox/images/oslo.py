@@ -5,13 +5,28 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 _COMMON = [
-    "keystonemiddleware.auth_token", "oslo.cache", "oslo.concurrency", "oslo.db", "oslo.log", "oslo.messaging",
-    "oslo.middleware", "oslo.policy", "oslo.service.service",
-]  # fmt: skip
+    "keystonemiddleware.auth_token",
+    "oslo.cache",
+    "oslo.concurrency",
+    "oslo.db",
+    "oslo.log",
+    "oslo.messaging",
+    "oslo.middleware",
+    "oslo.policy",
+    "oslo.service.service",
+]
 _NEUTRON = [
-    "neutron", "neutron.agent", "neutron.base.agent", "neutron.db", "neutron.dhcp.agent", "neutron.extensions",
-    "neutron.ml2", "neutron.ml2.ovs.agent", "nova.auth", "oslo.privsep",
-]  # fmt: skip
+    "neutron",
+    "neutron.agent",
+    "neutron.base.agent",
+    "neutron.db",
+    "neutron.dhcp.agent",
+    "neutron.extensions",
+    "neutron.ml2",
+    "neutron.ml2.ovs.agent",
+    "nova.auth",
+    "oslo.privsep",
+]
 # The groups of options (entry points oslo.config.opts) that a service registers.
 NAMESPACES: dict[str, list[str]] = {
     "glance": ["glance.api", "glance.multi_store", "glance.store", *_COMMON],
@@ -23,14 +38,26 @@ NAMESPACES: dict[str, list[str]] = {
 }
 # Groups that the configuration itself names have the options of a known one.
 NAMED_GROUPS = {
-    "glance": dict.fromkeys(["swift", "os_glance_staging_store", "os_glance_tasks_store"], "glance_store"),
+    "glance": dict.fromkeys(["swift", "os_glance_staging_store", "os_glance_tasks_store"], "glance_store")
 }
-# Options of keystoneauth plug-ins: registered when a service makes its session, so that no list of options has them.
-AUTH = frozenset({
-    "auth_type", "auth_url", "password", "project_domain_id", "project_domain_name", "project_name", "system_scope",
-    "user_domain_id", "user_domain_name", "username",
-})  # fmt: skip
-# Options whose values are names of drivers and plug-ins, and the group of entry points that has them ("": a class; * a word).
+# Options of keystoneauth plug-ins: registered when a service makes its session, so that no list of options
+# has them.
+AUTH = frozenset(
+    {
+        "auth_type",
+        "auth_url",
+        "password",
+        "project_domain_id",
+        "project_domain_name",
+        "project_name",
+        "system_scope",
+        "user_domain_id",
+        "user_domain_name",
+        "username",
+    }
+)
+# Options whose values are names of drivers and plug-ins, and the group of entry points that has them ("": a
+# class; * a word).
 DRIVERS: dict[str, str] = {
     "cache/backend": "dogpile.cache",
     "DEFAULT/core_plugin": "neutron.core_plugins",
@@ -56,8 +83,11 @@ UNKNOWN = re.compile(r"(\S+)/(\S+) is not part of the sample config")
 
 
 def merged(project: str, files: Mapping[str, str], fragments: Sequence[Mapping[str, str]]) -> str:
-    """The whole configuration of a service as one file: its own, the common one, the fragments made from secrets."""
-    own = [text for path, text in files.items() if path.startswith(f"/etc/{project}/") and path.endswith(".conf")]
+    """The whole configuration of a service as one file: its own, the common one, the fragments made from
+    secrets."""
+    own = [
+        text for path, text in files.items() if path.startswith(f"/etc/{project}/") and path.endswith(".conf")
+    ]
     made = [item["text"] for item in fragments if item["path"].endswith("/secrets.conf")]
     text = "\n".join([*own, *made])
     for name, known in NAMED_GROUPS.get(project, {}).items():
@@ -76,7 +106,8 @@ def problems(output: str) -> list[str]:
 
 
 def drivers(text: str, files: Mapping[str, str]) -> set[tuple[str, str]]:
-    """Every driver and plug-in that a configuration names, as the group of entry points ("": a class) and the name.
+    """Every driver and plug-in that a configuration names, as the group of entry points ("": a class) and the
+    name.
 
     text: the whole configuration as one file; files: by path, where PasteDeploy's own are looked for.
     """

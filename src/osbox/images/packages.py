@@ -1,4 +1,5 @@
-"""What package managers wrote down about themselves in an image: dpkg's database, Python's dist-info directories, locks. Pure."""
+"""What package managers wrote down about themselves in an image: dpkg's database, Python's dist-info
+directories, locks. Pure."""
 
 import base64
 import csv
@@ -49,7 +50,10 @@ class Locked:
 
 @dataclass(frozen=True)
 class Patch:
-    """A change of ours to a Python package, as its header tells (DEP-3). bug: the address of upstream's report."""
+    """A change of ours to a Python package, as its header tells (DEP-3).
+
+    bug: the address of upstream's report.
+    """
 
     name: str
     package: str
@@ -87,12 +91,15 @@ def debian(status: str) -> list[Package]:
 
 
 def python(paths: Iterable[str]) -> list[Package]:
-    """The Python distributions outside Debian's own directory, by the names of their dist-info directories."""
+    """The Python distributions outside Debian's own directory, by the names of their dist-info
+    directories."""
     found = []
     for path in paths:
         match = DIST_INFO.search(path)
         if match and not path.startswith(OF_DEBIAN):
-            found.append(Package(PYTHON, canonicalize_name(match[1]), match[2], place=path.rpartition("/")[0]))
+            found.append(
+                Package(PYTHON, canonicalize_name(match[1]), match[2], place=path.rpartition("/")[0])
+            )
     return sorted(found)
 
 
@@ -113,11 +120,19 @@ def patch(name: str, text: str) -> Patch:
     said = {key: str(header[key] or "") for key in ("X-Package", "Description", "Bug", "Applied-Upstream")}
     _, _, diff = text.partition("\n--- ")
     summary = said["Description"].splitlines()[0] if said["Description"] else ""
-    return Patch(name, str(canonicalize_name(said["X-Package"])), summary, said["Bug"], said["Applied-Upstream"], f"--- {diff}")
+    return Patch(
+        name,
+        str(canonicalize_name(said["X-Package"])),
+        summary,
+        said["Bug"],
+        said["Applied-Upstream"],
+        f"--- {diff}",
+    )
 
 
 def recorded(text: str, place: str) -> Iterator[tuple[str, str]]:
-    """The files of a dist-info's RECORD: path in the image, and the hexadecimal SHA-256 ("" where none is written)."""
+    """The files of a dist-info's RECORD: path in the image, and the hexadecimal SHA-256 ("" where none is
+    written)."""
     site = place.rpartition("/")[0]
     for row in csv.reader(io.StringIO(text)):
         if row:
@@ -145,7 +160,8 @@ def conffiles(status: str) -> Iterator[tuple[str, str]]:
 def excluded(rules: str) -> list[str]:
     """The patterns of dpkg's path-exclude lines, the leading slash taken away.
 
-    What a later path-include takes back counts as excluded, too: Debian itself was installed under stricter rules.
+    What a later path-include takes back counts as excluded, too: Debian itself was installed under stricter
+    rules.
     """
     lines = (line.strip().partition("=") for line in rules.splitlines())
     return [value.lstrip("/") for key, _, value in lines if key == "path-exclude"]
@@ -157,7 +173,8 @@ def is_excluded(path: str, patterns: Iterable[str]) -> bool:
 
 
 def diversions(text: str) -> dict[str, str]:
-    """Where dpkg-divert moved files: from the path in a package to the one on the disk, for all but the package that diverts."""
+    """Where dpkg-divert moved files: from the path in a package to the one on the disk, for all but the
+    package that diverts."""
     rows = text.splitlines()
     return {rows[index].lstrip("/"): rows[index + 1].lstrip("/") for index in range(0, len(rows) - 2, 3)}
 

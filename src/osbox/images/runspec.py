@@ -15,7 +15,10 @@ VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 class RunSpec:
     capabilities: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
-    tmpfs: tuple[str, ...] = ("/tmp", "/run/osbox:uid=42400,gid=42400,mode=0700")  # noqa: S108 - inside a container
+    tmpfs: tuple[str, ...] = (
+        "/tmp",  # noqa: S108 - inside a container
+        "/run/osbox:uid=42400,gid=42400,mode=0700",
+    )
     volumes: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     init: bool = False
@@ -52,7 +55,9 @@ def _spec(service: dict[str, object]) -> RunSpec:
         devices=_words(service.get("devices")),
         tmpfs=_words(service.get("tmpfs")) or RunSpec.tmpfs,
         volumes=_volumes(service.get("volumes")),
-        environment=tuple((name, VARIABLE.sub(lambda match: match[2] or "", str(value))) for name, value in pairs),
+        environment=tuple(
+            (name, VARIABLE.sub(lambda match: match[2] or "", str(value))) for name, value in pairs
+        ),
         init=bool(service.get("init")),
         grace=_seconds(str(service.get("stop_grace_period", ""))) or GRACE_SECONDS,
     )
@@ -65,8 +70,11 @@ def _seconds(text: str) -> int:
 
 
 def _volumes(value: object) -> tuple[str, ...]:
-    """Where volumes are mounted; a test has new, empty ones. A volume that takes nothing from the image is left out:
-    in the cloud another container fills it, in a test the image's own files stand in."""
+    """Where volumes are mounted; a test has new, empty ones.
+
+    A volume that takes nothing from the image is left out: in the cloud another container fills it, in a test
+    the image's own files stand in.
+    """
     found = []
     for item in value if isinstance(value, list) else []:
         if isinstance(item, str):

@@ -1,4 +1,5 @@
-"""Throw-away containers for the tests of images: no network, what compose/ grants and no more, always removed."""
+"""Throw-away containers for the tests of images: no network, what compose/ grants and no more, always
+removed."""
 
 import itertools
 import os
@@ -38,7 +39,11 @@ class Sandbox:
         """Remove what is left; raises Error when the engine does not, unless the block raised."""
         why = self._remove_all()
         if why and kind is None:
-            raise Error("the engine does not remove containers of the tests", evidence=why, hint=f"find them by the label {self._label}")
+            raise Error(
+                "the engine does not remove containers of the tests",
+                evidence=why,
+                hint=f"find them by the label {self._label}",
+            )
 
     def _remove_all(self) -> str:
         """Remove the containers of this run; returns "" or what the engine said.
@@ -57,15 +62,29 @@ class Sandbox:
     def run(self, tag: str, spec: RunSpec, command: list[str], *options: str, text: str = "") -> run.Result:
         """Run an image to its end; text is its standard input."""
         argv = self.engine.argv(
-            "docker", "run", "--rm", "--interactive", *self._identity(tag, options), *spec.options(), *options, tag, *command
+            "docker",
+            "run",
+            "--rm",
+            "--interactive",
+            *self._identity(tag, options),
+            *spec.options(),
+            *options,
+            tag,
+            *command,
         )
         return run.run(argv, input=text, check=False, timeout=RUN_SECONDS)
 
     @contextmanager
     def started(self, tag: str, spec: RunSpec, *options: str) -> Iterator[str]:
-        """A container of the image with its own command, with quick health checks, for the time of the block."""
+        """A container of the image with its own command, with quick health checks, for the time of the
+        block."""
         # One failure is told at once, after it was well for the first time; until then, none counts.
-        quick = ["--health-interval=1s", "--health-start-interval=1s", "--health-timeout=4s", "--health-retries=1"]
+        quick = [
+            "--health-interval=1s",
+            "--health-start-interval=1s",
+            "--health-timeout=4s",
+            "--health-retries=1",
+        ]
         quick += [f"--health-start-period={HEALTHY_SECONDS}s"]
         argv = ["run", "--detach", *self._identity(tag, options), *quick, *spec.options(), *options, tag]
         name = docker.docker(self.engine, *argv).out.strip()
@@ -86,10 +105,13 @@ class Sandbox:
             if "Health" not in state:
                 return "and nothing says whether it is well"
             time.sleep(POLL_SECONDS)
-        return f"not healthy within {HEALTHY_SECONDS} s: {_last_check(state)}; its log: {self._last_line(name)}"
+        return (
+            f"not healthy within {HEALTHY_SECONDS} s: {_last_check(state)}; its log: {self._last_line(name)}"
+        )
 
     def until(self, name: str, health: str) -> bool:
-        """Wait for a container's health (healthy, unhealthy); False if it did not come, or the container ended."""
+        """Wait for a container's health (healthy, unhealthy); False if it did not come, or the container
+        ended."""
         deadline = time.monotonic() + TURN_SECONDS
         while time.monotonic() < deadline:
             state = docker.inspect(self.engine, "container", name)[0]["State"]
@@ -102,7 +124,10 @@ class Sandbox:
 
     @contextmanager
     def standing_still(self, name: str) -> Iterator[None]:
-        """Stop all processes of a container for the time of the block. Its first one takes such signals from outside only."""
+        """Stop all processes of a container for the time of the block.
+
+        Its first one takes such signals from outside only.
+        """
         try:
             self._signal_all(name, "STOP")
             docker.docker(self.engine, "kill", "--signal=STOP", name)
@@ -113,10 +138,13 @@ class Sandbox:
 
     def _signal_all(self, name: str, signal: str) -> None:
         """Signal all but the first process; there may be no other."""
-        docker.docker(self.engine, "exec", name, "sh", "-c", f"kill -{signal} -1", check=False, timeout=RUN_SECONDS)
+        docker.docker(
+            self.engine, "exec", name, "sh", "-c", f"kill -{signal} -1", check=False, timeout=RUN_SECONDS
+        )
 
     def end(self, name: str, grace: int) -> tuple[int, float]:
-        """Ask a container to end, and kill it after its grace period (seconds); returns its exit code and the seconds it took.
+        """Ask a container to end, and kill it after its grace period (seconds); returns its exit code and the
+        seconds it took.
 
         Raises Error when it had ended before.
         """
@@ -125,7 +153,10 @@ class Sandbox:
             raise Error(f"it ended with exit code {state['ExitCode']}: {self._last_line(name)}")
         begin = time.monotonic()
         docker.docker(self.engine, "stop", f"--time={grace}", name, timeout=grace + RUN_SECONDS)
-        return docker.inspect(self.engine, "container", name)[0]["State"]["ExitCode"], time.monotonic() - begin
+        return (
+            docker.inspect(self.engine, "container", name)[0]["State"]["ExitCode"],
+            time.monotonic() - begin,
+        )
 
     def _last_line(self, name: str) -> str:
         result = docker.docker(self.engine, "logs", "--tail", "1", name, check=False)
@@ -134,8 +165,16 @@ class Sandbox:
     def _identity(self, tag: str, options: Sequence[str]) -> list[str]:
         image = tag.partition(":")[0]
         name = f"osbox-test-{image}-{os.getpid()}-{next(self._numbers)}"
-        joins = any(option.startswith("--network=") for option in options)  # another container, whose name and addresses it has
-        return ["--name", name, "--label", self._label, *([] if joins else ["--network=none", "--hostname", image.removeprefix("os-")])]
+        joins = any(
+            option.startswith("--network=") for option in options
+        )  # another container, whose name and addresses it has
+        return [
+            "--name",
+            name,
+            "--label",
+            self._label,
+            *([] if joins else ["--network=none", "--hostname", image.removeprefix("os-")]),
+        ]
 
 
 def secrets(scratch: Path, names: set[str]) -> list[str]:

@@ -1,4 +1,5 @@
-"""Test the images, a line each: what is declared, what is in their layers, their programs, and how their services live."""
+"""Test the images, a line each: what is declared, what is in their layers, their programs, and how their
+services live."""
 
 import os
 import shutil
@@ -22,9 +23,18 @@ from osbox.imagetests.subject import Subject, needles
 from osbox.site.site import Paths
 
 PROBES: tuple[Callable[[Subject], Iterator[str]], ...] = (
-    recipe.recipe, recipe.frame, life.missing_secret, programs.programs,
-    files.set_id_files, files.world_writable, files.leaks, files.leftovers, files.bytecode, files.licences, life.life,
-)  # fmt: skip
+    recipe.recipe,
+    recipe.frame,
+    life.missing_secret,
+    programs.programs,
+    files.set_id_files,
+    files.world_writable,
+    files.leaks,
+    files.leftovers,
+    files.bytecode,
+    files.licences,
+    life.life,
+)
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,11 @@ class Report:
 
 @dataclass
 class Session:
-    """One run of `osbox test`. doing: which test each image is at; files: what the layers hold, by image id; seen: the layers of
-    Python packages whose programs are tested already."""
+    """One run of `osbox test`.
+
+    doing: which test each image is at; files: what the layers hold, by image id; seen: the layers of Python
+    packages whose programs are tested already.
+    """
 
     paths: Paths
     sandbox: Sandbox
@@ -60,16 +73,28 @@ class Session:
 
 
 def check(
-    paths: Paths, engine: Engine, wanted: Sequence[Image], *, version: str = "latest", jobs: int | None = None,
+    paths: Paths,
+    engine: Engine,
+    wanted: Sequence[Image],
+    *,
+    version: str = "latest",
+    jobs: int | None = None,
     quiet: bool = False,
-) -> list[Report]:  # fmt: skip
+) -> list[Report]:
     """Test images and print a line for each (quiet: none); returns what was found."""
-    return check_tags(paths, engine, [(image, image.tag(version)) for image in wanted], jobs=jobs, quiet=quiet)
+    return check_tags(
+        paths, engine, [(image, image.tag(version)) for image in wanted], jobs=jobs, quiet=quiet
+    )
 
 
 def check_tags(
-    paths: Paths, engine: Engine, wanted: Sequence[tuple[Image, str]], *, jobs: int | None = None, quiet: bool = False,
-) -> list[Report]:  # fmt: skip
+    paths: Paths,
+    engine: Engine,
+    wanted: Sequence[tuple[Image, str]],
+    *,
+    jobs: int | None = None,
+    quiet: bool = False,
+) -> list[Report]:
     """The same for images of any tag, each with the image that it is said to be."""
     doing: dict[str, str] = {}
     scratch = paths.home / "tests" / f"images-{os.getpid()}"
@@ -81,7 +106,9 @@ def check_tags(
     try:
         with Sandbox(engine, scratch) as sandbox:
             # Layers are read while the first containers start.
-            read = reader.submit(reading.read, engine, list({entry["Id"]: entry for entry in found}.values()), secret)
+            read = reader.submit(
+                reading.read, engine, list({entry["Id"]: entry for entry in found}.values()), secret
+            )
             session = Session(paths, sandbox, board, runspec.load(paths.compose), there, secret, read, doing)
             return _test_all(session, wanted, pool)
     finally:
@@ -91,7 +118,9 @@ def check_tags(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _test_all(session: Session, wanted: Sequence[tuple[Image, str]], pool: ThreadPoolExecutor) -> list[Report]:
+def _test_all(
+    session: Session, wanted: Sequence[tuple[Image, str]], pool: ThreadPoolExecutor
+) -> list[Report]:
     try:
         if not session.board:
             return list(pool.map(lambda item: _test(session, *item), wanted))
@@ -110,7 +139,9 @@ def _test(session: Session, image: Image, tag: str) -> Report:
         problems = _problems(session, image, tag)
     except Error as error:
         problems = [error.message]
-    report = Report(image.name, tag.rpartition(":")[2], tuple(dict.fromkeys(problems)), round(time.monotonic() - begin, 1))
+    report = Report(
+        image.name, tag.rpartition(":")[2], tuple(dict.fromkeys(problems)), round(time.monotonic() - begin, 1)
+    )
     if session.board and not session.stopped.is_set():
         first, *others = [*report.problems, ""]
         line = f"✅  {tag} - Passed" if report.passed else f"❌  {tag} - Failed: {first}"
@@ -122,13 +153,24 @@ def _problems(session: Session, image: Image, tag: str) -> list[str]:
     entry = session.there.get(tag)
     if not entry:
         return [f"it is not built; next: osbox build {image.name}"]
-    history = docker.docker(session.sandbox.engine, "history", "--no-trunc", "--format", "{{.CreatedBy}}", tag).out
+    history = docker.docker(
+        session.sandbox.engine, "history", "--no-trunc", "--format", "{{.CreatedBy}}", tag
+    ).out
     spec = session.specs.get(image.name, runspec.RunSpec())
     inside = programs.look(session.sandbox, tag, spec)
     subject = Subject(
-        session.paths, image, tag, entry["Config"], history, spec, session.sandbox, inside, session.needles,
-        lambda: session.files.result()[entry["Id"]], first=lambda: _is_first(session, entry),
-    )  # fmt: skip
+        session.paths,
+        image,
+        tag,
+        entry["Config"],
+        history,
+        spec,
+        session.sandbox,
+        inside,
+        session.needles,
+        lambda: session.files.result()[entry["Id"]],
+        first=lambda: _is_first(session, entry),
+    )
     # It starts while the other tests run.
     with life.service(subject) as running:
         return list(_probed(session, replace(subject, running=running)))
@@ -137,7 +179,10 @@ def _problems(session: Session, image: Image, tag: str) -> list[str]:
 def _is_first(session: Session, entry: Mapping[str, Any]) -> bool:
     """Whether no image before this one had the same layers of Python packages."""
     files, diff_ids = session.files.result()[entry["Id"]], layers.of(entry)
-    key = tuple(diff_ids[number] for number in sorted({number for path, number in files.layer.items() if path.startswith("opt/")}))
+    key = tuple(
+        diff_ids[number]
+        for number in sorted({number for path, number in files.layer.items() if path.startswith("opt/")})
+    )
     with session.lock:
         first = key not in session.seen
         session.seen.add(key)

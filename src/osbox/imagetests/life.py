@@ -1,4 +1,5 @@
-"""How a service of an image lives: it starts, is told to be ill when it is, recovers, and ends when it is asked to."""
+"""How a service of an image lives: it starts, is told to be ill when it is, recovers, and ends when it is
+asked to."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,9 @@ def service(subject: Subject) -> Iterator[str]:
         yield ""
         return
     options = secrets(subject.sandbox.scratch, subject.secrets)
-    with subject.sandbox.started(subject.tag, subject.spec, *options, "--env=OSBOX_ADDRESS=127.0.0.1") as name:
+    with subject.sandbox.started(
+        subject.tag, subject.spec, *options, "--env=OSBOX_ADDRESS=127.0.0.1"
+    ) as name:
         yield name
 
 
@@ -33,7 +36,8 @@ def missing_secret(subject: Subject) -> Iterator[str]:
 
 
 def life(subject: Subject) -> Iterator[str]:
-    """It starts on empty volumes, becomes healthy, ill when its processes stand still, well again, and ends on SIGTERM.
+    """It starts on empty volumes, becomes healthy, ill when its processes stand still, well again, and ends
+    on SIGTERM.
 
     What waits for other services ends on SIGTERM while it waits; the end-to-end tests start it.
     """

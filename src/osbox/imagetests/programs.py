@@ -19,7 +19,8 @@ Said = Mapping[str, Any]
 """What images/inside/programs.py found in an image."""
 PYTHON = {"os-rack": "/opt/sushy/bin/python"}
 SWIFT = ["python", "-c", "import swift; print(swift.__version__)"]
-# What says the version of the program in an image. OpenStack's must be the locked one; of Debian's any will do.
+# What says the version of the program in an image. OpenStack's must be the locked one; of Debian's any will
+# do.
 VERSION: dict[str, list[str]] = {
     "os-base-image": ["python3", "--version"],
     "os-openstack": ["gunicorn", "--version"],
@@ -50,7 +51,12 @@ VERSION: dict[str, list[str]] = {
     "os-swift-object": SWIFT,
 }
 # The distributions whose programs a project's images are there for; elsewhere it is called like the project.
-OWN = {"placement": ["openstack-placement"], "neutron": ["neutron", "osbox-ml2"], "rack": ["sushy-tools"], "base": ["gunicorn"]}
+OWN = {
+    "placement": ["openstack-placement"],
+    "neutron": ["neutron", "osbox-ml2"],
+    "rack": ["sushy-tools"],
+    "base": ["gunicorn"],
+}
 
 
 def look(sandbox: Sandbox, tag: str, spec: Any) -> dict[str, Any]:
@@ -72,7 +78,9 @@ def answers(subject: Subject) -> dict[str, Any]:
     python = PYTHON.get(subject.image.name, "python3")
     options = [f"--entrypoint={python}", *secrets(sandbox.scratch, subject.secrets)]
     text = f"TASK = {task!r}\n" + (SCRIPTS / "programs.py").read_text()
-    said = require(sandbox.run(subject.tag, subject.spec, ["-"], *options, text=text), "a test of its programs")
+    said = require(
+        sandbox.run(subject.tag, subject.spec, ["-"], *options, text=text), "a test of its programs"
+    )
     return dict(json.loads(run.tail(said, 1)))
 
 
@@ -85,22 +93,37 @@ def _task(subject: Subject) -> dict[str, Any]:
         commands["health"] = subject.health
     if subject.waits:
         commands["unreachable"] = [*subject.config["Entrypoint"], *(subject.config.get("Cmd") or [])]
-    wsgi = [item.partition("=")[2].partition(":")[0] for item in subject.config.get("Env") or [] if item.startswith("OSBOX_WSGI=")]
+    wsgi = [
+        item.partition("=")[2].partition(":")[0]
+        for item in subject.config.get("Env") or []
+        if item.startswith("OSBOX_WSGI=")
+    ]
     return {
-        "commands": commands, "environment": {"OSBOX_WAIT_SECONDS": "1"}, "modules": wsgi, "namespaces": namespaces,
-        "configuration": text, "drivers": sorted(oslo.drivers(text, subject.inside["files"])) if subject.of_the_release else [],
-        # Images of one project share the layer that these programs are in: to load them takes seconds, and once is enough.
+        "commands": commands,
+        "environment": {"OSBOX_WAIT_SECONDS": "1"},
+        "modules": wsgi,
+        "namespaces": namespaces,
+        "configuration": text,
+        "drivers": sorted(oslo.drivers(text, subject.inside["files"])) if subject.of_the_release else [],
+        # Images of one project share the layer that these programs are in: to load them takes seconds, and
+        # once is enough.
         "distributions": OWN.get(project, [project]) if of_python and subject.first() else [],
-    }  # fmt: skip
+    }
 
 
 def _configuration(subject: Subject) -> tuple[str, list[str]]:
-    """The whole configuration of a service that reads it with oslo.config, and the names of its groups of options."""
+    """The whole configuration of a service that reads it with oslo.config, and the names of its groups of
+    options."""
     if subject.image.project not in oslo.NAMESPACES or not subject.of_the_release:
         return "", []
     # dnsmasq.conf beside Neutron's own is no INI file.
-    files = {path: text for path, text in subject.inside["files"].items() if re.search(r"^\[", text, re.MULTILINE)}
-    return oslo.merged(subject.image.project, files, subject.bootstrap.get("file", [])), oslo.NAMESPACES[subject.image.project]
+    files = {
+        path: text for path, text in subject.inside["files"].items() if re.search(r"^\[", text, re.MULTILINE)
+    }
+    return (
+        oslo.merged(subject.image.project, files, subject.bootstrap.get("file", [])),
+        oslo.NAMESPACES[subject.image.project],
+    )
 
 
 def version(subject: Subject, said: Said) -> Iterator[str]:
@@ -121,7 +144,8 @@ def configuration(_: Subject, said: Said) -> Iterator[str]:
 
 
 def scripts(subject: Subject, said: Said) -> Iterator[str]:
-    """Every console script of its own distributions is there and loads, and so does its WSGI application's module."""
+    """Every console script of its own distributions is there and loads, and so does its WSGI application's
+    module."""
     yield from _beyond([*said["scripts"], *said["modules"]], "script", subject.exceptions("scripts"))
 
 
@@ -139,7 +163,9 @@ def requirements(subject: Subject, said: Said) -> Iterator[str]:
         for text in item["requires"]:
             wanted = Requirement(text)
             name = canonicalize_name(wanted.name)
-            if name in known or (wanted.marker and not wanted.marker.evaluate({**said["environment"], "extra": ""})):
+            if name in known or (
+                wanted.marker and not wanted.marker.evaluate({**said["environment"], "extra": ""})
+            ):
                 continue
             if name not in there:
                 yield f"{item['name']} requires {name}, which is not installed"

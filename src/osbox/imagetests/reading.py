@@ -13,7 +13,8 @@ TEXT_BYTES = 4096  # a zero byte among the first ones tells a binary file from a
 
 @dataclass(frozen=True)
 class Files:
-    """The file system of an image; which of its layers each path is of, the lowest is 0; and where this machine was found.
+    """The file system of an image; which of its layers each path is of, the lowest is 0; and where this
+    machine was found.
 
     found is of all layers: a later one may hide a file, but the image still holds it.
     """
@@ -23,16 +24,25 @@ class Files:
     found: Sequence[tuple[str, str]]
 
 
-def read(engine: Engine, entries: Sequence[Mapping[str, Any]], needles: Mapping[str, bytes]) -> dict[str, Files]:
+def read(
+    engine: Engine, entries: Sequence[Mapping[str, Any]], needles: Mapping[str, bytes]
+) -> dict[str, Files]:
     """The files of images by id, each layer read once. entries: as `docker image inspect` gives them."""
     found = layers.read(engine, [entry["Id"] for entry in entries], is_wanted, examiner(needles))
-    return {entry["Id"]: files_of([found[one] for one in layers.of(entry) if one in found]) for entry in entries}
+    return {
+        entry["Id"]: files_of([found[one] for one in layers.of(entry) if one in found]) for entry in entries
+    }
 
 
 def files_of(image: Sequence[Layer]) -> Files:
     """The layers of an image, the lowest first, as its file system."""
     number = {path: index for index, layer in enumerate(image) for path in layer.entries}
-    found = ((path, what) for layer in image for path, words in layer.notes.items() for what in cast(tuple[str, ...], words))
+    found = (
+        (path, what)
+        for layer in image
+        for path, words in layer.notes.items()
+        for what in cast(tuple[str, ...], words)
+    )
     return Files(contents.merge(image), number, list(dict.fromkeys(found)))
 
 

@@ -1,4 +1,5 @@
-"""What is declared: the recipe passes its linters; user, entry point, command and health check are as they should be."""
+"""What is declared: the recipe passes its linters; user, entry point, command and health check are as they
+should be."""
 
 import shutil
 import sys

@@ -28,8 +28,8 @@ LOCAL = re.compile(r"localhost|[\d.]+|\[.*\]")
 class Subject:
     """An image under test: what Docker says of it, and what is inside.
 
-    read waits for what is in its layers; running: the container of its service, "" if it has none. first: whether no other image of
-    this run, with the very same layers of Python packages, tests them.
+    read waits for what is in its layers; running: the container of its service, "" if it has none. first:
+    whether no other image of this run, with the very same layers of Python packages, tests them.
     """
 
     paths: Paths
@@ -55,7 +55,9 @@ class Subject:
         text = self.inside["files"].get(BOOTSTRAP, "")
         fragments = re.findall(r"\{([a-z][a-z0-9-]*)\}", "".join(re.findall(r'"""(.*?)"""', text, re.DOTALL)))
         own = {"bmc-password"} if self.image.name == "os-rack" else set()
-        migrates = {"db-osbox"} if {"migrate", "schema"} & self.bootstrap.keys() else set()  # bootstrap's own, for the lock
+        migrates = (
+            {"db-osbox"} if {"migrate", "schema"} & self.bootstrap.keys() else set()
+        )  # bootstrap's own, for the lock
         return own | migrates | set(fragments)
 
     @property
@@ -89,9 +91,14 @@ class Subject:
 
 
 def needles(paths: Paths) -> dict[str, bytes]:
-    """What must be in no image, by the words it is told with: this machine's package sources, paths and secrets."""
+    """What must be in no image, by the words it is told with: this machine's package sources, paths and
+    secrets."""
     found = {f"this machine's {name}": name.encode() for name in host_names() if len(name) >= MIN_NEEDLE}
-    found |= {f"the path {path}": f"{path}/".encode() for path in (paths.project, paths.home) if len(str(path)) >= MIN_NEEDLE}
+    found |= {
+        f"the path {path}": f"{path}/".encode()
+        for path in (paths.project, paths.home)
+        if len(str(path)) >= MIN_NEEDLE
+    }
     for file in sorted(paths.secrets.glob("*")):
         value = file.read_bytes().strip()
         if len(value) >= MIN_NEEDLE:
@@ -100,7 +107,8 @@ def needles(paths: Paths) -> dict[str, bytes]:
 
 
 def host_names() -> set[str]:
-    """Host names of this machine's own package sources and proxies, with the port where the name alone says nothing.
+    """Host names of this machine's own package sources and proxies, with the port where the name alone says
+    nothing.
 
     What every machine has, a public source or the loopback address without a port, is left out.
     """

@@ -1,1 +1,2 @@
-"""Bare metal: nodes.yaml, management controllers, enrolment, the virtual rack, and why a node does not get on."""
+"""Bare metal: nodes.yaml, management controllers, enrolment, the virtual rack, and why a node does not get
+on."""

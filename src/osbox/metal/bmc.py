@@ -15,7 +15,9 @@ HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 def _mac(value: str) -> str:
     mac = value.strip().lower().replace("-", ":")
     if not MAC.fullmatch(mac):
-        raise ValueError(f"'{value}' is not a MAC address (six pairs of hexadecimal digits: 52:54:00:12:34:56)")
+        raise ValueError(
+            f"'{value}' is not a MAC address (six pairs of hexadecimal digits: 52:54:00:12:34:56)"
+        )
     if mac == "00:00:00:00:00:00" or int(mac[:2], 16) & 1:
         raise ValueError(f"'{value}' is not the address of one network card")
     return mac

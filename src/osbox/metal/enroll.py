@@ -1,4 +1,7 @@
-"""Bare-metal nodes: enrol what nodes.yaml says, bring them to `available`, show them. Nothing here knows virtual from real."""
+"""Bare-metal nodes: enrol what nodes.yaml says, bring them to `available`, show them.
+
+Nothing here knows virtual from real.
+"""
 
 import contextlib
 import time
@@ -15,17 +18,31 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 1
 MICROVERSION = "1.80"
-ABORT_SECONDS = 150  # more than the 120 s after which Ironic's API gives up on its conductor: its rpc_response_timeout
+ABORT_SECONDS = (
+    150  # more than the 120 s after which Ironic's API gives up on its conductor: its rpc_response_timeout
+)
 HEARTBEAT_SECONDS = 25  # more than the ramdisk's longest interval: 0.6 of [api]ramdisk_heartbeat_timeout
 STEP_SECONDS = 1800
-"""How long one step (verify, inspect, clean) may take by default: Ironic's own deploy and clean callback time-outs."""
+"""How long one step (verify, inspect, clean) may take by default: Ironic's own deploy and clean callback
+time-outs."""
 INTERFACES = (
-    "bios_interface", "boot_interface", "console_interface", "deploy_interface", "firmware_interface", "inspect_interface",
-    "management_interface", "network_interface", "power_interface", "raid_interface", "vendor_interface",
-)  # fmt: skip
+    "bios_interface",
+    "boot_interface",
+    "console_interface",
+    "deploy_interface",
+    "firmware_interface",
+    "inspect_interface",
+    "management_interface",
+    "network_interface",
+    "power_interface",
+    "raid_interface",
+    "vendor_interface",
+)
 FAILED = frozenset({"inspect failed", "clean failed", "error", "adopt failed", "deploy failed"})
 SETTLED = frozenset({"available", "active"})
-DELETABLE = frozenset({"available", "enroll", "manageable", "inspect failed", "clean failed", "error", "adopt failed"})
+DELETABLE = frozenset(
+    {"available", "enroll", "manageable", "inspect failed", "clean failed", "error", "adopt failed"}
+)
 Report = Callable[[str, str], None]
 """Called with a node's name and its new state."""
 LastSeen = Callable[[Sequence[str], Any], Sequence[str]]
@@ -44,21 +61,25 @@ class _Work:
 
 @dataclass(frozen=True)
 class Options:
-    """How nodes are brought to `available`: inspect boots each once; a step that takes longer than deadline (s) is given up."""
+    """How nodes are brought to `available`: inspect boots each once; a step that takes longer than deadline
+    (s) is given up."""
 
     report: Report
     last_seen: LastSeen
     inspect: bool = True
     deadline: float = STEP_SECONDS
     is_off: Callable[[Any], bool] = lambda _: False
-    """Whether a node, as Ironic has it, is known to be off; Ironic itself does not look while it waits for the ramdisk."""
+    """Whether a node, as Ironic has it, is known to be off; Ironic itself does not look while it waits for
+    the ramdisk."""
 
 
-def enroll(system: "Connection", inventory: Inventory, *, owner: str, deploy: dict[str, str], options: Options) -> list[str]:
+def enroll(
+    system: "Connection", inventory: Inventory, *, owner: str, deploy: dict[str, str], options: Options
+) -> list[str]:
     """Create or update the nodes and bring each to `available`; returns what was changed.
 
-    system is a system-scoped connection, owner the project that sees the nodes, deploy the driver_info of the deploy images.
-    Raises Error for the first node that Ironic gives up on, after all others have settled.
+    system is a system-scoped connection, owner the project that sees the nodes, deploy the driver_info of the
+    deploy images. Raises Error for the first node that Ironic gives up on, after all others have settled.
     """
     changed = []
     for node in inventory.nodes:
@@ -85,7 +106,12 @@ def _ensure(system: "Connection", node: Node, owner: str, deploy: dict[str, str]
     known = {port.address for port in system.baremetal.ports(node=have.id)}
     for port in node.ports:
         if port.address.lower() not in known:
-            system.baremetal.create_port(node_id=have.id, address=port.address.lower(), is_pxe_enabled=port.pxe_enabled, physical_network="physnet1")
+            system.baremetal.create_port(
+                node_id=have.id,
+                address=port.address.lower(),
+                is_pxe_enabled=port.pxe_enabled,
+                physical_network="physnet1",
+            )
             changed.append(f"port {port.address} of {node.name}")
     return changed
 
@@ -96,9 +122,13 @@ def _wish(node: Node, owner: str, deploy: dict[str, str]) -> dict[str, Any]:
     if capabilities:
         properties["capabilities"] = capabilities
     wish: dict[str, Any] = {
-        "driver": str(node.driver), "driver_info": {**node.driver_info(), **deploy}, "properties": properties,
-        "resource_class": node.resource_class, "owner": owner, "extra": node.extra,
-    }  # fmt: skip
+        "driver": str(node.driver),
+        "driver_info": {**node.driver_info(), **deploy},
+        "properties": properties,
+        "resource_class": node.resource_class,
+        "owner": owner,
+        "extra": node.extra,
+    }
     if node.description:
         wish["description"] = node.description
     return wish | {name: getattr(node, name) for name in INTERFACES if getattr(node, name)}
@@ -107,7 +137,11 @@ def _wish(node: Node, owner: str, deploy: dict[str, str]) -> dict[str, Any]:
 def _differs(key: str, have: Any, wish: Any) -> bool:
     if key in ("driver_info", "properties"):
         # Ironic masks passwords in its answers, and inspection adds properties of its own.
-        return any(have.get(name) != value for name, value in wish.items() if "password" not in name and str(value) != str(have.get(name)))
+        return any(
+            have.get(name) != value
+            for name, value in wish.items()
+            if "password" not in name and str(value) != str(have.get(name))
+        )
     return bool(have != wish)
 
 
@@ -120,7 +154,9 @@ def _find(system: "Connection", name: str) -> Any:
         return None
 
 
-def _settle(system: "Connection", works: Sequence[_Work], options: Options, changed: list[str]) -> list[Error]:
+def _settle(
+    system: "Connection", works: Sequence[_Work], options: Options, changed: list[str]
+) -> list[Error]:
     """Push every node on, all at the same time, until each is available, in use, or given up."""
     waiting, problems = list(works), []
     while waiting:
@@ -151,7 +187,8 @@ def _push(system: "Connection", current: Any, work: _Work, options: Options, cha
     elif work.state in ("inspect failed", "clean failed") and not work.asked:
         verb = "manage"  # a failure of an earlier run: try again
     elif work.state in ("inspect wait", "clean wait") and not work.asked and options.is_off(current):
-        # An earlier run switched it on, and it lost its power since: its ramdisk will not call, so begin anew.
+        # An earlier run switched it on, and it lost its power since: its ramdisk will not call, so begin
+        # anew.
         _abort(system, current.id)
         changed.append(f"{work.node.name}: abort")
     if verb and verb not in work.asked:
@@ -163,7 +200,8 @@ def _push(system: "Connection", current: Any, work: _Work, options: Options, cha
 
 
 def _from_manageable(system: "Connection", current: Any, work: _Work, inspect: bool) -> str | None:
-    """Inspect first, then provide: as soon as the ramdisk that inspected has sent a heartbeat, so that cleaning goes on in it."""
+    """Inspect first, then provide: as soon as the ramdisk that inspected has sent a heartbeat, so that
+    cleaning goes on in it."""
     if inspect and work.node.inspect_interface != "no-inspect" and not _inspected(system, current.id):
         return "inspect"
     waited = time.monotonic() - work.since
@@ -175,27 +213,39 @@ def _from_manageable(system: "Connection", current: Any, work: _Work, inspect: b
 
 def _inspected(system: "Connection", uuid: str) -> bool:
     """Whether Ironic has ever finished an inspection of the node (the SDK's Node has no such field)."""
-    answer = system.baremetal.get(f"/nodes/{uuid}", params={"fields": "inspection_finished_at"}, microversion=MICROVERSION)
+    answer = system.baremetal.get(
+        f"/nodes/{uuid}", params={"fields": "inspection_finished_at"}, microversion=MICROVERSION
+    )
     return bool(answer.json()["inspection_finished_at"])
 
 
 def _problem(current: Any, work: _Work, options: Options) -> Error | None:
     """Why this node will not get on by itself; None while it may."""
     name = work.node.name
-    if work.state == "enroll" and "manage" in work.asked and current.last_error and time.monotonic() - work.since > 1:
+    if (
+        work.state == "enroll"
+        and "manage" in work.asked
+        and current.last_error
+        and time.monotonic() - work.since > 1
+    ):
         return Error(
-            f"{name}: Ironic cannot reach or log in to its BMC at {work.node.bmc.address}", evidence=current.last_error,
+            f"{name}: Ironic cannot reach or log in to its BMC at {work.node.bmc.address}",
+            evidence=current.last_error,
             hint="check address, user name and password in nodes.yaml, then osbox node enroll again",
-        )  # fmt: skip
+        )
     if work.state in FAILED and work.asked:
-        return Error(f"{name} is in the state `{work.state}`", evidence=current.last_error or "",
-                     hint=f"osbox explain {name}; osbox node enroll again")  # fmt: skip
+        return Error(
+            f"{name} is in the state `{work.state}`",
+            evidence=current.last_error or "",
+            hint=f"osbox explain {name}; osbox node enroll again",
+        )
     if time.monotonic() - work.since > options.deadline and work.state not in SETTLED:
         seen = options.last_seen([port.address for port in work.node.ports], current)
         return Error(
             f"{name} has been in the state `{work.state}` for {log.seconds(options.deadline)}",
-            evidence="\n".join([f"Ironic: {current.last_error or 'no error'}", *seen]), hint=f"osbox explain {name}",
-        )  # fmt: skip
+            evidence="\n".join([f"Ironic: {current.last_error or 'no error'}", *seen]),
+            hint=f"osbox explain {name}",
+        )
     return None
 
 
@@ -203,11 +253,19 @@ def listing(system: "Connection") -> list[dict[str, Any]]:
     """What `baremetal node list` shows, and the server on each node."""
     rows = []
     for node in system.baremetal.nodes(details=True):
-        rows.append({
-            "uuid": node.id, "name": node.name, "instance_uuid": node.instance_id, "power_state": node.power_state,
-            "provision_state": node.provision_state, "maintenance": node.is_maintenance, "resource_class": node.resource_class,
-            "driver": node.driver, "last_error": node.last_error,
-        })  # fmt: skip
+        rows.append(
+            {
+                "uuid": node.id,
+                "name": node.name,
+                "instance_uuid": node.instance_id,
+                "power_state": node.power_state,
+                "provision_state": node.provision_state,
+                "maintenance": node.is_maintenance,
+                "resource_class": node.resource_class,
+                "driver": node.driver,
+                "last_error": node.last_error,
+            }
+        )
     return rows
 
 
@@ -216,11 +274,19 @@ def show(system: "Connection", name: str) -> dict[str, Any]:
     node = _find(system, name)
     if node is None:
         raise Error(f"there is no node {name}", hint="osbox node list")
-    return {key: value for key, value in node.to_dict().items() if value not in (None, {}, []) and key not in ("links", "location")}
+    return {
+        key: value
+        for key, value in node.to_dict().items()
+        if value not in (None, {}, []) and key not in ("links", "location")
+    }
 
 
-def forget(system: "Connection", names: Sequence[str], *, uncleaned: bool = False, seconds: float = STEP_SECONDS) -> list[str]:
-    """Delete nodes from Ironic and return those that were there. An inspection is ended; a cleaning is waited for, unless uncleaned.
+def forget(
+    system: "Connection", names: Sequence[str], *, uncleaned: bool = False, seconds: float = STEP_SECONDS
+) -> list[str]:
+    """Delete nodes from Ironic and return those that were there.
+
+    An inspection is ended; a cleaning is waited for, unless uncleaned.
 
     Raises UserError for a node that holds a server.
     """
@@ -232,11 +298,18 @@ def forget(system: "Connection", names: Sequence[str], *, uncleaned: bool = Fals
                 gone.append(name)
                 break
             if state == "active":
-                raise UserError(f"{name} holds the server {current.instance_id}", hint=f"osbox openstack server delete {current.instance_id}")
+                raise UserError(
+                    f"{name} holds the server {current.instance_id}",
+                    hint=f"osbox openstack server delete {current.instance_id}",
+                )
             if state == "inspect wait" or (state == "clean wait" and uncleaned):
                 _abort(system, current.id)
             if time.monotonic() > deadline:
-                raise Error(f"{name} is still in the state `{state}`", evidence=current.last_error or "", hint="osbox node list")
+                raise Error(
+                    f"{name} is still in the state `{state}`",
+                    evidence=current.last_error or "",
+                    hint="osbox node list",
+                )
             time.sleep(POLL_SECONDS)
     return gone
 
@@ -244,12 +317,27 @@ def forget(system: "Connection", names: Sequence[str], *, uncleaned: bool = Fals
 def _deleted(system: "Connection", uuid: str) -> bool:
     """Delete a node; False while Ironic, which locks a node that it works on, is not done with it."""
     # A node that failed at something may be deleted in maintenance only.
-    system.baremetal.put(f"/nodes/{uuid}/maintenance", json={"reason": "osbox forgets it"}, microversion=MICROVERSION, raise_exc=False)
-    answer = system.baremetal.delete(f"/nodes/{uuid}", microversion=MICROVERSION, raise_exc=False, retriable_status_codes=[])
+    system.baremetal.put(
+        f"/nodes/{uuid}/maintenance",
+        json={"reason": "osbox forgets it"},
+        microversion=MICROVERSION,
+        raise_exc=False,
+    )
+    answer = system.baremetal.delete(
+        f"/nodes/{uuid}", microversion=MICROVERSION, raise_exc=False, retriable_status_codes=[]
+    )
     return answer.status_code in (204, 404)  # No Content; gone already
 
 
 def _abort(system: "Connection", uuid: str) -> None:
-    """Ask Ironic to end the wait. It answers when the node is off, which may take a minute; whatever it says, the next look tells."""
+    """Ask Ironic to end the wait.
+
+    It answers when the node is off, which may take a minute; whatever it says, the next look tells.
+    """
     with contextlib.suppress(Exception):
-        system.baremetal.put(f"/nodes/{uuid}/states/provision", json={"target": "abort"}, microversion=MICROVERSION, timeout=ABORT_SECONDS)
+        system.baremetal.put(
+            f"/nodes/{uuid}/states/provision",
+            json={"target": "abort"},
+            microversion=MICROVERSION,
+            timeout=ABORT_SECONDS,
+        )

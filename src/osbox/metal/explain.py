@@ -1,4 +1,5 @@
-"""Explain a node: Ironic's record and history, Nova, the services' logs and the console, joined into one timeline with its cause."""
+"""Explain a node: Ironic's record and history, Nova, the services' logs and the console, joined into one
+timeline with its cause."""
 
 import difflib
 from collections.abc import Mapping
@@ -20,15 +21,24 @@ MICROVERSION = "1.80"
 PLACEMENT = {"OpenStack-API-Version": "placement 1.20"}
 # What a node cannot do without, on its way up.
 NEEDED = (
-    "ironic-api", "ironic-conductor", "neutron-server", "neutron-dhcp-agent", "neutron-openvswitch-agent", "openvswitch",
-    "ipxe-httpd", "pxe-tftp", "swift-proxy", "swift-object",
-)  # fmt: skip
+    "ironic-api",
+    "ironic-conductor",
+    "neutron-server",
+    "neutron-dhcp-agent",
+    "neutron-openvswitch-agent",
+    "openvswitch",
+    "ipxe-httpd",
+    "pxe-tftp",
+    "swift-proxy",
+    "swift-object",
+)
 DHCP_BY = frozenset({"inspect wait", "clean wait", "wait call-back"})
 
 
 @dataclass(frozen=True)
 class Report:
-    """A node's state, the likely cause, and what was seen; `cut` says how many events of a source were left out."""
+    """A node's state, the likely cause, and what was seen; `cut` says how many events of a source were left
+    out."""
 
     node: str
     state: str
@@ -40,7 +50,8 @@ class Report:
 
 @dataclass(frozen=True)
 class Doors:
-    """The ways to what knows of a node: Ironic and Nova by their APIs, logs by the engine; states: each service's, by name."""
+    """The ways to what knows of a node: Ironic and Nova by their APIs, logs by the engine; states: each
+    service's, by name."""
 
     site: Site
     engine: Engine
@@ -64,8 +75,8 @@ class _Seen:
 def explain(at: Doors, name: str, *, since: datetime | None, tail: int) -> Report:
     """Everything that is known of a node, in order, and the likely cause.
 
-    since leaves out what is older, tail what is before the last so many events of a source. Raises UserError when Ironic does not
-    know the node.
+    since leaves out what is older, tail what is before the last so many events of a source. Raises UserError
+    when Ironic does not know the node.
     """
     seen = _look(at, _record(at.system, name))
     story = _story(at, seen)
@@ -80,7 +91,11 @@ def _record(system: "Connection", name: str) -> Mapping[str, Any]:
         return dict(answer.json())
     known = [str(node.name or node.id) for node in system.baremetal.nodes()]
     near = difflib.get_close_matches(name, known, 1)
-    hint = f"osbox explain {near[0]}" if near else "nodes: " + (", ".join(known) or "none; osbox node enroll nodes.yaml")
+    hint = (
+        f"osbox explain {near[0]}"
+        if near
+        else "nodes: " + (", ".join(known) or "none; osbox node enroll nodes.yaml")
+    )
     raise UserError(f"there is no node {name}" + (f"; did you mean {near[0]}?" if near else ""), hint=hint)
 
 
@@ -88,7 +103,9 @@ def _look(at: Doors, record: Mapping[str, Any]) -> _Seen:
     uuid = str(record["uuid"])
     ports = list(at.system.baremetal.ports(details=True))
     macs = tuple(str(port.address) for port in ports if port.node_id == uuid)
-    history = at.system.baremetal.get(f"/nodes/{uuid}/history", params={"detail": "true"}, microversion=MICROVERSION)
+    history = at.system.baremetal.get(
+        f"/nodes/{uuid}/history", params={"detail": "true"}, microversion=MICROVERSION
+    )
     told = history.json().get("history", []) if history.status_code == 200 else []  # noqa: PLR2004 - OK
     events = timeline.ironic(record, told)
     events += sightings.of_conductor(at.engine, at.site, uuid, str(record["name"] or uuid))
@@ -106,7 +123,9 @@ def _server(project: "Connection", record: Mapping[str, Any]) -> tuple[Mapping[s
     if record.get("instance_uuid"):
         found = _get(project, f"/servers/{record['instance_uuid']}").get("server", {})
     elif record.get("provision_state") == "available":
-        broken = _get(project, "/servers/detail?status=ERROR&sort_key=created_at&sort_dir=desc&limit=1").get("servers", [])
+        broken = _get(project, "/servers/detail?status=ERROR&sort_key=created_at&sort_dir=desc&limit=1").get(
+            "servers", []
+        )
         found = broken[0] if broken and "No valid host" in str(broken[0].get("fault")) else {}
     if not found:
         return {}, []
@@ -119,7 +138,9 @@ def _get(project: "Connection", path: str) -> dict[str, Any]:
     return dict(answer.json()) if answer.status_code == 200 else {}  # noqa: PLR2004 - OK
 
 
-# --- facts ---------------------------------------------------------------------------------------------------------------
+# --- facts
+# --------------------------------------------------------------------------------
+
 
 def _story(at: Doors, seen: _Seen) -> Story:
     record, state = seen.record, str(seen.record["provision_state"])
@@ -128,24 +149,46 @@ def _story(at: Doors, seen: _Seen) -> Story:
     server = str(seen.server.get("name", ""))
     in_use = server and record.get("instance_uuid")
     words = {
-        "macs": ", ".join(seen.macs) or "a MAC that was never written down", "bmc": bmc, "address": str(at.site.address),
-        "error": str(record.get("last_error") or "no reason was given"), "server": server,
+        "macs": ", ".join(seen.macs) or "a MAC that was never written down",
+        "bmc": bmc,
+        "address": str(at.site.address),
+        "error": str(record.get("last_error") or "no reason was given"),
+        "server": server,
         "server-words": f" and holds the server {server}" if in_use else "",
-        "bmc-try": f"curl -ski {bmc}/redfish/v1/" if "redfish_address" in info else f"ipmitool -I lanplus -H {bmc} -U USER -a power status",
-        "retry": f"osbox openstack server delete {server}, which cleans the node, and create it again" if in_use else "osbox node enroll nodes.yaml",
-        "resume": f"osbox openstack server delete {server}, which cleans the node" if in_use else "osbox node enroll nodes.yaml, which begins anew",
-    }  # fmt: skip
+        "bmc-try": (
+            f"curl -ski {bmc}/redfish/v1/"
+            if "redfish_address" in info
+            else f"ipmitool -I lanplus -H {bmc} -U USER -a power status"
+        ),
+        "retry": (
+            f"osbox openstack server delete {server}, which cleans the node, and create it again"
+            if in_use
+            else "osbox node enroll nodes.yaml"
+        ),
+        "resume": (
+            f"osbox openstack server delete {server}, which cleans the node"
+            if in_use
+            else "osbox node enroll nodes.yaml, which begins anew"
+        ),
+    }
     return Story(str(record["name"]), state, datetime.now(UTC), seen.events, words, _facts(at, seen, state))
 
 
 def _facts(at: Doors, seen: _Seen, state: str) -> dict[str, str]:
-    """Signs that no event shows: services that are down, a node that is off, what Neutron and Placement hold."""
+    """Signs that no event shows: services that are down, a node that is off, what Neutron and Placement
+    hold."""
     record = seen.record
-    down = [f"{name} ({at.states.get(name, 'no container')})" for name in NEEDED if at.states.get(name) != "running"]
+    down = [
+        f"{name} ({at.states.get(name, 'no container')})"
+        for name in NEEDED
+        if at.states.get(name) != "running"
+    ]
     facts = {
         "service-down": ", ".join(down),
         "off": "the rack: the node is off" if seen.power in rack.OFF else "",
-        "maintenance": str(record.get("maintenance_reason") or "no reason given") if record.get("maintenance") else "",
+        "maintenance": (
+            str(record.get("maintenance_reason") or "no reason given") if record.get("maintenance") else ""
+        ),
         "error": str(record.get("last_error") or ""),
     }
     unknown = _without_port(at.project, seen) if state in DHCP_BY else ""
@@ -157,22 +200,35 @@ def _facts(at: Doors, seen: _Seen, state: str) -> dict[str, str]:
 
 
 def _without_port(project: "Connection", seen: _Seen) -> str:
-    """The MACs of the node that asked for an address and that no port of Neutron has: DHCP does not answer them."""
+    """The MACs of the node that asked for an address and that no port of Neutron has: DHCP does not answer
+    them."""
     told = " ".join(event.what for event in seen.events if event.source == "dhcp")
-    return ", ".join(mac for mac in seen.macs if mac in told and not any(True for _ in project.network.ports(mac_address=mac)))
+    return ", ".join(
+        mac
+        for mac in seen.macs
+        if mac in told and not any(True for _ in project.network.ports(mac_address=mac))
+    )
 
 
 def _placed(at: Doors, record: Mapping[str, Any]) -> dict[str, str]:
     """What Placement has of the node, where that keeps Nova from it."""
     base, session = f"http://{at.site.loopback}:8778", at.project.session
-    found = session.get(f"{base}/resource_providers?name={record['uuid']}", headers=PLACEMENT).json()["resource_providers"]
+    found = session.get(f"{base}/resource_providers?name={record['uuid']}", headers=PLACEMENT).json()[
+        "resource_providers"
+    ]
     if not found:
         return {"not-placed": f"placement: no resource provider {record['uuid']}"}
-    inventories = session.get(f"{base}/resource_providers/{found[0]['uuid']}/inventories", headers=PLACEMENT).json()["inventories"]
-    wanted = "CUSTOM_" + "".join(char if char.isalnum() else "_" for char in str(record["resource_class"])).upper()
+    inventories = session.get(
+        f"{base}/resource_providers/{found[0]['uuid']}/inventories", headers=PLACEMENT
+    ).json()["inventories"]
+    wanted = (
+        "CUSTOM_" + "".join(char if char.isalnum() else "_" for char in str(record["resource_class"])).upper()
+    )
     whole = inventories.get(wanted, {"total": 0, "reserved": 0})
     if not whole["total"]:
         return {"not-placed": f"placement: the node's provider has no {wanted}"}
     facts = {"reserved": f"placement: {wanted} is reserved"} if whole["reserved"] >= whole["total"] else {}
-    offered = session.get(f"{base}/allocation_candidates?resources={wanted}:1", headers=PLACEMENT).json()["allocation_requests"]
+    offered = session.get(f"{base}/allocation_candidates?resources={wanted}:1", headers=PLACEMENT).json()[
+        "allocation_requests"
+    ]
     return facts or ({"class": wanted} if offered else {})

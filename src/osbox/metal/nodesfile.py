@@ -1,7 +1,7 @@
 """nodes.yaml: the bare metal that a person hands to osbox (docs/nodes.md is its reference).
 
-    load(file)  →  Inventory, or one UserError that lists every problem as `nodes.yaml:12: nodes[1].ports[0].address: …`
-    Node        →  what Ironic is told: driver_info(), ironic_properties()
+    load(file)  →  Inventory, or one UserError that lists every problem as `nodes.yaml:12:
+    nodes[1].ports[0].address: …` Node        →  what Ironic is told: driver_info(), ironic_properties()
 
 Passwords are SecretStr from the moment they are read: no repr, no error and no dump shows one.
 """
@@ -53,7 +53,10 @@ def _some(items: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 class Port(Model):
-    """A network card of the node. A plain MAC address in the file means a card that may boot from the network."""
+    """A network card of the node.
+
+    A plain MAC address in the file means a card that may boot from the network.
+    """
 
     address: Mac
     pxe_enabled: StrictBool = True
@@ -75,7 +78,9 @@ class Capabilities(Model):
     def __str__(self) -> str:
         """The one string that Ironic wants: boot_mode:uefi,…"""
         words = self.model_dump(mode="json", exclude_none=True)
-        return ",".join(f"{key}:{str(word).lower() if isinstance(word, bool) else word}" for key, word in words.items())
+        return ",".join(
+            f"{key}:{str(word).lower() if isinstance(word, bool) else word}" for key, word in words.items()
+        )
 
 
 class Properties(Model):
@@ -133,15 +138,21 @@ class Node(Model):
         bmc = self.bmc
         if self.driver is Driver.IPMI:
             return {
-                "ipmi_address": bmc.address, "ipmi_username": bmc.username, "ipmi_password": bmc.secret,
+                "ipmi_address": bmc.address,
+                "ipmi_username": bmc.username,
+                "ipmi_password": bmc.secret,
                 "ipmi_port": bmc.port or IPMI_PORT,
-            }  # fmt: skip
+            }
         info: dict[str, str | int | bool] = {
-            "redfish_address": bmc.url, "redfish_username": bmc.username, "redfish_password": bmc.secret,
+            "redfish_address": bmc.url,
+            "redfish_username": bmc.username,
+            "redfish_password": bmc.secret,
             "redfish_verify_ca": bmc.verify_ca if isinstance(bmc.verify_ca, bool) else str(bmc.verify_ca),
-        }  # fmt: skip
+        }
         if bmc.system_id:
-            info["redfish_system_id"] = bmc.system_id if bmc.system_id.startswith("/") else REDFISH_PATH + bmc.system_id
+            info["redfish_system_id"] = (
+                bmc.system_id if bmc.system_id.startswith("/") else REDFISH_PATH + bmc.system_id
+            )
         return info
 
     def ironic_properties(self) -> dict[str, Any]:
@@ -158,7 +169,8 @@ class Inventory(Model):
 
 
 def load(file: Path, warn: Callable[[str], None] = log.warn) -> Inventory:
-    """Read and check a nodes.yaml, password files included; raises UserError that lists every problem with its line."""
+    """Read and check a nodes.yaml, password files included; raises UserError that lists every problem with
+    its line."""
     document = read(file, HINT)
     problems = document.check(Inventory)
     nodes: dict[int, Node] = {}
@@ -199,16 +211,23 @@ def _duplicates(document: Document, nodes: Mapping[int, Node]) -> Iterator[Probl
     owners: dict[tuple[str, str], Location] = {}
     for index, node in nodes.items():
         claims: list[tuple[str, Location]] = [(node.name, ("nodes", index, "name"))]
-        claims += [(port.address, ("nodes", index, "ports", at, "address")) for at, port in enumerate(node.ports)]
+        claims += [
+            (port.address, ("nodes", index, "ports", at, "address")) for at, port in enumerate(node.ports)
+        ]
         for value, here in claims:
             first = owners.setdefault((str(here[-1]), value.lower()), here)
             if first != here:
-                yield document.problem(here, f"'{value}' is already {path(first)} in line {document.line(first)}")
+                yield document.problem(
+                    here, f"'{value}' is already {path(first)} in line {document.line(first)}"
+                )
     for index, node in nodes.items():
         for other in (number for number in nodes if number < index):
             if _same_bmc(node, nodes[other]):
                 line = document.line(("nodes", other, "bmc"))
-                what = f"is the one of nodes[{other}] in line {line}, and no system_id tells the two machines apart"
+                what = (
+                    f"is the one of nodes[{other}] in line {line}, and no system_id tells the two machines"
+                    " apart"
+                )
                 yield document.problem(("nodes", index, "bmc"), what)
 
 

@@ -1,4 +1,5 @@
-"""The rack: virtual bare-metal nodes behind a real Redfish service, in the container `rack.<name>` (docs/rack.md).
+"""The rack: virtual bare-metal nodes behind a real Redfish service, in the container `rack.<name>`
+(docs/rack.md).
 
 `rackctl` inside the container says what is there, as JSON. Power is none of our business: Ironic switches it.
 """
@@ -59,7 +60,13 @@ def container(site: Site) -> str:
 
 
 def spec(
-    site: Site, number: int, *, cpus: int = 1, ram: int = 1536, disk: int = 8, firmware: BootMode = BootMode.BIOS
+    site: Site,
+    number: int,
+    *,
+    cpus: int = 1,
+    ram: int = 1536,
+    disk: int = 8,
+    firmware: BootMode = BootMode.BIOS,
 ) -> Spec:
     """The node `rack-<number>` of a site: the same name, UUID and MAC address every time.
 
@@ -71,14 +78,23 @@ def spec(
     name = f"rack-{number}"
     accel = os.environ.get("OSBOX_RACK_ACCEL", "tcg")
     if accel not in ("tcg", "kvm"):
-        raise UserError(f"OSBOX_RACK_ACCEL is '{accel}'", hint="use tcg, or kvm where a kernel was seen to boot")
+        raise UserError(
+            f"OSBOX_RACK_ACCEL is '{accel}'", hint="use tcg, or kvm where a kernel was seen to boot"
+        )
     identity = f"{name}.{site.name}"
     tail = hashlib.sha256(identity.encode()).hexdigest()
     mac = ":".join((QEMU_MAC, tail[:2], tail[2:4], tail[4:6]))
     return Spec(
-        name=name, uuid=str(uuid.uuid5(uuid.NAMESPACE_DNS, identity)), macs=(mac,), cpus=cpus, ram=ram, disk=disk,
-        firmware=firmware, bridge=site.bridge, accel=accel,
-    )  # fmt: skip
+        name=name,
+        uuid=str(uuid.uuid5(uuid.NAMESPACE_DNS, identity)),
+        macs=(mac,),
+        cpus=cpus,
+        ram=ram,
+        disk=disk,
+        firmware=firmware,
+        bridge=site.bridge,
+        accel=accel,
+    )
 
 
 def define(engine: Engine, site: Site, specs: Sequence[Spec]) -> list[str]:
@@ -92,10 +108,15 @@ def nodes(engine: Engine, site: Site) -> list[VirtualNode]:
 
 
 def behind(engine: Engine, site: Site, driver_info: Mapping[str, Any] | None) -> VirtualNode | None:
-    """The virtual node that an Ironic node's driver_info speaks of; None for real hardware, and while the rack does not answer."""
+    """The virtual node that an Ironic node's driver_info speaks of; None for real hardware, and while the
+    rack does not answer."""
     system = str((driver_info or {}).get("redfish_system_id", ""))
     with suppress(Error):
-        return next((node for node in nodes(engine, site) if system.endswith(node.uuid)), None) if system else None
+        return (
+            next((node for node in nodes(engine, site) if system.endswith(node.uuid)), None)
+            if system
+            else None
+        )
     return None
 
 
@@ -106,10 +127,14 @@ def remove(engine: Engine, site: Site, names: Sequence[str]) -> list[str]:
 
 def console_argv(engine: Engine, site: Site, name: str) -> list[str]:
     """The command line that attaches a terminal to a node's console; Ctrl-] leaves it."""
-    return engine.argv("docker", "exec", "--interactive", "--tty", container(site), "rackctl", "console", name)
+    return engine.argv(
+        "docker", "exec", "--interactive", "--tty", container(site), "rackctl", "console", name
+    )
 
 
-def console_log_argv(engine: Engine, site: Site, name: str, *, lines: int = 1000, follow: bool = False) -> list[str]:
+def console_log_argv(
+    engine: Engine, site: Site, name: str, *, lines: int = 1000, follow: bool = False
+) -> list[str]:
     """The command line that prints the end of a node's console log, for osbox.run.attach or stream."""
     options = [f"--lines={lines}", *(["--follow"] if follow else [])]
     return engine.argv("docker", "exec", container(site), "rackctl", "log", name, *options)
@@ -125,7 +150,9 @@ def console_log(engine: Engine, site: Site, name: str, *, lines: int = 1000) -> 
 
 def console_written(engine: Engine, site: Site, name: str) -> float | None:
     """When a node last wrote to its console (seconds since the epoch); None if it never did."""
-    argv = engine.argv("docker", "exec", container(site), "stat", "--format=%Y", f"/var/lib/rack/console/{name}.log")
+    argv = engine.argv(
+        "docker", "exec", container(site), "stat", "--format=%Y", f"/var/lib/rack/console/{name}.log"
+    )
     result = run.run(argv, check=False, timeout=TIMEOUT)
     return float(result.out) if result.code == 0 else None
 
@@ -177,4 +204,6 @@ def _error(engine: Engine, site: Site, result: run.Result) -> Error:
     if found:
         logs = run.line(engine.argv("docker", "logs", container(site)))
         return Error(f"the rack cannot do that: {reason}", hint=logs)
-    return Error(f"the container {container(site)} does not answer", evidence=message or said, hint="osbox rack add")
+    return Error(
+        f"the container {container(site)} does not answer", evidence=message or said, hint="osbox rack add"
+    )

@@ -1,4 +1,5 @@
-"""What was seen of a node on its way up, read from the services' logs: DHCP, TFTP, HTTP, the conductor, the console."""
+"""What was seen of a node on its way up, read from the services' logs: DHCP, TFTP, HTTP, the conductor, the
+console."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,7 +18,8 @@ CONSOLE_LINES = 400  # the last boot's, mostly
 
 
 def last_seen(engine: Engine, site: Site, macs: Sequence[str], node: Any = None) -> list[str]:
-    """A line each for DHCP, TFTP, HTTP and the ramdisk's heartbeat: the last that was seen, or that nothing was."""
+    """A line each for DHCP, TFTP, HTTP and the ramdisk's heartbeat: the last that was seen, or that nothing
+    was."""
     events = on_the_network(engine, site, macs)
     beat = (getattr(node, "driver_internal_info", None) or {}).get("agent_last_heartbeat")
     return [
@@ -34,7 +36,10 @@ def _last(events: Sequence[Event], source: str) -> str:
 
 
 def on_the_network(engine: Engine, site: Site, macs: Sequence[str], known: Sequence[str] = ()) -> list[Event]:
-    """What these MACs asked DHCP, TFTP and HTTP for. With `known`, DHCP requests of MACs that are no node's, too."""
+    """What these MACs asked DHCP, TFTP and HTTP for.
+
+    With `known`, DHCP requests of MACs that are no node's, too.
+    """
     found = timeline.leases(_dhcp_log(engine, site), datetime.now(UTC))
     clients = timeline.addresses(found, macs)
     return [
@@ -54,14 +59,25 @@ def of_console(engine: Engine, site: Site, name: str) -> list[Event]:
     written = rack.console_written(engine, site, name)
     if written is None:
         return []
-    return timeline.console(rack.console_log(engine, site, name, lines=CONSOLE_LINES), datetime.fromtimestamp(written, UTC))
+    return timeline.console(
+        rack.console_log(engine, site, name, lines=CONSOLE_LINES), datetime.fromtimestamp(written, UTC)
+    )
 
 
 def _dhcp_log(engine: Engine, site: Site) -> str:
-    words = ["docker", "exec", f"neutron-dhcp-agent.{site.name}", "sh", "-c", f"tail -q -n {DHCP_LINES} /var/lib/stack/dnsmasq/*/dhcp_dns_log"]
+    words = [
+        "docker",
+        "exec",
+        f"neutron-dhcp-agent.{site.name}",
+        "sh",
+        "-c",
+        f"tail -q -n {DHCP_LINES} /var/lib/stack/dnsmasq/*/dhcp_dns_log",
+    ]
     return run.run(engine.argv(*words), check=False).out
 
 
 def _log(engine: Engine, site: Site, service: str, *words: str) -> str:
-    result = docker.docker(engine, "logs", *words, "--tail", str(LOG_LINES), f"{service}.{site.name}", check=False)
+    result = docker.docker(
+        engine, "logs", *words, "--tail", str(LOG_LINES), f"{service}.{site.name}", check=False
+    )
     return result.out + result.err

@@ -1,6 +1,9 @@
-"""What was seen of a node, from the lines of every log that mentions it, as events: text in, values out. Pure.
+"""What was seen of a node, from the lines of every log that mentions it, as events: text in, values out.
 
-Times are UTC, as containers have it. What an event says begins with the word that osbox.metal.causes looks for.
+Pure.
+
+Times are UTC, as containers have it. What an event says begins with the word that osbox.metal.causes looks
+for.
 """
 
 import re
@@ -24,7 +27,8 @@ WIDTH = 400  # characters of an event; Ironic's errors may hold whole answers of
 
 @dataclass(frozen=True)
 class Event:
-    """Something that was seen: when (UTC), where (ironic, conductor, dhcp, tftp, http, console, nova), what, in one line."""
+    """Something that was seen: when (UTC), where (ironic, conductor, dhcp, tftp, http, console, nova), what,
+    in one line."""
 
     time: datetime
     source: str
@@ -33,7 +37,8 @@ class Event:
 
 @dataclass(frozen=True)
 class Lease:
-    """A DHCP message: its kind (DHCPDISCOVER, …), the client's MAC, the address it is about or "", the server's remark."""
+    """A DHCP message: its kind (DHCPDISCOVER, …), the client's MAC, the address it is about or "", the
+    server's remark."""
 
     time: datetime
     stamp: str
@@ -58,7 +63,9 @@ def line(text: str) -> str:
     return flat if len(flat) <= WIDTH else flat[: WIDTH - 1] + "…"
 
 
-# --- logs --------------------------------------------------------------------------------------------------------------
+# --- logs
+# --------------------------------------------------------------------------------
+
 
 def stamped(text: str) -> Iterator[tuple[datetime, str]]:
     """The lines of `docker logs --timestamps`."""
@@ -69,7 +76,8 @@ def stamped(text: str) -> Iterator[tuple[datetime, str]]:
 
 
 def conductor(text: str, uuid: str, name: str) -> list[Event]:
-    """The lines about a node in ironic-conductor's log (with Docker's timestamps), by its name; warnings and errors say so."""
+    """The lines about a node in ironic-conductor's log (with Docker's timestamps), by its name; warnings and
+    errors say so."""
     events = []
     for time, entry in stamped(text):
         found = OSLO.match(entry) if uuid in entry else None
@@ -93,7 +101,8 @@ def leases(text: str, now: datetime) -> list[Lease]:
 
 
 def dhcp(found: Sequence[Lease], macs: Iterable[str], known: Iterable[str] = ()) -> list[Event]:
-    """What these MACs said and were told; with `known` (all MACs that are some node's), strangers' requests, too."""
+    """What these MACs said and were told; with `known` (all MACs that are some node's), strangers' requests,
+    too."""
     wanted, others = {mac.lower() for mac in macs}, {mac.lower() for mac in known}
     events = []
     for one in found:
@@ -129,12 +138,21 @@ def http(text: str, clients: set[str]) -> list[Event]:
         time = parse_time(found[1])
         if time and found[2] in clients:
             _, address, verb, path, status, size = found.groups()
-            events.append(Event(time.astimezone(UTC), "http", line(f"{verb} {path} by {address}: {status}, {int(size) >> 10} KiB")))
+            events.append(
+                Event(
+                    time.astimezone(UTC),
+                    "http",
+                    line(f"{verb} {path} by {address}: {status}, {int(size) >> 10} KiB"),
+                )
+            )
     return events
 
 
 def console(text: str, written: datetime) -> list[Event]:
-    """The lines of a serial console. The agent's own have a time; the others get that of the last write, and are no later."""
+    """The lines of a serial console.
+
+    The agent's own have a time; the others get that of the last write, and are no later.
+    """
     events = []
     for entry in text.splitlines():
         what = line(entry)
@@ -147,43 +165,72 @@ def console(text: str, written: datetime) -> list[Event]:
     return events
 
 
-# --- records -----------------------------------------------------------------------------------------------------------
+# --- records
+# --------------------------------------------------------------------------------
+
 
 def ironic(node: Mapping[str, Any], history: Iterable[Mapping[str, Any]]) -> list[Event]:
-    """What Ironic's record of a node and its history tell; the record's last error counts from when the record was changed."""
+    """What Ironic's record of a node and its history tell; the record's last error counts from when the
+    record was changed."""
     internal = node.get("driver_internal_info") or {}
     told = [
         (node.get("inspection_started_at"), "inspection started"),
         (node.get("inspection_finished_at"), "inspection finished"),
-        (internal.get("agent_last_heartbeat"), f"heartbeat of the ramdisk at {internal.get('agent_url', '')}"),
+        (
+            internal.get("agent_last_heartbeat"),
+            f"heartbeat of the ramdisk at {internal.get('agent_url', '')}",
+        ),
         (node.get("provision_updated_at"), f"state {node.get('provision_state')}"),
         (node.get("updated_at"), f"last error: {node['last_error']}" if node.get("last_error") else ""),
-        (node.get("updated_at"), f"maintenance: {node.get('maintenance_reason') or 'no reason given'}" if node.get("maintenance") else ""),
+        (
+            node.get("updated_at"),
+            (
+                f"maintenance: {node.get('maintenance_reason') or 'no reason given'}"
+                if node.get("maintenance")
+                else ""
+            ),
+        ),
     ]
-    told += [(item.get("created_at"), f"{item.get('event_type') or item.get('severity')}: {item.get('event')}") for item in history]
+    told += [
+        (item.get("created_at"), f"{item.get('event_type') or item.get('severity')}: {item.get('event')}")
+        for item in history
+    ]
     return [Event(time, "ironic", line(what)) for text, what in told if what and (time := parse_time(text))]
 
 
 def nova(server: Mapping[str, Any], actions: Iterable[Mapping[str, Any]]) -> list[Event]:
     """A server's actions and fault, as Nova's API gives them."""
     name, fault = server.get("name"), server.get("fault") or {}
-    told = [(item.get("start_time"), f"{item.get('action')} {name}{': ' + item['message'] if item.get('message') else ''}") for item in actions]
+    told = [
+        (
+            item.get("start_time"),
+            f"{item.get('action')} {name}{': ' + item['message'] if item.get('message') else ''}",
+        )
+        for item in actions
+    ]
     told += [(fault.get("created"), f"fault of {name}: {fault.get('message')}")] if fault else []
     told += [(server.get("updated") or server.get("updated_at"), f"{name} is {server.get('status')}")]
     return [Event(time, "nova", line(what)) for text, what in told if (time := parse_time(text))]
 
 
-# --- the timeline --------------------------------------------------------------------------------------------------------
+# --- the timeline
+# --------------------------------------------------------------------------------
 
-def merge(events: Iterable[Event], *, since: datetime | None = None, tail: int) -> tuple[list[Event], dict[str, int]]:
+
+def merge(
+    events: Iterable[Event], *, since: datetime | None = None, tail: int
+) -> tuple[list[Event], dict[str, int]]:
     """The last `tail` events of each source, in order of time, and how many of which source were left out.
 
-    The same thing again and again, with nothing else of its source between, is one event: the last, with how often.
+    The same thing again and again, with nothing else of its source between, is one event: the last, with how
+    often.
     """
     kept, cut = list[Event](), dict[str, int]()
     ordered = sorted(events, key=lambda event: event.time)
     for source in dict.fromkeys(event.source for event in ordered):
-        own = [event for event in ordered if event.source == source and (since is None or event.time >= since)]
+        own = [
+            event for event in ordered if event.source == source and (since is None or event.time >= since)
+        ]
         folded = [_fold(list(group)) for _, group in groupby(own, key=lambda event: event.what)]
         kept += folded[-tail:]
         if len(folded) > tail:

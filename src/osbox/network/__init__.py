@@ -1,1 +1,2 @@
-"""The provisioning network: values, a pure plan, netlink, converging to the plan, connecting the cloud, a picture."""
+"""The provisioning network: values, a pure plan, netlink, converging to the plan, connecting the cloud, a
+picture."""

@@ -1,4 +1,5 @@
-"""The provisioning network's verbs: `osbox net connect`, `show`, `disconnect`, and its removal for `down --purge`."""
+"""The provisioning network's verbs: `osbox net connect`, `show`, `disconnect`, and its removal for `down
+--purge`."""
 
 from osbox import log
 from osbox.engine.engine import Engine, require_root
@@ -9,8 +10,11 @@ from osbox.site.ledger import ledger
 from osbox.site.site import Paths, Site
 
 
-def connect(paths: Paths, site: Site, engine: Engine, interface: str = "", *, force: bool = False) -> list[Change]:
-    """Join bridge, neutron namespace and, if named, a physical interface; connecting again changes nothing."""
+def connect(
+    paths: Paths, site: Site, engine: Engine, interface: str = "", *, force: bool = False
+) -> list[Change]:
+    """Join bridge, neutron namespace and, if named, a physical interface; connecting again changes
+    nothing."""
     require_root()
     wish = Wish(do="connect", interface=interface, force=force)
     return _say(net.converge(net.doors(paths, site, engine), wish, "osbox net connect"))
@@ -23,14 +27,19 @@ def disconnect(paths: Paths, site: Site, engine: Engine | None) -> list[Change]:
     changes = _say(net.converge(at, Wish(do="disconnect"), "osbox net disconnect"))
     state = net.observe(at)
     if state.link(site.bridge):
-        users = ["the cloud, whose ports are published on it"] * bool(state.pid) + [port.name for port in state.ports]
+        users = ["the cloud, whose ports are published on it"] * bool(state.pid) + [
+            port.name for port in state.ports
+        ]
         reason = "used by " + ", ".join(users) if users else "osbox did not make it"
         log.say(f"The bridge {site.bridge} stays: {reason}")
     return changes
 
 
 def remove(paths: Paths, site: Site, engine: Engine | None) -> list[Change]:
-    """Remove all that this network is on the host (`osbox down --purge`). Do it while the engine still runs."""
+    """Remove all that this network is on the host (`osbox down --purge`).
+
+    Do it while the engine still runs.
+    """
     require_root()
     return net.converge(net.doors(paths, site, engine), Wish(do="remove"), "osbox down --purge")
 
@@ -48,16 +57,22 @@ def _say(changes: list[Change]) -> list[Change]:
 
 
 def reconnect(paths: Paths, site: Site, engine: Engine) -> list[Change]:
-    """Bring the network back as it was last connected (`osbox up`, after a reboot or a replaced container), if it ever was."""
+    """Bring the network back as it was last connected (`osbox up`, after a reboot or a replaced container),
+    if it ever was."""
     book = ledger(paths.home)
     if not book.find("link", site.veth[0]):
         return []
     physical = next((entry.name for entry in book.entries("port")), "")
-    return net.converge(net.doors(paths, site, engine), Wish(do="connect", interface=physical, force=True), "osbox up")
+    return net.converge(
+        net.doors(paths, site, engine), Wish(do="connect", interface=physical, force=True), "osbox up"
+    )
 
 
 def pending(paths: Paths, site: Site, engine: Engine, *, replaced: bool) -> list[str]:
-    """What `osbox up` would change of the network on the host, in words. replaced: Neutron's namespace will be a new one."""
+    """What `osbox up` would change of the network on the host, in words.
+
+    replaced: Neutron's namespace will be a new one.
+    """
     bridge = net.doors(paths, site, None)
     found = [change.text for change in plan(net.observe(bridge), Wish(do="bridge"))]
     book = ledger(paths.home)

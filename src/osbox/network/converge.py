@@ -1,9 +1,9 @@
 """The provisioning network on this machine: read it as data, change it one small act at a time.
 
-    observe(doors) -> NetState      what is there: links, the neutron namespace, the engine's firewall, the ledger
-    plan(state, wish)               the changes (osbox.network.plan, pure)
-    apply(change, state, doors)     one act; the ledger knows of it before it happens
-    converge(doors, wish)           the three of them, and proof from the live system that nothing is left to do
+observe(doors) -> NetState      what is there: links, the neutron namespace, the engine's firewall, the ledger
+plan(state, wish)               the changes (osbox.network.plan, pure)
+apply(change, state, doors)     one act; the ledger knows of it before it happens
+converge(doors, wish)           the three of them, and proof from the live system that nothing is left to do
 """
 
 import json
@@ -27,11 +27,18 @@ from osbox.site.site import Paths, Site
 PROGRAMS = ("ovs-vswitchd", "neutron-openvswitch-agent", "neutron-dhcp-agent", "dnsmasq")
 PART = "net"  # what marks our entries in the ledger
 NOTED: Mapping[str, Kind] = {
-    "add-bridge": "link", "add-address": "address", "add-veth": "link", "add-rule": "firewall", "take": "port",
-}  # fmt: skip
+    "add-bridge": "link",
+    "add-address": "address",
+    "add-veth": "link",
+    "add-rule": "firewall",
+    "take": "port",
+}
 STRUCK: Mapping[str, Kind] = {
-    "delete-link": "link", "delete-address": "address", "delete-rule": "firewall", "give-back": "port",
-}  # fmt: skip
+    "delete-link": "link",
+    "delete-address": "address",
+    "delete-rule": "firewall",
+    "give-back": "port",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,10 @@ class Doors:
 
 
 def doors(paths: Paths, site: Site, engine: Engine | None) -> Doors:
-    """The doors of a deployment. iptables is the engine's own: programs of two kinds do not see each other's rules."""
+    """The doors of a deployment.
+
+    iptables is the engine's own: programs of two kinds do not see each other's rules.
+    """
     holder, book = f"neutron-network.{site.name}", ledger(paths.home)
     if engine is None:
         return Doors(site, book, holder)
@@ -58,12 +68,18 @@ def doors(paths: Paths, site: Site, engine: Engine | None) -> Doors:
 
 
 def ensure_bridge(paths: Paths, site: Site) -> list[Change]:
-    """The bridge with its address, which ports are published on; needs no engine. Returns what was changed."""
+    """The bridge with its address, which ports are published on; needs no engine.
+
+    Returns what was changed.
+    """
     return converge(doors(paths, site, None), Wish(do="bridge"), "osbox up")
 
 
 def converge(at: Doors, wish: Wish, made_by: str) -> list[Change]:
-    """Make it so, saying each change; returns them. Raises Error if the live system does not end as wished."""
+    """Make it so, saying each change; returns them.
+
+    Raises Error if the live system does not end as wished.
+    """
     state = observe(at)
     changes = plan(state, wish)
     for change in changes:
@@ -74,7 +90,10 @@ def converge(at: Doors, wish: Wish, made_by: str) -> list[Change]:
         raise Error(
             "the provisioning network did not become what it should be",
             evidence="\n".join(["still to do:", *(item.text for item in left)]),
-            hint="does another program change these interfaces (NetworkManager)? see docs/network.md, and run it again",
+            hint=(
+                "does another program change these interfaces (NetworkManager)? see docs/network.md, and run"
+                " it again"
+            ),
         )
     return changes
 
@@ -86,11 +105,21 @@ def observe(at: Doors) -> NetState:
     current = _keys([one for one in entries if one.details.get("boot") == boot])
     chain, rules = _rules(at)
     return NetState(
-        site=site, links=netlink.links(site.veth), holder=at.holder, pid=pid, boot=boot, chain=chain, rules=rules,
+        site=site,
+        links=netlink.links(site.veth),
+        holder=at.holder,
+        pid=pid,
+        boot=boot,
+        chain=chain,
+        rules=rules,
         inside=netlink.within(pid, lambda: netlink.links(site.veth)) if pid else (),
-        made=current, stale=_keys(entries) - current, programs=_programs(pid) if pid else {},
-        before={entry.name: Before.model_validate(entry.details) for entry in entries if entry.kind == "port"},
-    )  # fmt: skip
+        made=current,
+        stale=_keys(entries) - current,
+        programs=_programs(pid) if pid else {},
+        before={
+            entry.name: Before.model_validate(entry.details) for entry in entries if entry.kind == "port"
+        },
+    )
 
 
 def apply(change: Change, state: NetState, at: Doors, made_by: str) -> None:
@@ -148,7 +177,8 @@ def _rules(at: Doors) -> tuple[bool, tuple[str, ...] | None]:
 def _programs(pid: int) -> dict[str, int]:
     """Count the programs we care for in all containers that have a process in this network namespace.
 
-    dnsmasq runs in a network namespace of its own, but in the process-id namespace of the DHCP agent's container.
+    dnsmasq runs in a network namespace of its own, but in the process-id namespace of the DHCP agent's
+    container.
     """
     home = _namespace(pid, "net")
     processes = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
@@ -158,7 +188,8 @@ def _programs(pid: int) -> dict[str, int]:
 
 
 def _program(pid: int) -> str:
-    """Which of PROGRAMS a process is: by the first words of its command line, for Python's are called python."""
+    """Which of PROGRAMS a process is: by the first words of its command line, for Python's are called
+    python."""
     with suppress(OSError):
         words = re.split(rb"[\0 ()]+", Path(f"/proc/{pid}/cmdline").read_bytes())[:3]
         names = {word.rpartition(b"/")[2].decode(errors="replace").rstrip(":") for word in words}

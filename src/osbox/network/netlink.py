@@ -1,7 +1,8 @@
 """The kernel's network interfaces, by netlink: read as values, changed one small act at a time.
 
-Everything here happens in the network namespace of the calling thread; `within` runs a function in another one.
-pyroute2 takes half a second to import, so it is imported where it is needed: most commands never are there.
+Everything here happens in the network namespace of the calling thread; `within` runs a function in another
+one. pyroute2 takes half a second to import, so it is imported where it is needed: most commands never are
+there.
 """
 
 import array
@@ -25,7 +26,8 @@ MAIN_TABLE, PROTO_KERNEL, SCOPE_LINK = 254, 2, 253
 
 
 def within(pid: int, function: Callable[[], T]) -> T:
-    """Call a function in the network namespace of a process: in a thread of its own, for namespaces are a thread's."""
+    """Call a function in the network namespace of a process: in a thread of its own, for namespaces are a
+    thread's."""
     from pyroute2 import netns  # noqa: PLC0415 - see above
 
     def enter() -> T:
@@ -48,21 +50,30 @@ def links(ends: Collection[str]) -> tuple[Link, ...]:
     names = {item["index"]: str(item.get("ifname")) for item in found}
     return tuple(
         Link(
-            name=names[item["index"]], index=item["index"], kind=_kind(item), up=bool(item["flags"] & IFF_UP),
-            loopback=bool(item["flags"] & IFF_LOOPBACK), master=names.get(item.get("master"), ""),
+            name=names[item["index"]],
+            index=item["index"],
+            kind=_kind(item),
+            up=bool(item["flags"] & IFF_UP),
+            loopback=bool(item["flags"] & IFF_LOOPBACK),
+            master=names.get(item.get("master"), ""),
             peer=(item.get("link") or 0) if _kind(item) == "veth" else 0,
-            addresses=tuple(_address(one) for one in addresses if one["index"] == item["index"] and _stays(one)),
+            addresses=tuple(
+                _address(one) for one in addresses if one["index"] == item["index"] and _stays(one)
+            ),
             routes=tuple(_route(one) for one in routes if one.get("oif") == item["index"] and _is_set(one)),
             forward_delay=item.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_BR_FORWARD_DELAY"),
             tx_checksum=_tx_checksum(names[item["index"]]) if names[item["index"]] in ends else None,
             promiscuous=bool(item.get("promiscuity")),
         )
         for item in found
-    )  # fmt: skip
+    )
 
 
 def act(change: Change, pid: int) -> None:
-    """Do one change in this namespace; pid is one of the neutron namespace. Raises Error with the kernel's word."""
+    """Do one change in this namespace; pid is one of the neutron namespace.
+
+    Raises Error with the kernel's word.
+    """
     from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415 - see above
 
     try:
@@ -102,7 +113,9 @@ def _is_set(item: Any) -> bool:
 
 def _route(item: Any) -> Route:
     dst = f"{item.get('dst')}/{item['dst_len']}" if item.get("dst") else "default"
-    return Route(dst=dst, gateway=item.get("gateway") or "", metric=item.get("priority") or 0, proto=item["proto"])
+    return Route(
+        dst=dst, gateway=item.get("gateway") or "", metric=item.get("priority") or 0, proto=item["proto"]
+    )
 
 
 def _index(ip: Any, name: str) -> int:
@@ -113,8 +126,11 @@ def _index(ip: Any, name: str) -> int:
 
 
 def _add_bridge(ip: Any, change: Change, _pid: int) -> None:
-    # Without a forward delay a port works at once; with the kernel's 15 s a node's first DHCP requests are lost.
-    ip.link("add", ifname=change.name, kind="bridge", address=change.value, br_forward_delay=0, br_stp_state=0)
+    # Without a forward delay a port works at once; with the kernel's 15 s a node's first DHCP requests are
+    # lost.
+    ip.link(
+        "add", ifname=change.name, kind="bridge", address=change.value, br_forward_delay=0, br_stp_state=0
+    )
 
 
 def _no_delay(ip: Any, change: Change, _pid: int) -> None:
@@ -188,7 +204,8 @@ def _quietly(known: int, function: Callable[..., Any], *words: Any, **options: A
 
 
 def _tx_checksum(name: str, value: int | None = None) -> bool | None:
-    """Transmit checksum offload of an interface (`ethtool -K NAME tx`): read it or set it; None where there is none."""
+    """Transmit checksum offload of an interface (`ethtool -K NAME tx`): read it or set it; None where there
+    is none."""
     words = array.array("I", [GET_TX_CHECKSUM if value is None else SET_TX_CHECKSUM, value or 0])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
         try:

@@ -43,14 +43,18 @@ class _Canvas:
 
     def __str__(self) -> str:
         rows = range(max(row for row, _ in self.cells) + 1)
-        lines = ("".join(self.cells.get((row, column), " ") for column in range(WIDTH)).rstrip() for row in rows)
+        lines = (
+            "".join(self.cells.get((row, column), " ") for column in range(WIDTH)).rstrip() for row in rows
+        )
         return "\n".join(lines) + "\n"
 
 
 def draw(state: NetState) -> str:
     """The network as it is, in at most 100 columns."""
     canvas = _Canvas()
-    guests = [port for port in state.ports if port.name != state.site.veth[0] and not _is_physical(state, port)]
+    guests = [
+        port for port in state.ports if port.name != state.site.veth[0] and not _is_physical(state, port)
+    ]
     bottom = GUESTS_TOP + max(len(guests), 1) + 3
     canvas.box(0, bottom, MACHINE, "this machine")
     _neutron(canvas, state)
@@ -68,9 +72,15 @@ def _neutron(canvas: _Canvas, state: NetState) -> None:
     if not state.pid:
         canvas.text(7, NEUTRON[0] + 1, " the container does not run ")
     servers = state.programs.get("dnsmasq", 0)
-    canvas.row(2, NEUTRON, "DHCP agent", _runs(state, "neutron-dhcp-agent") + f", dnsmasq × {servers}" * bool(servers))
+    canvas.row(
+        2,
+        NEUTRON,
+        "DHCP agent",
+        _runs(state, "neutron-dhcp-agent") + f", dnsmasq × {servers}" * bool(servers),
+    )
     canvas.row(3, NEUTRON, "Open vSwitch", _runs(state, "ovs-vswitchd"))
-    # Open vSwitch's taps and the promiscuous mode of its ports outlive it: both mean something only while it runs.
+    # Open vSwitch's taps and the promiscuous mode of its ports outlive it: both mean something only while it
+    # runs.
     switch = bool(state.programs.get("ovs-vswitchd"))
     canvas.row(4, NEUTRON, "br-ex", ("made" if switch else "idle") if state.inner("br-ex") else "missing")
     inner = state.inner(state.site.veth[1])
@@ -132,7 +142,9 @@ def _guests(canvas: _Canvas, guests: list[Link]) -> None:
 
 def _way_out(state: NetState) -> str:
     outs = [rule.split(" -o ")[1].split()[0] for rule in state.rules or () if rule.startswith("nat ")]
-    return f"nodes reach the Internet through {', '.join(outs)} (masqueraded)" if outs else "none for the nodes"
+    return (
+        f"nodes reach the Internet through {', '.join(outs)} (masqueraded)" if outs else "none for the nodes"
+    )
 
 
 def _firewall(state: NetState) -> str:

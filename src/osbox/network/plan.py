@@ -1,7 +1,9 @@
-"""From what is there to what is wanted: the changes to the provisioning network, in order, by comparing values. Pure.
+"""From what is there to what is wanted: the changes to the provisioning network, in order, by comparing
+values. Pure.
 
-Two rules run through it. What osbox did not make is used where it fits and never changed or removed. And every change
-leaves a state from which planning again leads to the same end, so that a run can be killed anywhere.
+Two rules run through it. What osbox did not make is used where it fits and never changed or removed. And
+every change leaves a state from which planning again leads to the same end, so that a run can be killed
+anywhere.
 """
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -13,7 +15,10 @@ USER_CHAIN = "filter DOCKER-USER"
 
 
 def plan(state: NetState, wish: Wish) -> list[Change]:
-    """The changes that lead from state to wish, [] if there are none. Raises UserError rather than touch a stranger."""
+    """The changes that lead from state to wish, [] if there are none.
+
+    Raises UserError rather than touch a stranger.
+    """
     if wish.do == "disconnect":
         return _disconnect(state, bridge=not state.pid and not _guests(state))
     if wish.do == "remove":
@@ -22,7 +27,9 @@ def plan(state: NetState, wish: Wish) -> list[Change]:
     if wish.do == "bridge":
         return _bridge(state)
     if not state.pid:
-        raise UserError(f"the container {state.holder} does not run, so there is nothing to connect", hint="osbox up")
+        raise UserError(
+            f"the container {state.holder} does not run, so there is nothing to connect", hint="osbox up"
+        )
     physical = _physical(state, wish)
     return [*_bridge(state), *_veth(state), *_firewall(state, _taken(state, physical)), *physical]
 
@@ -34,42 +41,56 @@ def rules(state: NetState, uplinks: list[str]) -> list[str]:
     for uplink in uplinks:
         wanted += [
             f"{USER_CHAIN} -s {site.subnet} -i {site.bridge} -o {uplink} {mark} -j ACCEPT",
-            f"{USER_CHAIN} -d {site.subnet} -i {uplink} -o {site.bridge} "
-            f"-m conntrack --ctstate RELATED,ESTABLISHED {mark} -j ACCEPT",
+            (
+                f"{USER_CHAIN} -d {site.subnet} -i {uplink} -o {site.bridge} "
+                f"-m conntrack --ctstate RELATED,ESTABLISHED {mark} -j ACCEPT"
+            ),
             f"nat POSTROUTING -s {site.subnet} -o {uplink} {mark} -j MASQUERADE",
         ]
     return wanted
 
 
 def bridge_mac(state: NetState) -> str:
-    """A fixed MAC: without one a bridge takes its lowest port's, and nodes lose the host when a tap comes or goes."""
+    """A fixed MAC: without one a bridge takes its lowest port's, and nodes lose the host when a tap comes or
+    goes."""
     return "02:0b:" + ":".join(f"{byte:02x}" for byte in state.site.address.packed)
 
 
 def _refuse_strangers(state: NetState, wish: Wish) -> None:
     site, bridge = state.site, state.link(state.site.bridge)
-    other_name = f'choose another name: echo \'bridge = "NAME"\' >> $OSBOX_HOME/site.toml, or remove {site.bridge}'
+    other_name = (
+        f"choose another name: echo 'bridge = \"NAME\"' >> $OSBOX_HOME/site.toml, or remove {site.bridge}"
+    )
     if bridge and bridge.kind != "bridge":
         what = bridge.kind or "hardware interface"
-        raise UserError(f"{site.bridge} exists on this machine and is no bridge but a {what}", hint=other_name)
+        raise UserError(
+            f"{site.bridge} exists on this machine and is no bridge but a {what}", hint=other_name
+        )
     if bridge and f"link:{site.bridge}" not in state.made:
         foreign = [text for text in bridge.addresses if ":" not in text and text != state.address]
         if foreign:
             listed = ", ".join(foreign)
-            raise UserError(f"a bridge {site.bridge} that osbox did not make has the address {listed}", hint=other_name)
+            raise UserError(
+                f"a bridge {site.bridge} that osbox did not make has the address {listed}", hint=other_name
+            )
     for link in state.links:
         clash = _clash(link, site.subnet)
         if clash and link.name not in (site.bridge, wish.interface):
             raise UserError(
                 f"{link.name} uses {clash}, which is in the provisioning network {site.subnet}",
-                hint='choose another network: echo \'subnet = "10.x.y.0/24"\' >> $OSBOX_HOME/site.toml',
+                hint="choose another network: echo 'subnet = \"10.x.y.0/24\"' >> $OSBOX_HOME/site.toml",
             )
 
 
 def _clash(link: Link, subnet: IPv4Network) -> str:
-    """What of a link is in our subnet: its address or its gateway. A wider network around ours is no trouble."""
+    """What of a link is in our subnet: its address or its gateway.
+
+    A wider network around ours is no trouble.
+    """
     inside = [text for text in link.addresses if ":" not in text and IPv4Interface(text).ip in subnet]
-    inside += [route.gateway for route in link.routes if route.gateway and IPv4Address(route.gateway) in subnet]
+    inside += [
+        route.gateway for route in link.routes if route.gateway and IPv4Address(route.gateway) in subnet
+    ]
     return inside[0] if inside else ""
 
 
@@ -107,7 +128,8 @@ def _veth(state: NetState) -> list[Change]:
         changes += [Change(do="delete-link", name=inner, inside=True)] if two else []
         changes.append(Change(do="add-veth", name=outer, value=inner))
         one = two = None
-    # Off before the first packet: with it on, TCP between the bridge and Open vSwitch's userspace datapath hangs.
+    # Off before the first packet: with it on, TCP between the bridge and Open vSwitch's userspace datapath
+    # hangs.
     if one is None or one.tx_checksum is not False:
         changes.append(Change(do="offload-off", name=outer))
     if two is None or two.tx_checksum is not False:
@@ -125,9 +147,14 @@ def _firewall(state: NetState, taken: set[str]) -> list[Change]:
     if not state.chain or state.rules is None:
         raise Error(
             "the engine's firewall has no chain DOCKER-USER, so bridged frames cannot be let through",
-            hint='Docker must manage iptables: see "iptables" and "firewall-backend" in /etc/docker/daemon.json',
+            hint=(
+                'Docker must manage iptables: see "iptables" and "firewall-backend" in'
+                " /etc/docker/daemon.json"
+            ),
         )
-    wanted = rules(state, sorted(link.name for link in state.links if link.default_route and link.name not in taken))
+    wanted = rules(
+        state, sorted(link.name for link in state.links if link.default_route and link.name not in taken)
+    )
     changes = [Change(do="add-rule", name=rule) for rule in wanted if rule not in state.rules]
     return changes + [Change(do="delete-rule", name=rule) for rule in _surplus(state.rules, wanted)]
 
@@ -147,7 +174,9 @@ def _physical(state: NetState, wish: Wish) -> list[Change]:
     if not wish.interface:
         return [change for name, before in state.before.items() for change in _again(state, name, before)]
     # One at a time: two ports into the same switch would be a loop, and the bridge runs no spanning tree.
-    changes = [change for name in state.before if name != wish.interface for change in _give_back(state, name)]
+    changes = [
+        change for name in state.before if name != wish.interface for change in _give_back(state, name)
+    ]
     link = _require_usable(state, wish.interface)
     if link.master == state.site.bridge:
         return changes + ([] if link.up else [Change(do="up", name=link.name)])
@@ -156,7 +185,8 @@ def _physical(state: NetState, wish: Wish) -> list[Change]:
 
 
 def _again(state: NetState, name: str, before: Before) -> list[Change]:
-    """An interface that was connected once stays so: after a reboot it comes back, if that needs no new consent."""
+    """An interface that was connected once stays so: after a reboot it comes back, if that needs no new
+    consent."""
     link = state.link(name)
     if link is None or link.master not in ("", state.site.bridge):
         return []
@@ -176,7 +206,10 @@ def _require_consent(link: Link, wish: Wish) -> None:
     if link.default_route and not wish.force:
         raise UserError(
             f"{link.name} carries this machine's default route: in the bridge it would cut the machine off",
-            hint=f"use another interface, or, from a console: osbox net connect --interface {link.name} --force",
+            hint=(
+                f"use another interface, or, from a console: osbox net connect --interface {link.name}"
+                " --force"
+            ),
         )
     if link.addresses and not wish.force:
         raise UserError(
@@ -210,8 +243,11 @@ def _unusable(state: NetState, link: Link) -> str:
 
 
 def _guests(state: NetState) -> list[str]:
-    """Ports of the bridge that are neither our veth nor a physical interface that we took: nodes' taps, mostly."""
-    return [port.name for port in state.ports if port.name != state.site.veth[0] and port.name not in state.before]
+    """Ports of the bridge that are neither our veth nor a physical interface that we took: nodes' taps,
+    mostly."""
+    return [
+        port.name for port in state.ports if port.name != state.site.veth[0] and port.name not in state.before
+    ]
 
 
 def _give_back(state: NetState, name: str) -> list[Change]:
@@ -224,7 +260,9 @@ def _give_back(state: NetState, name: str) -> list[Change]:
 def _disconnect(state: NetState, *, bridge: bool) -> list[Change]:
     name, (outer, _) = state.site.bridge, state.site.veth
     if state.rules is None and any(entry.startswith("firewall:") for entry in state.made):
-        raise Error("the engine does not run, so its firewall rules cannot be removed", hint="osbox engine start")
+        raise Error(
+            "the engine does not run, so its firewall rules cannot be removed", hint="osbox engine start"
+        )
     changes = [change for taken in state.before for change in _give_back(state, taken)]
     changes += [Change(do="delete-rule", name=rule) for rule in state.rules or ()]
     # By the ledger and not by today's names: site.toml may have been changed since.

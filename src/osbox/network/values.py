@@ -1,4 +1,5 @@
-"""The provisioning network as values: what was seen on the machine, what is wanted, and the changes between the two. Pure."""
+"""The provisioning network as values: what was seen on the machine, what is wanted, and the changes between
+the two. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -47,10 +48,12 @@ class Link(_Value):
 
 
 class Before(_Value):
-    """How a physical interface was before it became a port of the bridge, so that it can be given back as it was."""
+    """How a physical interface was before it became a port of the bridge, so that it can be given back as it
+    was."""
 
     boot: str = ""
-    """The boot this was seen in: after another one the interface is the host's again and nothing is to be restored."""
+    """The boot this was seen in: after another one the interface is the host's again and nothing is to be
+    restored."""
     up: bool = False
     addresses: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()
@@ -71,7 +74,10 @@ class NetState(_Value):
     chain: bool = True
     """Whether the engine's firewall has the chain DOCKER-USER."""
     rules: tuple[str, ...] | None = ()
-    """Firewall rules that carry this deployment's mark: table, chain, and the rule's words. None: nobody could look."""
+    """Firewall rules that carry this deployment's mark: table, chain, and the rule's words.
+
+    None: nobody could look.
+    """
     made: frozenset[str] = frozenset()
     """What the ledger says was made for this network since the machine was booted, as kind:name."""
     stale: frozenset[str] = frozenset()
@@ -80,7 +86,8 @@ class NetState(_Value):
     """Physical interfaces that were taken, by name."""
     boot: str = ""
     programs: Mapping[str, int] = Field(default_factory=dict)
-    """How many processes of the programs we care for run in the containers that share the neutron namespace."""
+    """How many processes of the programs we care for run in the containers that share the neutron namespace.
+    """
 
     def link(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)
@@ -105,10 +112,16 @@ class NetState(_Value):
 
     @property
     def paired(self) -> bool:
-        """Whether the veth pair ends in the neutron namespace of now (not in that of a replaced container)."""
+        """Whether the veth pair ends in the neutron namespace of now (not in that of a replaced
+        container)."""
         outer, inner = self.link(self.site.veth[0]), self.inner(self.site.veth[1])
-        return bool(outer and inner and outer.kind == inner.kind == "veth" and outer.peer == inner.index
-                    and inner.peer == outer.index)  # fmt: skip
+        return bool(
+            outer
+            and inner
+            and outer.kind == inner.kind == "veth"
+            and outer.peer == inner.index
+            and inner.peer == outer.index
+        )
 
 
 class Wish(_Value):
@@ -144,12 +157,27 @@ TEXTS = {
 
 
 class Change(_Value):
-    """One small act. `name` is the link, rule or ledger entry it is done to; `inside`: in the neutron namespace."""
+    """One small act.
+
+    `name` is the link, rule or ledger entry it is done to; `inside`: in the neutron namespace.
+    """
 
     do: Literal[
-        "add-bridge", "no-delay", "add-address", "up", "add-veth", "set-master", "offload-off", "add-rule", "take",
-        "give-back", "delete-rule", "delete-address", "delete-link", "forget",
-    ]  # fmt: skip
+        "add-bridge",
+        "no-delay",
+        "add-address",
+        "up",
+        "add-veth",
+        "set-master",
+        "offload-off",
+        "add-rule",
+        "take",
+        "give-back",
+        "delete-rule",
+        "delete-address",
+        "delete-link",
+        "forget",
+    ]
     name: str
     value: str = ""
     inside: bool = False

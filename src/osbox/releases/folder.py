@@ -17,7 +17,9 @@ def known(releases: Path) -> list[str]:
 def require(releases: Path, name: str) -> Path:
     """The folder of a release; raises UserError that names those that are here."""
     if name not in known(releases):
-        raise UserError(f"no OpenStack release {name} is here", hint="known releases: " + ", ".join(known(releases)))
+        raise UserError(
+            f"no OpenStack release {name} is here", hint="known releases: " + ", ".join(known(releases))
+        )
     return releases / name
 
 
@@ -28,12 +30,19 @@ def read(folder: Path) -> Release:
     try:
         release = Release.model_validate(tomllib.loads(file.read_text()))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {label}: {getattr(error, 'strerror', '') or 'it is no text'}") from error
+        raise UserError(
+            f"cannot read {label}: {getattr(error, 'strerror', '') or 'it is no text'}"
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{label} is not valid TOML: {error}") from error
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()]
-        raise UserError(f"{label} has wrong settings", evidence="\n".join(lines), hint="docs/releases.md has all keys") from error
+        lines = [
+            f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()
+        ]
+        raise UserError(
+            f"{label} has wrong settings", evidence="\n".join(lines), hint="docs/releases.md has all keys"
+        ) from error
     if release.name != folder.name:
         raise UserError(f"{label} says that it is release {release.name}", hint=f'name = "{folder.name}"')
     return release

@@ -26,7 +26,8 @@ class Package:
 class Change:
     """What became of one package. old or new is empty when it was not there or is gone.
 
-    group: the lock it is in, or `old → new`. The same version twice: it moved, or its index has other files of it now.
+    group: the lock it is in, or `old → new`. The same version twice: it moved, or its index has other files
+    of it now.
     """
 
     package: str
@@ -61,7 +62,11 @@ def _package(lines: Sequence[str], parents: Sequence[str]) -> Package:
 def constrain(upstream: str, own: Sequence[str]) -> str:
     """Upstream's constraints with those of our own in the place of theirs for the same packages."""
     ours = {_canonical(line) for line in own}
-    kept = [line for line in upstream.splitlines() if line and not line.startswith("#") and _canonical(line) not in ours]
+    kept = [
+        line
+        for line in upstream.splitlines()
+        if line and not line.startswith("#") and _canonical(line) not in ours
+    ]
     return "".join(f"{line}\n" for line in [*kept, *own])
 
 
@@ -95,9 +100,17 @@ def _needed_by(parent: str, needs: Mapping[str, set[str]]) -> set[str]:
 
 
 def render(release: Release, group: str, packages: Sequence[Package]) -> str:
-    """A lock. It says nothing of the others, so that a change of theirs builds nothing that is made of this one."""
-    what = {COMMON: "what two or more projects need", RAMDISK: "what the deploy ramdisk needs"}.get(group, f"what only {group} needs")
-    head = f"# OpenStack {release.name}: {what}. Written by osbox lock --release {release.name}; edit release.toml instead.\n"
+    """A lock.
+
+    It says nothing of the others, so that a change of theirs builds nothing that is made of this one.
+    """
+    what = {COMMON: "what two or more projects need", RAMDISK: "what the deploy ramdisk needs"}.get(
+        group, f"what only {group} needs"
+    )
+    head = (
+        f"# OpenStack {release.name}: {what}. Written by osbox lock --release {release.name}; edit"
+        " release.toml instead.\n"
+    )
     return head + "".join(package.text for package in packages)
 
 
@@ -106,22 +119,26 @@ def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[Change]:
     before, after = _by_name(old), _by_name(new)
     return [
         _change(before.get(key), after.get(key))
-        for key in sorted({*before, *after}) if before.get(key) != after.get(key)
-    ]  # fmt: skip
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ]
 
 
 def _by_name(locks: Mapping[str, str]) -> dict[tuple[str, bool], tuple[str, Package]]:
     """Group and package by name; the ramdisk may have another version of the same one."""
     return {
         (package.name, group == RAMDISK): (group, package)
-        for group, text in locks.items() for package in parse(text)
-    }  # fmt: skip
+        for group, text in locks.items()
+        for package in parse(text)
+    }
 
 
 def _change(old: tuple[str, Package] | None, new: tuple[str, Package] | None) -> Change:
     groups = [side[0] for side in (old, new) if side]
     name = next(side[1].name for side in (old, new) if side)
-    return Change(name, old[1].version if old else "", new[1].version if new else "", " → ".join(dict.fromkeys(groups)))
+    return Change(
+        name, old[1].version if old else "", new[1].version if new else "", " → ".join(dict.fromkeys(groups))
+    )
 
 
 def sums(files: Mapping[str, bytes]) -> str:

@@ -1,13 +1,14 @@
-"""An OpenStack release as its folder describes it: `release.toml` by hand, upstream's `constraints.txt`, the locks made of both. Pure.
+"""An OpenStack release as its folder describes it: `release.toml` by hand, upstream's `constraints.txt`, the
+locks made of both. Pure.
 
-    releases/<R>/release.toml      which packages each project needs, each service held to the release's own series
-                 constraints.txt   upstream's versions of everything else
-                 common.lock       what two or more projects need: one layer that all their images share
-                 <project>.lock    what only that project needs
-                 ramdisk.lock      what runs inside the deploy ramdisk
-                 SHA256SUMS        digests of all of them, so that a lock that is not of its inputs is seen
+releases/<R>/release.toml      which packages each project needs, each service held to the release's own
+series
+             constraints.txt   upstream's versions of everything else
+             common.lock       what two or more projects need: one layer that all their images share
+             <project>.lock    what only that project needs
+             ramdisk.lock      what runs inside the deploy ramdisk
+             SHA256SUMS        digests of all of them, so that a lock that is not of its inputs is seen
 """
-
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -17,7 +18,10 @@ DEFAULT = "2026.1"
 COMMON, RAMDISK = "common", "ramdisk"
 PROJECTS = tuple(sorted({image.project for image in catalogue.IMAGES if image.base == catalogue.OPENSTACK}))
 GROUPS = (COMMON, *PROJECTS, RAMDISK)
-"""The locks of a release by name. All but the ramdisk's are resolved together, so that their versions agree."""
+"""The locks of a release by name.
+
+All but the ramdisk's are resolved together, so that their versions agree.
+"""
 FILE, CONSTRAINTS, SUMS = "release.toml", "constraints.txt", "SHA256SUMS"
 INPUTS = (FILE, CONSTRAINTS)
 LOCKS = tuple(f"{group}.lock" for group in GROUPS)
@@ -44,7 +48,10 @@ class Release(BaseModel):
     @field_validator("requirements")
     @classmethod
     def _complete(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        missing, unknown = [name for name in GROUPS if not value.get(name)], [name for name in value if name not in GROUPS]
+        missing, unknown = (
+            [name for name in GROUPS if not value.get(name)],
+            [name for name in value if name not in GROUPS],
+        )
         if missing:
             raise ValueError(f"nothing for {', '.join(missing)}")
         if unknown:

@@ -1,4 +1,5 @@
-"""Lock a release: resolve all its services together, split the result by project, and see whether a lock is of its inputs."""
+"""Lock a release: resolve all its services together, split the result by project, and see whether a lock is
+of its inputs."""
 
 import contextlib
 import hashlib
@@ -31,23 +32,31 @@ EXCLUDED = "excluded.in"
 
 
 def check(paths: Paths, name: str) -> None:
-    """Raise UserError unless the release is here with all its locks, each made of the inputs that are here now."""
+    """Raise UserError unless the release is here with all its locks, each made of the inputs that are here
+    now."""
     folder = releases.require(paths.releases, name)
     relock = f"osbox lock --release {name}"
     known = lock.read_sums(_text(folder / release.SUMS))
     for file in (*release.INPUTS, *release.LOCKS):
         label = f"releases/{name}/{file}"
         if not (folder / file).is_file():
-            raise UserError(f"{label} is missing", hint=relock if file in release.LOCKS else f"git checkout -- {label}")
+            raise UserError(
+                f"{label} is missing", hint=relock if file in release.LOCKS else f"git checkout -- {label}"
+            )
         digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
         if known.get(file) != digest:
             what = f"it is older than {file}" if file in release.INPUTS else f"{file} is not what was locked"
             evidence = f"{digest}  {label}, now\n{known.get(file, 'not there'):64}  in {release.SUMS}"
-            raise UserError(f"the lock of release {name} is out of date: {what}", evidence=evidence, hint=relock)
+            raise UserError(
+                f"the lock of release {name} is out of date: {what}", evidence=evidence, hint=relock
+            )
 
 
 def refresh(paths: Paths, name: str, *, write: bool = True) -> list[Change]:
-    """Resolve a release anew and write its locks, all or none; returns what changed. Without write, nothing is touched."""
+    """Resolve a release anew and write its locks, all or none; returns what changed.
+
+    Without write, nothing is touched.
+    """
     folder = releases.require(paths.releases, name)
     wanted = releases.read(folder)
     found = _resolve(paths, folder, wanted)
@@ -100,15 +109,35 @@ class Resolver:
         if sets[0] != sets[1]:
             odd = ", ".join(f"{name} {version}" for name, version in sorted(sets[0] ^ sets[1]))
             message = f"release {self.wanted.name} is not the same on x86-64 and arm64"
-            raise UserError(message, evidence=odd, hint=f"hold these versions in releases/{self.wanted.name}/{release.FILE}")
+            raise UserError(
+                message,
+                evidence=odd,
+                hint=f"hold these versions in releases/{self.wanted.name}/{release.FILE}",
+            )
         return results[0]
 
     def _compile(self, groups: Sequence[str], platform: str) -> str:
         argv = [
-            str(self.uv), "pip", "compile", "--quiet", "--python-version", self.wanted.python, "--python-platform", platform,
-            "--generate-hashes", "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--annotation-style", "split",
-            "--constraints", release.CONSTRAINTS, "--excludes", EXCLUDED, *(f"{group}.in" for group in groups),
-        ]  # fmt: skip
+            str(self.uv),
+            "pip",
+            "compile",
+            "--quiet",
+            "--python-version",
+            self.wanted.python,
+            "--python-platform",
+            platform,
+            "--generate-hashes",
+            "--no-header",
+            "--no-emit-index-url",
+            "--no-emit-find-links",
+            "--annotation-style",
+            "split",
+            "--constraints",
+            release.CONSTRAINTS,
+            "--excludes",
+            EXCLUDED,
+            *(f"{group}.in" for group in groups),
+        ]
         result = run.run(argv, env=self.env, cwd=self.place, timeout=TIMEOUT_SECONDS, check=False)
         if result.code:
             raise _failed(self.wanted.name, result.err)
@@ -118,10 +147,14 @@ class Resolver:
 def _environment(paths: Paths, place: Path) -> dict[str, str]:
     bundle = sources.ca_bundle()
     return {
-        "UV_CONFIG_FILE": str(place / "uv.toml"), "UV_CACHE_DIR": str(paths.home / "tools" / "uv-cache"),
-        "UV_HTTP_TIMEOUT": str(HTTP_SECONDS), "UV_HTTP_RETRIES": str(RETRIES), "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1",
+        "UV_CONFIG_FILE": str(place / "uv.toml"),
+        "UV_CACHE_DIR": str(paths.home / "tools" / "uv-cache"),
+        "UV_HTTP_TIMEOUT": str(HTTP_SECONDS),
+        "UV_HTTP_RETRIES": str(RETRIES),
+        "UV_PYTHON_DOWNLOADS": "never",
+        "NO_COLOR": "1",
         **({"SSL_CERT_FILE": str(bundle)} if bundle else {}),
-    }  # fmt: skip
+    }
 
 
 def _failed(name: str, output: str) -> Error:
@@ -129,7 +162,9 @@ def _failed(name: str, output: str) -> Error:
     evidence = _shortened(output)
     if CONFLICT in output:
         hint = f"change the requirements in releases/{name}/{release.FILE}, then the same command again"
-        return UserError(f"the requirements of release {name} cannot be met together", evidence=evidence, hint=hint)
+        return UserError(
+            f"the requirements of release {name} cannot be met together", evidence=evidence, hint=hint
+        )
     if UNREADABLE in output:
         message = f"releases/{name}/{release.FILE} has a requirement that is none"
         return UserError(message, evidence=evidence, hint="put it right, then the same command again")
@@ -137,7 +172,11 @@ def _failed(name: str, output: str) -> Error:
     if known:
         tries = f" (tried {RETRIES + 1} times)" if known.transient else ""
         return Error(known.message + tries, evidence=evidence, hint=known.hint)
-    return Error(f"release {name} could not be resolved", evidence=evidence, hint="see that uv reaches its index: pip config list")
+    return Error(
+        f"release {name} could not be resolved",
+        evidence=evidence,
+        hint="see that uv reaches its index: pip config list",
+    )
 
 
 def _shortened(output: str) -> str:
@@ -147,9 +186,13 @@ def _shortened(output: str) -> str:
 
 
 def _write(folder: Path, found: Mapping[str, str]) -> None:
-    """Write all files beside the old ones, then rename each; the digests come last, so that half a set is seen."""
+    """Write all files beside the old ones, then rename each; the digests come last, so that half a set is
+    seen."""
     texts = {f"{group}.lock": text for group, text in found.items()}
-    contents = {**{name: (folder / name).read_bytes() for name in release.INPUTS}, **{name: text.encode() for name, text in texts.items()}}
+    contents = {
+        **{name: (folder / name).read_bytes() for name in release.INPUTS},
+        **{name: text.encode() for name, text in texts.items()},
+    }
     texts[release.SUMS] = lock.sums(contents)
     new = {name: folder / f"{name}.new" for name in texts}
     try:
@@ -170,7 +213,17 @@ def _uv(paths: Paths) -> Path:
         return directory / "bin" / "uv"
     new = directory.with_name(f"{directory.name}.{os.getpid()}")
     new.parent.mkdir(parents=True, exist_ok=True)
-    words = ["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps", "--target", str(new), "-r", str(wanted)]
+    words = [
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "--no-deps",
+        "--target",
+        str(new),
+        "-r",
+        str(wanted),
+    ]
     try:
         run.run([sys.executable, "-m", "pip", *words], hint="see that pip reaches its index: pip config list")
         with contextlib.suppress(OSError):  # another osbox was quicker

@@ -1,1 +1,2 @@
-"""This deployment and this machine's settings: site.toml, names, secrets, the ledger, where packages come from."""
+"""This deployment and this machine's settings: site.toml, names, secrets, the ledger, where packages come
+from."""

@@ -1,6 +1,8 @@
-"""Deployments by name: beside the one in OSBOX_HOME, each of the others has a directory of its own below `clouds/`.
+"""Deployments by name: beside the one in OSBOX_HOME, each of the others has a directory of its own below
+`clouds/`.
 
-They share the engine, its images and what was built; names of links, subnets, addresses and secrets are their own.
+They share the engine, its images and what was built; names of links, subnets, addresses and secrets are their
+own.
 """
 
 import ipaddress
@@ -13,7 +15,8 @@ from osbox.site.site import Paths, Site
 
 DIRECTORY = "clouds"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
-# Number n has 10.29.(29 + 8n).0/24 and 10.29.(28 + 8n).0/24, at 127.0.0.(1 + n); 0 is the deployment without a name.
+# Number n has 10.29.(29 + 8n).0/24 and 10.29.(28 + 8n).0/24, at 127.0.0.(1 + n); 0 is the deployment without
+# a name.
 FIRST, STEP, LAST = 29, 8, 27
 
 
@@ -26,7 +29,10 @@ def names(base: Paths) -> list[str]:
 def paths(base: Paths, name: str) -> Paths:
     """Where a deployment's own files are; raises UserError when it cannot be called so."""
     if not NAME.fullmatch(name):
-        raise UserError(f"--name {name}: a name has lower-case letters, digits and hyphens, 41 at most", hint="osbox --name lab up")
+        raise UserError(
+            f"--name {name}: a name has lower-case letters, digits and hyphens, 41 at most",
+            hint="osbox --name lab up",
+        )
     return Paths(base.project, base.home / DIRECTORY / name)
 
 
@@ -37,8 +43,13 @@ def site(base: Paths, base_site: Site, name: str) -> Site:
         return _free(base, base_site, name)
     found = load_site(own.home)
     if found.name != name:
-        raise UserError(f"{own.home}/site.toml says name = {found.name}, not {name}", hint="the directory and the name in it have to agree")
-    return found.model_copy(update={"engine_bridge": base_site.engine_bridge, "engine_subnet": base_site.engine_subnet})
+        raise UserError(
+            f"{own.home}/site.toml says name = {found.name}, not {name}",
+            hint="the directory and the name in it have to agree",
+        )
+    return found.model_copy(
+        update={"engine_bridge": base_site.engine_bridge, "engine_subnet": base_site.engine_subnet}
+    )
 
 
 def settle(base: Paths, base_site: Site, name: str) -> None:
@@ -50,8 +61,10 @@ def settle(base: Paths, base_site: Site, name: str) -> None:
         wish = _free(base, base_site, name)
         files.write(
             file,
-            f'name = "{wish.name}"\nbridge = "{wish.bridge}"\nveth = ["{wish.veth[0]}", "{wish.veth[1]}"]\nsubnet = "{wish.subnet}"\n'
-            f'control_subnet = "{wish.control_subnet}"\ncontrol_bridge = "{wish.control_bridge}"\nloopback = "{wish.loopback}"\n'
+            f'name = "{wish.name}"\nbridge = "{wish.bridge}"\nveth = ["{wish.veth[0]}",'
+            f' "{wish.veth[1]}"]\nsubnet = "{wish.subnet}"\ncontrol_subnet ='
+            f' "{wish.control_subnet}"\ncontrol_bridge = "{wish.control_bridge}"\nloopback ='
+            f' "{wish.loopback}"\n',
         )
 
 
@@ -59,14 +72,25 @@ def _free(base: Paths, base_site: Site, name: str) -> Site:
     """The first set of subnets and link names that no deployment has."""
     others = [base_site, *(load_site(paths(base, other).home) for other in names(base) if other != name)]
     for number in range(1, LAST + 1):
-        wish = base_site.model_copy(update={
-            "name": name, "bridge": f"provisioning{number}", "veth": (f"ext0-{number}", f"ext1-{number}"),
-            "subnet": _subnet(FIRST + STEP * number), "control_subnet": _subnet(FIRST - 1 + STEP * number),
-            "control_bridge": f"osbox{number}", "loopback": ipaddress.IPv4Address("127.0.0.1") + number, "listen": None, "workers": 1, "options": {},
-        })  # fmt: skip
+        wish = base_site.model_copy(
+            update={
+                "name": name,
+                "bridge": f"provisioning{number}",
+                "veth": (f"ext0-{number}", f"ext1-{number}"),
+                "subnet": _subnet(FIRST + STEP * number),
+                "control_subnet": _subnet(FIRST - 1 + STEP * number),
+                "control_bridge": f"osbox{number}",
+                "loopback": ipaddress.IPv4Address("127.0.0.1") + number,
+                "listen": None,
+                "workers": 1,
+                "options": {},
+            }
+        )
         if not any(_clash(wish, other) for other in others):
             return wish
-    raise Error(f"there are {LAST} deployments, and no subnets for another one", hint="osbox --name NAME down --purge")
+    raise Error(
+        f"there are {LAST} deployments, and no subnets for another one", hint="osbox --name NAME down --purge"
+    )
 
 
 def _subnet(third: int) -> ipaddress.IPv4Network:
@@ -77,6 +101,8 @@ def _clash(one: Site, other: Site) -> bool:
     mine, theirs = (one.subnet, one.control_subnet), (other.subnet, other.control_subnet, other.engine_subnet)
     return (
         any(a.overlaps(b) for a in mine for b in theirs)
-        or bool({one.bridge, one.control_bridge, *one.veth} & {other.bridge, other.control_bridge, *other.veth})
+        or bool(
+            {one.bridge, one.control_bridge, *one.veth} & {other.bridge, other.control_bridge, *other.veth}
+        )
         or one.loopback == other.loopback
     )

@@ -1,8 +1,9 @@
 """The ledger: what osbox made on the host outside the engine, so that exactly this can be undone.
 
-An entry is written, and on the disk, BEFORE the act. A run that is killed in between leaves an entry too many (undoing
-it finds nothing to undo), never a thing that nobody remembers. The first entry of a kind and name wins: it may hold the
-state that a thing had before osbox touched it, and a second run must not write the touched state over it.
+An entry is written, and on the disk, BEFORE the act. A run that is killed in between leaves an entry too many
+(undoing it finds nothing to undo), never a thing that nobody remembers. The first entry of a kind and name
+wins: it may hold the state that a thing had before osbox touched it, and a second run must not write the
+touched state over it.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,10 @@ Kind = Literal["link", "address", "firewall", "port", "file", "mount", "namespac
 
 
 class Entry(BaseModel):
-    """One thing on the host. `made_by` is the command that made it; `details` what is needed to put things back."""
+    """One thing on the host.
+
+    `made_by` is the command that made it; `details` what is needed to put things back.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,7 +54,8 @@ class Ledger:
         return next((entry for entry in self.entries(kind) if entry.name == name), None)
 
     def add(self, entry: Entry) -> bool:
-        """Write an entry down; returns False, and changes nothing, when one of this kind and name is there."""
+        """Write an entry down; returns False, and changes nothing, when one of this kind and name is
+        there."""
         with self._locked():
             book = self._read()
             if any((known.kind, known.name) == (entry.kind, entry.name) for known in book.entries):
@@ -59,7 +64,10 @@ class Ledger:
             return True
 
     def remove(self, kind: Kind, name: str) -> bool:
-        """Strike an entry out, after its thing is gone; returns whether there was one. An empty ledger is no file."""
+        """Strike an entry out, after its thing is gone; returns whether there was one.
+
+        An empty ledger is no file.
+        """
         with self._locked():
             book = self._read()
             kept = tuple(entry for entry in book.entries if (entry.kind, entry.name) != (kind, name))
@@ -77,8 +85,11 @@ class Ledger:
             raise Error(
                 f"{self.file} cannot be read: osbox no longer knows what it made on this machine",
                 evidence="\n".join(wrong),
-                hint=f"put a good copy back, or look at `ip link` yourself and then: mv {self.file} {self.file}.bad",
-            ) from error  # fmt: skip
+                hint=(
+                    f"put a good copy back, or look at `ip link` yourself and then: mv {self.file}"
+                    f" {self.file}.bad"
+                ),
+            ) from error
 
     def _write(self, entries: tuple[Entry, ...]) -> None:
         files.write(self.file, _Book(entries=entries).model_dump_json(indent=2) + "\n")

@@ -31,4 +31,6 @@ def load_site(home: Path) -> Site:
         return Site.model_validate(data)
     except ValidationError as error:
         lines = "\n".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise UserError(f"{file} has wrong settings", evidence=lines, hint="known keys: " + ", ".join(Site.model_fields)) from error
+        raise UserError(
+            f"{file} has wrong settings", evidence=lines, hint="known keys: " + ", ".join(Site.model_fields)
+        ) from error

@@ -1,4 +1,5 @@
-"""The deployment's passwords: generated once, one file each, readable by root and by the containers' fixed user only."""
+"""The deployment's passwords: generated once, one file each, readable by root and by the containers' fixed
+user only."""
 
 import secrets
 from pathlib import Path
@@ -6,13 +7,19 @@ from pathlib import Path
 from osbox import files
 from osbox.site.site import Paths
 
-UID = 42400  # the user `stack` of the images (images/base/Dockerfile); Compose mounts secret files with their owner
+# the user `stack` of the images (images/base/Dockerfile); Compose mounts secret files with their owner
+UID = 42400
 LENGTH = 24  # bytes of randomness: 192 bits
 NAMES = (
-    "admin-password", "bmc-password", "rabbitmq-password", "temp-url-key", "swift-hash-prefix", "swift-hash-suffix",
+    "admin-password",
+    "bmc-password",
+    "rabbitmq-password",
+    "temp-url-key",
+    "swift-hash-prefix",
+    "swift-hash-suffix",
     *(f"db-{name}" for name in ("osbox", "keystone", "glance", "placement", "nova", "neutron", "ironic")),
     *(f"service-{name}" for name in ("glance", "placement", "nova", "neutron", "ironic", "swift")),
-)  # fmt: skip
+)
 
 
 def ensure(paths: Paths) -> list[str]:

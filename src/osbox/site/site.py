@@ -59,9 +59,14 @@ class Site(BaseModel):
         try:
             found = ipaddress.IPv4Address(address)
         except ValueError as error:
-            raise UserError(f"--listen {address}: {error}", hint="name an IPv4 address of this host") from error
+            raise UserError(
+                f"--listen {address}: {error}", hint="name an IPv4 address of this host"
+            ) from error
         if found.is_unspecified:
-            raise UserError(f"--listen {address}: clients are told this address, so it must be one", hint="name an IPv4 address of this host")
+            raise UserError(
+                f"--listen {address}: clients are told this address, so it must be one",
+                hint="name an IPv4 address of this host",
+            )
         return self.model_copy(update={"listen": found})
 
     @property

@@ -52,23 +52,30 @@ def _value(data: Any, where: Where) -> Any:
 
 
 def _edited(text: str, where: Where, value: Value | None, wanted: Mapping[str, Any], file: Path) -> str:
-    """The text with one edit that makes it say what is wanted: in tables of its own, or as a dotted key beside such."""
+    """The text with one edit that makes it say what is wanted: in tables of its own, or as a dotted key
+    beside such."""
     import tomlkit  # noqa: PLC0415 - only commands that change the file pay for it
     from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
 
     for way in (partial(_by_tables, new=_table), _by_dots_below, _by_dots):
-        with suppress(TOMLKitError, ValueError, AttributeError):  # what tomlkit says of a key that has no place there
+        with suppress(
+            TOMLKitError, ValueError, AttributeError
+        ):  # what tomlkit says of a key that has no place there
             document = tomlkit.parse(text)
             way(document, where, value)
             found = tomlkit.dumps(document)
             if tomllib.loads(found) == wanted:
                 return found
     name = ".".join(where)
-    raise Error(f"{file} is written in a way that {name} could not be changed in", hint="change it with an editor, then osbox plan")
+    raise Error(
+        f"{file} is written in a way that {name} could not be changed in",
+        hint="change it with an editor, then osbox plan",
+    )
 
 
 def _by_tables(tables: Any, where: Where, value: Value | None, new: Callable[[Any], Any]) -> None:
-    """Go down to the table of a key, making those that are missing; do the edit; remove what it leaves empty."""
+    """Go down to the table of a key, making those that are missing; do the edit; remove what it leaves
+    empty."""
     *path, key = where
     chain = [tables]
     for name in path:

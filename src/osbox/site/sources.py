@@ -1,7 +1,8 @@
-"""The host's own settings for fetching packages: apt sources and options, pip's index and proxy, CA bundle, proxy.
+"""The host's own settings for fetching packages: apt sources and options, pip's index and proxy, CA bundle,
+proxy.
 
-They reach a build as secrets and predefined proxy arguments, so that none of them ends up in a layer or in an image's history.
-docs/anywhere.md lists what is taken from where.
+They reach a build as secrets and predefined proxy arguments, so that none of them ends up in a layer or in an
+image's history. docs/anywhere.md lists what is taken from where.
 """
 
 import configparser
@@ -20,7 +21,8 @@ SUITE = "trixie"  # the Debian release that images are made of
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 APT_OPTIONS = re.compile(
-    r"^(Acquire::(?:http|https|ftp)(?:::|\s)|Acquire::Retries|Acquire::Check-Valid-Until|Acquire::Check-Date)", re.IGNORECASE
+    r"^(Acquire::(?:http|https|ftp)(?:::|\s)|Acquire::Retries|Acquire::Check-Valid-Until|Acquire::Check-Date)",
+    re.IGNORECASE,
 )
 # A mirror that is silent is given up, and named, within minutes; what the host's own apt is told wins.
 APT_PATIENCE = 'Acquire::Retries "2";\nAcquire::http::Timeout "20";\nAcquire::https::Timeout "20";\n'
@@ -36,9 +38,16 @@ def memory() -> dict[str, int]:
 
 
 def build_secrets(paths: Paths) -> dict[str, Path]:
-    """Write the host's settings as files for `docker build --secret` and return them by id; absent settings are left out."""
-    texts = {"apt_sources": apt_sources(), "apt_conf": apt_conf(), "uv": uv_toml(pip_config()), "pip": pip_conf(pip_config())}
-    # The CA bundle is copied: the private engine sees the state directory, not every place that a bundle may be in.
+    """Write the host's settings as files for `docker build --secret` and return them by id; absent settings
+    are left out."""
+    texts = {
+        "apt_sources": apt_sources(),
+        "apt_conf": apt_conf(),
+        "uv": uv_toml(pip_config()),
+        "pip": pip_conf(pip_config()),
+    }
+    # The CA bundle is copied: the private engine sees the state directory, not every place that a bundle may
+    # be in.
     contents = {**{name: text.encode() for name, text in texts.items()}, "ca": ca_text()}
     directory = paths.home / "build-secrets"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -48,7 +57,9 @@ def build_secrets(paths: Paths) -> dict[str, Path]:
         if not content:
             file.unlink(missing_ok=True)
             continue
-        whole.write_changed(file, content, mode=whole.PRIVATE, shared=True)  # another build may be reading it, or writing it, too
+        whole.write_changed(
+            file, content, mode=whole.PRIVATE, shared=True
+        )  # another build may be reading it, or writing it, too
         secrets[name] = file
     return secrets
 
@@ -56,8 +67,8 @@ def build_secrets(paths: Paths) -> dict[str, Path]:
 def proxy_args(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Proxy settings by name, as environment and as build arguments.
 
-    These names are predefined, so BuildKit keeps them out of history and cache keys. They may hold a password: on a command line
-    stands the name only, and the value comes from the environment.
+    These names are predefined, so BuildKit keeps them out of history and cache keys. They may hold a
+    password: on a command line stands the name only, and the value comes from the environment.
     """
     found = {name: env.get(name) or env.get(name.upper()) for name in PROXIES}
     return {name: value for name, value in found.items() if value}
@@ -100,7 +111,8 @@ def apt_mirrors() -> list[str]:
 
 
 def first_mirror(text: str) -> str:
-    """The first archive address in an apt sources file, of the one-line or the deb822 kind; "" if there is none."""
+    """The first archive address in an apt sources file, of the one-line or the deb822 kind; "" if there is
+    none."""
     for entry in text.splitlines():
         words = entry.split()
         if len(words) > 1 and words[0] == "URIs:":
@@ -119,7 +131,8 @@ def apt_sources() -> str:
 
 
 def apt_conf(bundle: str = "/run/secrets/ca") -> str:
-    """The host's apt options that decide how packages are fetched: proxies, patience, validity checks; and where the CA bundle is."""
+    """The host's apt options that decide how packages are fetched: proxies, patience, validity checks; and
+    where the CA bundle is."""
     kept = []
     for entry in _apt_config().splitlines():
         detect = DETECT.match(entry)
@@ -147,7 +160,8 @@ def _detected(kind: str, program: str) -> list[str]:
 
 
 def pip_settings(env: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What pip on this machine is told, in its files and in the environment, of the settings that matter here."""
+    """What pip on this machine is told, in its files and in the environment, of the settings that matter
+    here."""
     settings: dict[str, str] = {}
     files = ["/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf", env.get("PIP_CONFIG_FILE", "")]
     for name in files:
@@ -162,10 +176,15 @@ def pip_settings(env: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def pip_config(env: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """pip's settings that reach a build: index-url, extra-index-url (http and https only), trusted-host, proxy, timeout (seconds)."""
+    """pip's settings that reach a build: index-url, extra-index-url (http and https only), trusted-host,
+    proxy, timeout (seconds)."""
     result = {}
     for key, value in pip_settings(env).items():
-        words = [word for word in value.split() if "index-url" not in key or word.startswith(("http://", "https://"))]
+        words = [
+            word
+            for word in value.split()
+            if "index-url" not in key or word.startswith(("http://", "https://"))
+        ]
         if words and key in PASSED_ON:
             result[key] = " ".join(words)
     return result
@@ -182,7 +201,9 @@ def uv_toml(settings: Mapping[str, str]) -> str:
         lines.append(f'index-url = "{settings["index-url"]}"')
     for key, name in (("extra-index-url", "extra-index-url"), ("trusted-host", "allow-insecure-host")):
         if key in settings:
-            lines.append(f"{name} = [{', '.join(repr(word) for word in settings[key].split())}]".replace("'", '"'))
+            lines.append(
+                f"{name} = [{', '.join(repr(word) for word in settings[key].split())}]".replace("'", '"')
+            )
     if "proxy" in settings:
         lines += [f'{name} = "{settings["proxy"]}"' for name in ("http-proxy", "https-proxy")]
     if "timeout" in settings:

@@ -1,14 +1,14 @@
 """Make a bundle: one file with all that an empty machine without a network needs for `osbox demo`.
 
-    osbox-bundle/load             the way in, a shell script
-                 SHA256SUMS       of all that follows; `sha256sum -c` reads it
-                 manifest.json    osbox.supply.manifest.Manifest
-                 checkout.tar     the files of the checkout that git knows
-                 provenance/…     the statements about the images, which `osbox images verify` compares them with
-                 wheels/…         the tool's libraries, as requirements.lock has them
-                 engine.tar.zst   the private engine's root file system
-                 artifacts/…      deploy ramdisk and guest image
-                 images.tar.zst   `docker save` of all images: a layer that several share is in it once
+osbox-bundle/load             the way in, a shell script
+             SHA256SUMS       of all that follows; `sha256sum -c` reads it
+             manifest.json    osbox.supply.manifest.Manifest
+             checkout.tar     the files of the checkout that git knows
+             provenance/…     the statements about the images, which `osbox images verify` compares them with
+             wheels/…         the tool's libraries, as requirements.lock has them
+             engine.tar.zst   the private engine's root file system
+             artifacts/…      deploy ramdisk and guest image
+             images.tar.zst   `docker save` of all images: a layer that several share is in it once
 """
 
 import hashlib
@@ -16,7 +16,6 @@ import io
 import os
 import platform
 import shutil
-import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,50 +34,97 @@ from osbox.errors import Error, UserError
 from osbox.images import contents
 from osbox.site.site import Paths
 from osbox.supply import manifest as manifests
+from osbox.supply import wheels
 from osbox.supply.manifest import Manifest, Member
 
 T = TypeVar("T")
 LEVEL = 3  # zstd: 255 MB and 3.3 s of processor time for the images, where gzip -1 took 10.4 s for 301 MB
-PYTHONS = ("3.11", "3.12", "3.13")  # Debian 12, Ubuntu 24.04, Debian 13; and the one that runs
 MIN_FREE_BYTES = 3 << 30  # a bundle has about 0.7 GB, and its parts as much
 SCRIPT = Path(__file__).with_name("bundle-load")
 STAMP = ".from-bundle"  # in a checkout that came out of a bundle: that bundle's manifest
-# What Debian's packages put into the engine's root, and no more: dockerd, its client and the host leave their traces in it.
+# What Debian's packages put into the engine's root, and no more: dockerd, its client and the host leave their
+# traces in it.
 ROOT = ("bin", "dev", "etc", "lib", "lib64", "sbin", "usr", "var/lib/dpkg")
-ROOT_EMPTY = ("boot", "home", "media", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "var", "var/cache",
-              "var/lib", "var/lock", "var/log", "var/run", "var/spool", "var/tmp")  # fmt: skip
+ROOT_EMPTY = (
+    "boot",
+    "home",
+    "media",
+    "mnt",
+    "opt",
+    "proc",
+    "root",
+    "run",
+    "srv",
+    "sys",
+    "tmp",
+    "var",
+    "var/cache",
+    "var/lib",
+    "var/lock",
+    "var/log",
+    "var/run",
+    "var/spool",
+    "var/tmp",
+)
 ROOT_LEFT_OUT = ("etc/docker", "etc/hostname", "etc/resolv.conf", "etc/containerd")
 TRIES, PAUSE_SECONDS = 3, 2.0
-CHANGED = "tar failed with exit code 1"  # all was packed, but a file was another one at its end than at its beginning, or gone
+CHANGED = (  # all was packed, but a file was another one at its end than at its beginning, or gone
+    "tar failed with exit code 1"
+)
 
 
 def create(
-    paths: Paths, engine: Engine, file: Path, *, tags: Sequence[str], artifacts: Iterable[Path], version: str, release: str,
-) -> Manifest:  # fmt: skip
+    paths: Paths,
+    engine: Engine,
+    file: Path,
+    *,
+    tags: Sequence[str],
+    artifacts: Iterable[Path],
+    version: str,
+    release: str,
+) -> Manifest:
     """Write a bundle of the images with these tags and these artefacts' directories.
 
-    The file gets its name when it is whole, and replaces one of that name. Raises Error when the disk is full or a wheel cannot
-    be had.
+    The file gets its name when it is whole, and replaces one of that name. Raises Error when the disk is full
+    or a wheel cannot be had.
     """
     _require_space(file)
     revision, names = _checkout(paths)
     changed = _changed(paths, names)
     if changed:
-        log.warn(f"{len(changed)} files differ from the commit {revision[:12]} and go into the bundle as they are: {', '.join(changed[:3])} …")
+        log.warn(
+            f"{len(changed)} files differ from the commit {revision[:12]} and go into the bundle as they are:"
+            f" {', '.join(changed[:3])} …"
+        )
     parts = file.with_name(file.name + ".parts")
     shutil.rmtree(parts, ignore_errors=True)
     (parts / manifests.ARTIFACTS).mkdir(parents=True)
     try:
-        members = [_pack_checkout(paths, names, parts), *_copy_provenance(paths, tags, parts), *_fetch_wheels(paths, parts)]
+        members = [
+            _pack_checkout(paths, names, parts),
+            *_copy_provenance(paths, tags, parts),
+            *wheels.fetch(paths, parts),
+        ]
         with log.step("Pack engine, ramdisk and guest image"):
-            members += [_pack_engine(paths, engine, parts), *(_pack_artifact(made, parts) for made in sorted(artifacts))]
+            members += [
+                _pack_engine(paths, engine, parts),
+                *(_pack_artifact(made, parts) for made in sorted(artifacts)),
+            ]
         with log.step(f"Pack {len(tags)} images"):
             members.append(_pack(engine.argv("docker", "save", *tags), parts, manifests.IMAGES))
         manifest = Manifest(
-            revision=revision, changed=tuple(changed), created=datetime.now(UTC).isoformat(timespec="seconds"), machine=platform.machine(),
-            version=version, release=release, python=_pythons(), engine=engine_root.recipe(), images=_contents(engine, tags),
-            files=_packed(parts), members=tuple(members),
-        )  # fmt: skip
+            revision=revision,
+            changed=tuple(changed),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            machine=platform.machine(),
+            version=version,
+            release=release,
+            python=wheels.pythons(),
+            engine=engine_root.recipe(),
+            images=_contents(engine, tags),
+            files=_packed(parts),
+            members=tuple(members),
+        )
         with log.step(f"Write {file}"):
             _assemble(file, parts, manifest)
     finally:
@@ -92,13 +138,15 @@ def _require_space(file: Path) -> None:
     free = shutil.disk_usage(file.parent).free
     if free < MIN_FREE_BYTES:
         raise Error(
-            f"only {free >> 20} MiB free under {file.parent}: making a bundle needs {MIN_FREE_BYTES >> 20} MiB",
+            f"only {free >> 20} MiB free under {file.parent}: making a bundle needs"
+            f" {MIN_FREE_BYTES >> 20} MiB",
             hint="free some space, or name a file on a larger disk",
         )
 
 
 def _settled(pack: Callable[[], T]) -> T:
-    """Pack what may be in use: what changed while it was read is tried again, and named when it goes on changing."""
+    """Pack what may be in use: what changed while it was read is tried again, and named when it goes on
+    changing."""
     for tried in range(1, TRIES + 1):
         try:
             return pack()
@@ -107,7 +155,9 @@ def _settled(pack: Callable[[], T]) -> T:
                 raise
             if tried == TRIES:
                 hint = "let what writes there come to its end, then the same command again"
-                raise Error(f"files changed while they were packed, {TRIES} times", evidence=error.evidence, hint=hint) from error
+                raise Error(
+                    f"files changed while they were packed, {TRIES} times", evidence=error.evidence, hint=hint
+                ) from error
             time.sleep(PAUSE_SECONDS)
     raise AssertionError
 
@@ -117,18 +167,29 @@ def _contents(engine: Engine, tags: Sequence[str]) -> Mapping[str, str]:
     return {tag: contents.content(entry["RootFS"]["Layers"]) for tag, entry in zip(tags, found, strict=True)}
 
 
-# --- the checkout ------------------------------------------------------------------------------------------------------------
+# --- the checkout
+# --------------------------------------------------------------------------------
+
 
 def _checkout(paths: Paths) -> tuple[str, list[str]]:
-    """The commit, and the files that git tracks; others may be anybody's, and stay. A checkout from a bundle knows its own."""
+    """The commit, and the files that git tracks; others may be anybody's, and stay.
+
+    A checkout from a bundle knows its own.
+    """
     stamp = paths.project / STAMP
     if stamp.is_file():
         origin = manifests.parse(stamp.read_bytes())
         return origin.revision, sorted(name for name in origin.files if _is_there(paths, name))
     if not (paths.project / ".git").exists():
-        raise UserError(f"{paths.project} is neither a clone nor from a bundle, so nothing tells which files belong to it", hint="git clone")
+        raise UserError(
+            f"{paths.project} is neither a clone nor from a bundle, so nothing tells which files belong"
+            " to it",
+            hint="git clone",
+        )
     names = _git(paths, "ls-files", "-z").split("\0")
-    return _git(paths, "rev-parse", "HEAD").strip(), sorted(name for name in names if name and _is_there(paths, name))
+    return _git(paths, "rev-parse", "HEAD").strip(), sorted(
+        name for name in names if name and _is_there(paths, name)
+    )
 
 
 def _is_there(paths: Paths, name: str) -> bool:
@@ -154,15 +215,32 @@ def _pack_checkout(paths: Paths, names: Sequence[str], parts: Path) -> Member:
     listed.write_text("".join(f"{name}\0" for name in names))
     # Modes as they are: images are made of them, too.
     target = parts / manifests.CHECKOUT
-    _settled(lambda: run.run([
-        "tar", "--create", "--file", str(target), "--directory", str(paths.project), "--owner=0", "--group=0", "--numeric-owner",
-        "--mtime=@0", "--format=gnu", "--no-recursion", "--null", f"--files-from={listed}",
-    ]))  # fmt: skip
+    _settled(
+        lambda: run.run(
+            [
+                "tar",
+                "--create",
+                "--file",
+                str(target),
+                "--directory",
+                str(paths.project),
+                "--owner=0",
+                "--group=0",
+                "--numeric-owner",
+                "--mtime=@0",
+                "--format=gnu",
+                "--no-recursion",
+                "--null",
+                f"--files-from={listed}",
+            ]
+        )
+    )
     return Member(manifests.CHECKOUT, manifests.sha256(target), target.stat().st_size, target.stat().st_size)
 
 
 def _packed(parts: Path) -> dict[str, str]:
-    """The packed checkout's files with their SHA-256 (as manifests.sha256 has it): those that lie there may be others by now."""
+    """The packed checkout's files with their SHA-256 (as manifests.sha256 has it): those that lie there may
+    be others by now."""
     with tarfile.open(parts / manifests.CHECKOUT) as tar:
         return {info.name: _sha256(tar, info) for info in tar}
 
@@ -172,28 +250,8 @@ def _sha256(tar: tarfile.TarFile, info: tarfile.TarInfo) -> str:
     return hashlib.sha256(content.read() if content else info.linkname.encode()).hexdigest()
 
 
-# --- wheels ------------------------------------------------------------------------------------------------------------------
-
-def _pythons() -> tuple[str, ...]:
-    running = "{}.{}".format(*sys.version_info[:2])
-    return tuple(sorted({*PYTHONS, running}, key=lambda version: [int(part) for part in version.split(".")]))
-
-
-def _fetch_wheels(paths: Paths, parts: Path) -> list[Member]:
-    """The wheels of requirements.lock, by their hashes; those of an earlier bundle are not fetched again."""
-    kept, target = paths.home / "downloads" / "wheels", parts / manifests.WHEELS
-    kept.mkdir(parents=True, exist_ok=True)
-    for version in _pythons():
-        with log.step(f"Wheels for Python {version}"):
-            words = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps",
-                     "--only-binary=:all:", "--python-version", version, "--requirement", str(paths.project / "requirements.lock"),
-                     "--find-links", str(kept), "--dest", str(target)]  # fmt: skip
-            if run.run([*words, "--no-index"], check=False).code != 0:
-                run.run(words, hint="see that pip reaches its index (pip config list), then the same command again")
-    for wheel in target.iterdir():
-        shutil.copy2(wheel, kept)
-    sizes = {wheel: wheel.stat().st_size for wheel in sorted(target.iterdir())}
-    return [Member(f"{manifests.WHEELS}{wheel.name}", manifests.sha256(wheel), size, size) for wheel, size in sizes.items()]
+# --- wheels
+# --------------------------------------------------------------------------------
 
 
 def _copy_provenance(paths: Paths, tags: Sequence[str], parts: Path) -> list[Member]:
@@ -207,7 +265,9 @@ def _copy_provenance(paths: Paths, tags: Sequence[str], parts: Path) -> list[Mem
     return members
 
 
-# --- what is compressed ------------------------------------------------------------------------------------------------------
+# --- what is compressed
+# --------------------------------------------------------------------------------
+
 
 def _pack(argv: Sequence[str], parts: Path, name: str) -> Member:
     """Compress what a process writes."""
@@ -215,7 +275,9 @@ def _pack(argv: Sequence[str], parts: Path, name: str) -> Member:
 
     def pack() -> tuple[int, int]:
         with target.open("wb") as sink, run.reading(argv) as source:
-            return zstandard.ZstdCompressor(level=LEVEL, threads=os.cpu_count() or 1).copy_stream(source, sink)
+            return zstandard.ZstdCompressor(level=LEVEL, threads=os.cpu_count() or 1).copy_stream(
+                source, sink
+            )
 
     unpacked, size = _settled(pack)
     return Member(name, manifests.sha256(target), size, unpacked)
@@ -224,23 +286,41 @@ def _pack(argv: Sequence[str], parts: Path, name: str) -> Member:
 def _pack_engine(paths: Paths, engine: Engine, parts: Path) -> Member:
     root = paths.engine / "root"
     if engine.kind == "private" and not engine_root.is_current(root):
-        raise UserError("the engine that runs was made by another osbox", hint="osbox engine stop, then the same command again")
+        raise UserError(
+            "the engine that runs was made by another osbox",
+            hint="osbox engine stop, then the same command again",
+        )
     engine_root.ensure(paths)
     return _pack(root_argv(root, parts / "empty"), parts, manifests.ENGINE)
 
 
 def root_argv(root: Path, empty: Path) -> list[str]:
-    """The command that writes an engine's root as a tar, also while the engine runs. empty: a new directory for what it needs."""
+    """The command that writes an engine's root as a tar, also while the engine runs.
+
+    empty: a new directory for what it needs.
+    """
     there = [name for name in ROOT if (root / name).exists() or (root / name).is_symlink()]
     return [
-        "tar", "--create", "--numeric-owner", "--sort=name", "--format=gnu", *(f"--exclude=./{name}" for name in ROOT_LEFT_OUT),
-        "--directory", str(empty), "--no-recursion", *(f"./{name}" for name in _make_empty(root, empty)),
-        "--directory", str(root), "--recursion", *(f"./{name}" for name in there),
-    ]  # fmt: skip
+        "tar",
+        "--create",
+        "--numeric-owner",
+        "--sort=name",
+        "--format=gnu",
+        *(f"--exclude=./{name}" for name in ROOT_LEFT_OUT),
+        "--directory",
+        str(empty),
+        "--no-recursion",
+        *(f"./{name}" for name in _make_empty(root, empty)),
+        "--directory",
+        str(root),
+        "--recursion",
+        *(f"./{name}" for name in there),
+    ]
 
 
 def _make_empty(root: Path, empty: Path) -> list[str]:
-    """The directories that are packed empty, made anew: of a live one, which changes under tar's eyes, tar would complain."""
+    """The directories that are packed empty, made anew: of a live one, which changes under tar's eyes, tar
+    would complain."""
     empty.mkdir()
     made = [name for name in ROOT_EMPTY if (root / name).is_dir() or (root / name).is_symlink()]
     for name in made:
@@ -255,10 +335,22 @@ def _make_empty(root: Path, empty: Path) -> list[str]:
 
 
 def _pack_artifact(directory: Path, parts: Path) -> Member:
-    return _pack([
-        "tar", "--create", "--directory", str(directory.parent), "--owner=0", "--group=0", "--numeric-owner", "--sort=name",
-        "--format=gnu", directory.name,
-    ], parts, f"{manifests.ARTIFACTS}{directory.name}.tar.zst")  # fmt: skip
+    return _pack(
+        [
+            "tar",
+            "--create",
+            "--directory",
+            str(directory.parent),
+            "--owner=0",
+            "--group=0",
+            "--numeric-owner",
+            "--sort=name",
+            "--format=gnu",
+            directory.name,
+        ],
+        parts,
+        f"{manifests.ARTIFACTS}{directory.name}.tar.zst",
+    )
 
 
 def _assemble(file: Path, parts: Path, manifest: Manifest) -> None:
@@ -267,8 +359,14 @@ def _assemble(file: Path, parts: Path, manifest: Manifest) -> None:
     sums = manifests.sums(digests | {member.name: member.sha256 for member in manifest.members}).encode()
     new = file.with_name(file.name + ".new")
     with tarfile.open(new, "w", format=tarfile.GNU_FORMAT) as tar:
-        for name, content in ((manifests.LOAD, SCRIPT.read_bytes()), (manifests.SUMS, sums), (manifests.MANIFEST, text)):
-            _add(tar, name, len(content), io.BytesIO(content), mode=0o755 if name == manifests.LOAD else 0o644)
+        for name, content in (
+            (manifests.LOAD, SCRIPT.read_bytes()),
+            (manifests.SUMS, sums),
+            (manifests.MANIFEST, text),
+        ):
+            _add(
+                tar, name, len(content), io.BytesIO(content), mode=0o755 if name == manifests.LOAD else 0o644
+            )
         for member in manifest.members:
             with (parts / member.name).open("rb") as source:
                 _add(tar, member.name, member.size, source)

@@ -1,4 +1,5 @@
-"""A bundle's table of contents: what is in the file, of which commit, for which machine, and the digest of every member."""
+"""A bundle's table of contents: what is in the file, of which commit, for which machine, and the digest of
+every member."""
 
 import hashlib
 import json
@@ -28,8 +29,8 @@ class Member:
 class Manifest:
     """What a bundle says of itself.
 
-    changed: files that differ from the revision. images: a digest of the content of each, by tag. engine: what the engine's root
-    file system was made of. python: the versions of Python that the wheels are for.
+    changed: files that differ from the revision. images: a digest of the content of each, by tag. engine:
+    what the engine's root file system was made of. python: the versions of Python that the wheels are for.
     """
 
     revision: str

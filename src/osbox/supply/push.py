@@ -1,4 +1,5 @@
-"""Push images to a registry: looked at first, tagged for the moment, in parallel, each told with its digest."""
+"""Push images to a registry: looked at first, tagged for the moment, in parallel, each told with its
+digest."""
 
 import hashlib
 import json
@@ -19,8 +20,11 @@ from osbox.images import catalogue
 from osbox.images.catalogue import Image
 from osbox.site.site import Paths
 
-# host[:port][/path]: the host has a dot or a port or is localhost, or Docker takes it for a user of its own registry.
-PLACE = re.compile(r"(localhost|[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+|[a-zA-Z0-9.-]+(?=:\d))(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
+# host[:port][/path]: the host has a dot or a port or is localhost, or Docker takes it for a user of its own
+# registry.
+PLACE = re.compile(
+    r"(localhost|[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+|[a-zA-Z0-9.-]+(?=:\d))(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+)
 DIGEST = re.compile(r"digest: (sha256:[0-9a-f]{64})")
 LOOK_SECONDS = 60
 TAIL_LINES = 3
@@ -44,12 +48,19 @@ class Target:
 
 
 def push(
-    paths: Paths, engine: Engine, place: str, images: Sequence[Image], *, version: str, replace: bool = False, jobs: int | None = None,
-) -> dict[str, str]:  # fmt: skip
+    paths: Paths,
+    engine: Engine,
+    place: str,
+    images: Sequence[Image],
+    *,
+    version: str,
+    replace: bool = False,
+    jobs: int | None = None,
+) -> dict[str, str]:
     """Push images; returns their digests by name. What is there already is left alone.
 
-    Raises UserError when an image is not built, a tag is there with other content (unless replace), or the registry wants a login;
-    Error when it does not answer. Nothing is sent before all of them were looked at.
+    Raises UserError when an image is not built, a tag is there with other content (unless replace), or the
+    registry wants a login; Error when it does not answer. Nothing is sent before all of them were looked at.
     """
     place = checked(place)
     targets = [Target(image, image.tag(version), f"{place}/{image.tag(version)}") for image in images]
@@ -57,9 +68,15 @@ def push(
     with docker.logins(paths, engine) as env, ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
         try:
             there = dict(zip(targets, pool.map(partial(_look, engine, env), targets), strict=True))
-            same = {target: remote for target, remote in there.items() if remote and have[target.tag] in remote.ids}
+            same = {
+                target: remote
+                for target, remote in there.items()
+                if remote and have[target.tag] in remote.ids
+            }
             if not replace:
-                _refuse_to_replace([target for target, remote in there.items() if remote and target not in same])
+                _refuse_to_replace(
+                    [target for target, remote in there.items() if remote and target not in same]
+                )
             return _push_all(pool, engine, env, targets, same)
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -71,15 +88,21 @@ def checked(place: str) -> str:
     text = place.removesuffix("/")
     if not PLACE.fullmatch(text):
         raise UserError(
-            f"{place} is not the name of a registry", hint="HOST[:PORT][/PREFIX], for example localhost:5000 or registry.example/cloud"
+            f"{place} is not the name of a registry",
+            hint="HOST[:PORT][/PREFIX], for example localhost:5000 or registry.example/cloud",
         )
     return text
 
 
 def _push_all(
-    pool: ThreadPoolExecutor, engine: Engine, env: Mapping[str, str], targets: Sequence[Target], same: Mapping[Target, Remote]
+    pool: ThreadPoolExecutor,
+    engine: Engine,
+    env: Mapping[str, str],
+    targets: Sequence[Target],
+    same: Mapping[Target, Remote],
 ) -> dict[str, str]:
-    """What others stand on goes first: a registry takes a layer that it has from there, but not one that is still on its way."""
+    """What others stand on goes first: a registry takes a layer that it has from there, but not one that is
+    still on its way."""
     digests, failed = {}, []
     with Board() as board:
         for target, remote in same.items():
@@ -129,8 +152,16 @@ def _push(engine: Engine, env: Mapping[str, str], board: Board, target: Target) 
 def _look(engine: Engine, env: Mapping[str, str], target: Target) -> Remote | None:
     """What the registry has under a name."""
     result = docker.docker(
-        engine, "buildx", "imagetools", "inspect", "--raw", target.name, check=False, env=env, timeout=LOOK_SECONDS
-    )  # fmt: skip
+        engine,
+        "buildx",
+        "imagetools",
+        "inspect",
+        "--raw",
+        target.name,
+        check=False,
+        env=env,
+        timeout=LOOK_SECONDS,
+    )
     if result.code == 0:
         digest = "sha256:" + hashlib.sha256(result.out.encode()).hexdigest()
         manifest: dict[str, Any] = json.loads(result.out)
@@ -143,24 +174,45 @@ def _look(engine: Engine, env: Mapping[str, str], target: Target) -> Remote | No
 def explain(name: str, said: str, engine: Engine) -> Error:
     """The error behind what Docker says of a registry."""
     host, last = name.partition("/")[0], run.tail(said, TAIL_LINES)
-    if re.search(r"401 Unauthorized|403 Forbidden|no basic auth|unauthorized|denied|authorization failed|insufficient_scope", said):
+    if re.search(
+        r"401 Unauthorized|403 Forbidden|no basic auth|unauthorized|denied|authorization"
+        r" failed|insufficient_scope",
+        said,
+    ):
         login = "docker login" if engine.kind == "host" else "osbox engine shell -- docker login"
-        return UserError(f"the registry {host} wants a login that may push there", evidence=last, hint=f"{login} {host}")
+        return UserError(
+            f"the registry {host} wants a login that may push there", evidence=last, hint=f"{login} {host}"
+        )
     if "no such host" in said:
-        return UserError(f"there is no host {host.partition(':')[0]}", evidence=last, hint="look at the registry's name")
+        return UserError(
+            f"there is no host {host.partition(':')[0]}", evidence=last, hint="look at the registry's name"
+        )
     if "HTTP response to HTTPS client" in said:
         return UserError(
-            f"the registry {host} speaks HTTP without TLS, which Docker takes on loopback only", evidence=last,
+            f"the registry {host} speaks HTTP without TLS, which Docker takes on loopback only",
+            evidence=last,
             hint="give the registry a certificate",
-        )  # fmt: skip
+        )
     if "x509" in said:
-        return Error(f"the certificate of the registry {host} is not trusted here", evidence=last, hint="add its CA to /etc/ssl/certs")
-    return Error(f"the registry {host} does not answer as it should", evidence=last, hint="see that it runs and is reached from here")
+        return Error(
+            f"the certificate of the registry {host} is not trusted here",
+            evidence=last,
+            hint="add its CA to /etc/ssl/certs",
+        )
+    return Error(
+        f"the registry {host} does not answer as it should",
+        evidence=last,
+        hint="see that it runs and is reached from here",
+    )
 
 
 def _require(engine: Engine, targets: Sequence[Target]) -> dict[str, str]:
     """The ids of the images by tag; raises UserError when some are not built."""
-    have = {tag: entry["Id"] for entry in docker.inspect(engine, "image", *(target.tag for target in targets)) for tag in entry["RepoTags"]}
+    have = {
+        tag: entry["Id"]
+        for entry in docker.inspect(engine, "image", *(target.tag for target in targets))
+        for tag in entry["RepoTags"]
+    }
     lacking = [target.tag for target in targets if target.tag not in have]
     if lacking:
         raise UserError(f"images are not built: {', '.join(lacking)}", hint="osbox build")
@@ -170,4 +222,7 @@ def _require(engine: Engine, targets: Sequence[Target]) -> dict[str, str]:
 def _refuse_to_replace(other: Sequence[Target]) -> None:
     if other:
         names = ", ".join(target.name for target in other)
-        raise UserError(f"these tags are there with other content: {names}", hint="another --version; or, to replace them, --replace")
+        raise UserError(
+            f"these tags are there with other content: {names}",
+            hint="another --version; or, to replace them, --replace",
+        )

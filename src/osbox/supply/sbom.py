@@ -1,6 +1,8 @@
-"""A bill of materials for an image: one CycloneDX document of its Debian packages (by debsbom) and its Python packages.
+"""A bill of materials for an image: one CycloneDX document of its Debian packages (by debsbom) and its Python
+packages.
 
-Nothing of the image runs: both are read from the package managers' own files in its layers. The same image gives the same document.
+Nothing of the image runs: both are read from the package managers' own files in its layers. The same image
+gives the same document.
 """
 
 import io
@@ -45,26 +47,48 @@ def make(paths: Paths, engine: Engine, image: Image, version: str) -> str:
     if not file.exists():
         read = layers.read(engine, [entry["Id"]], packages.is_wanted)
         tree = contents.merge(read[one] for one in layers.of(entry) if one in read)
-        text = json.dumps(document(entry, image.tag(version), tree, _debian(tree, entry)), indent=2, sort_keys=True) + "\n"
+        text = (
+            json.dumps(
+                document(entry, image.tag(version), tree, _debian(tree, entry)), indent=2, sort_keys=True
+            )
+            + "\n"
+        )
         files.write(file, text, shared=True)
     return file.read_text()
 
 
-def document(entry: Mapping[str, Any], tag: str, tree: contents.Tree, debian: Mapping[str, Any]) -> dict[str, Any]:
+def document(
+    entry: Mapping[str, Any], tag: str, tree: contents.Tree, debian: Mapping[str, Any]
+) -> dict[str, Any]:
     """One document of debsbom's and of ours. entry: what `docker image inspect` says."""
     ours = json.loads(JsonV1Dot6(_python(tree)).output_as_string())
     root = _image(entry, tag)
     system = debian["metadata"]["component"]
     parts = [*debian["components"], *ours.get("components", []), system]
-    first = {"ref": root["bom-ref"], "dependsOn": sorted([system["bom-ref"], *(item["bom-ref"] for item in ours.get("components", []))])}
-    tools = [*debian["metadata"]["tools"]["components"], *ours["metadata"].get("tools", {}).get("components", [])]
+    first = {
+        "ref": root["bom-ref"],
+        "dependsOn": sorted([system["bom-ref"], *(item["bom-ref"] for item in ours.get("components", []))]),
+    }
+    tools = [
+        *debian["metadata"]["tools"]["components"],
+        *ours["metadata"].get("tools", {}).get("components", []),
+    ]
     return {
-        "$schema": f"http://cyclonedx.org/schema/bom-{SCHEMA}.schema.json", "bomFormat": "CycloneDX", "specVersion": SCHEMA, "version": 1,
+        "$schema": f"http://cyclonedx.org/schema/bom-{SCHEMA}.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": SCHEMA,
+        "version": 1,
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, entry['Id'])}",
-        "metadata": {"timestamp": entry["Created"][:19] + "+00:00", "component": root, "tools": {"components": tools}},
+        "metadata": {
+            "timestamp": entry["Created"][:19] + "+00:00",
+            "component": root,
+            "tools": {"components": tools},
+        },
         "components": sorted(parts, key=lambda item: str(item["bom-ref"])),
-        "dependencies": sorted([first, *debian["dependencies"], *ours.get("dependencies", [])], key=lambda item: str(item["ref"])),
-    }  # fmt: skip
+        "dependencies": sorted(
+            [first, *debian["dependencies"], *ours.get("dependencies", [])], key=lambda item: str(item["ref"])
+        ),
+    }
 
 
 def _image(entry: Mapping[str, Any], tag: str) -> dict[str, Any]:
@@ -72,18 +96,22 @@ def _image(entry: Mapping[str, Any], tag: str) -> dict[str, Any]:
     name, _, version = tag.partition(":")
     found = {key: value for key, value in docker.labels(entry).items() if not key.endswith("description")}
     return {
-        "type": "container", "bom-ref": f"image:{tag}", "name": name, "version": version,
+        "type": "container",
+        "bom-ref": f"image:{tag}",
+        "name": name,
+        "version": version,
         "purl": str(PackageURL("oci", None, name, entry["Id"])),
         "hashes": [{"alg": "SHA-256", "content": entry["Id"].removeprefix("sha256:")}],
         "properties": [
             *({"name": key, "value": value} for key, value in sorted(found.items())),
             *({"name": "io.osbox.layer", "value": one} for one in layers.of(entry)),
         ],
-    }  # fmt: skip
+    }
 
 
 def _debian(tree: contents.Tree, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """debsbom's document, of dpkg's database and the copyright files; it gets them as the archive of a file system."""
+    """debsbom's document, of dpkg's database and the copyright files; it gets them as the archive of a file
+    system."""
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "root.tar"
         with tarfile.open(archive, "w") as target:
@@ -92,7 +120,18 @@ def _debian(tree: contents.Tree, entry: Mapping[str, Any]) -> dict[str, Any]:
                     member = tarfile.TarInfo(path)
                     member.size = len(text)
                     target.addfile(member, io.BytesIO(text))
-        words = ["generate", "--sbom-type", "cdx", "--cdx-schema-version", SCHEMA, "--root", archive, "--out", "-", "--with-licenses"]
+        words = [
+            "generate",
+            "--sbom-type",
+            "cdx",
+            "--cdx-schema-version",
+            SCHEMA,
+            "--root",
+            archive,
+            "--out",
+            "-",
+            "--with-licenses",
+        ]
         words += ["--timestamp", entry["Created"][:19] + "+00:00", "--distro-arch", entry["Architecture"]]
         return dict(json.loads(run.run([sys.executable, "-m", "debsbom.cli", *map(str, words)]).out))
 
@@ -104,36 +143,65 @@ def _python(tree: contents.Tree) -> Bom:
     for path in tree.texts:
         if path.endswith(".lock"):
             locked |= packages.locked(tree.text(path))
-    patches = [packages.patch(path.rpartition("/")[2], tree.text(path)) for path in sorted(tree.texts) if path.endswith(packages.PATCH)]
-    found = {item.name: _component(item, tree, locked.get(item.name), [one for one in patches if one.package == item.name]) for item in inside}
-    needs = [Dependency(found[item.name].bom_ref, [Dependency(ref) for ref in _needed(item, tree, found)]) for item in inside]
+    patches = [
+        packages.patch(path.rpartition("/")[2], tree.text(path))
+        for path in sorted(tree.texts)
+        if path.endswith(packages.PATCH)
+    ]
+    found = {
+        item.name: _component(
+            item, tree, locked.get(item.name), [one for one in patches if one.package == item.name]
+        )
+        for item in inside
+    }
+    needs = [
+        Dependency(found[item.name].bom_ref, [Dependency(ref) for ref in _needed(item, tree, found)])
+        for item in inside
+    ]
     return Bom(components=found.values(), dependencies=needs)
 
 
-def _component(item: Package, tree: contents.Tree, locked: Locked | None, patches: Sequence[packages.Patch]) -> Component:
+def _component(
+    item: Package, tree: contents.Tree, locked: Locked | None, patches: Sequence[packages.Patch]
+) -> Component:
     data = packages.metadata(tree.text(f"{item.place}/METADATA"))
     purl = PackageURL("pypi", None, item.name, item.version)
     hashes = locked.hashes if locked and locked.version == item.version else ()
     return Component(
-        name=item.name, version=item.version, type=ComponentType.LIBRARY, purl=purl, bom_ref=str(purl), description=data.get("Summary"),
+        name=item.name,
+        version=item.version,
+        type=ComponentType.LIBRARY,
+        purl=purl,
+        bom_ref=str(purl),
+        description=data.get("Summary"),
         licenses=[LicenseFactory().make_from_string(name)] if (name := licence(data.get_all)) else [],
-        # A lock names the digests of all archives that may be installed; which one it was is known where there is one.
+        # A lock names the digests of all archives that may be installed; which one it was is known where
+        # there is one.
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=hashes[0])] if len(hashes) == 1 else [],
-        properties=[Property(name="io.osbox.locked.sha256", value=one) for one in hashes] + [Property(name="io.osbox.place", value=item.place)],
+        properties=[Property(name="io.osbox.locked.sha256", value=one) for one in hashes]
+        + [Property(name="io.osbox.place", value=item.place)],
         pedigree=Pedigree(patches=list(map(_patch, patches))) if patches else None,
-    )  # fmt: skip
+    )
 
 
 def _patch(one: packages.Patch) -> Patch:
     """A change of ours, with the bug of upstream's that it mends and the version in which upstream did."""
     said = f"{one.name}; upstream's in {one.fixed}"
-    issue = IssueType(type=IssueClassification.DEFECT, id=one.bug.rpartition("/")[2] or None, name=one.summary, description=said,
-                      references=[XsUri(one.bug)] if one.bug else [])  # fmt: skip
-    return Patch(type=PatchClassification.UNOFFICIAL, diff=Diff(text=AttachedText(content=one.diff)), resolves=[issue])
+    issue = IssueType(
+        type=IssueClassification.DEFECT,
+        id=one.bug.rpartition("/")[2] or None,
+        name=one.summary,
+        description=said,
+        references=[XsUri(one.bug)] if one.bug else [],
+    )
+    return Patch(
+        type=PatchClassification.UNOFFICIAL, diff=Diff(text=AttachedText(content=one.diff)), resolves=[issue]
+    )
 
 
 def licence(headers: Any) -> str:
-    """The licence that a METADATA file declares: an SPDX expression, else a short name, else its classifiers; "" if it says none.
+    """The licence that a METADATA file declares: an SPDX expression, else a short name, else its classifiers;
+    "" if it says none.
 
     headers: a function from a header's name to all its values, or None.
     """
@@ -141,13 +209,19 @@ def licence(headers: Any) -> str:
         value = str((headers(name) or [""])[0]).strip()
         if value and value.upper() != "UNKNOWN" and "\n" not in value and len(value) <= LONGEST_NAME:
             return value
-    said = [str(value).rpartition(" :: ")[2] for value in headers("Classifier") or [] if str(value).startswith(CLASSIFIER)]
+    said = [
+        str(value).rpartition(" :: ")[2]
+        for value in headers("Classifier") or []
+        if str(value).startswith(CLASSIFIER)
+    ]
     return ", ".join(said)
 
 
 def _needed(item: Package, tree: contents.Tree, found: Mapping[str, Component]) -> Iterator[Any]:
     """References to the distributions that one requires, as far as they are there."""
-    requires: Iterable[Any] = packages.metadata(tree.text(f"{item.place}/METADATA")).get_all("Requires-Dist") or []
+    requires: Iterable[Any] = (
+        packages.metadata(tree.text(f"{item.place}/METADATA")).get_all("Requires-Dist") or []
+    )
     names: Sequence[str] = sorted({name for text in requires if (name := _name(str(text))) in found})
     yield from (found[name].bom_ref for name in names)
 
@@ -158,5 +232,7 @@ def _name(text: str) -> str:
         requirement = Requirement(text)
     except InvalidRequirement:
         return ""
-    applies = not requirement.marker or requirement.marker.evaluate({"extra": "", "python_version": "3.13", "sys_platform": "linux"})
+    applies = not requirement.marker or requirement.marker.evaluate(
+        {"extra": "", "python_version": "3.13", "sys_platform": "linux"}
+    )
     return str(canonicalize_name(requirement.name)) if applies else ""

@@ -1,4 +1,5 @@
-"""Load a bundle: everything is checked before anything is changed, and what is there already is left alone."""
+"""Load a bundle: everything is checked before anything is changed, and what is there already is left
+alone."""
 
 import hashlib
 import platform
@@ -41,10 +42,12 @@ class Bundle:
 
 
 def load(paths: Paths, site: Site, file: Path, *, replace: bool = False) -> list[str]:
-    """Load what the bundle has and this machine lacks; returns what was loaded (empty when nothing was lacking).
+    """Load what the bundle has and this machine lacks; returns what was loaded (empty when nothing was
+    lacking).
 
-    Raises UserError for a file that is no bundle or not for this machine, or when images of a version that is not `latest` are here
-    with other content (unless replace); Error when the bundle is damaged or the disk too small. Nothing was changed then.
+    Raises UserError for a file that is no bundle or not for this machine, or when images of a version that is
+    not `latest` are here with other content (unless replace); Error when the bundle is damaged or the disk
+    too small. Nothing was changed then.
     """
     engine.require_root()
     with checked(file) as opened:
@@ -54,8 +57,16 @@ def load(paths: Paths, site: Site, file: Path, *, replace: bool = False) -> list
             _refuse_to_replace(running, lacking, manifest)
         wanted = not running and site.engine != "host" and manifest.engine == engine_root.recipe()
         root = wanted and not engine_root.is_current(paths.engine / "root")
-        artifacts = [member for member in manifest.artifacts() if not (paths.artifacts / _made(member)).is_dir()]
-        _require_space(paths, running, manifest, [*artifacts, *([manifest.member(manifests.ENGINE)] if root else [])], lacking)
+        artifacts = [
+            member for member in manifest.artifacts() if not (paths.artifacts / _made(member)).is_dir()
+        ]
+        _require_space(
+            paths,
+            running,
+            manifest,
+            [*artifacts, *([manifest.member(manifests.ENGINE)] if root else [])],
+            lacking,
+        )
         _warn_of_another_checkout(paths, file, manifest)
         with pool.alone(paths):
             return _load(paths, site, opened, root=root, artifacts=artifacts)
@@ -65,13 +76,19 @@ def _load(paths: Paths, site: Site, opened: Bundle, *, root: bool, artifacts: Se
     loaded = []
     if root:
         with log.step("Unpack the private engine"), engine_root.replacing(paths) as new:
-            _feed(["tar", "--extract", "--directory", str(new), "--preserve-permissions", "--numeric-owner"], opened, manifests.ENGINE)
+            _feed(
+                ["tar", "--extract", "--directory", str(new), "--preserve-permissions", "--numeric-owner"],
+                opened,
+                manifests.ENGINE,
+            )
         loaded.append("the private engine")
     for member in artifacts:
         with log.step(f"Unpack {_made(member)}"):
             _unpack_artifact(paths, opened, member)
         loaded.append(_made(member))
-    _copy(opened, opened.manifest.wheels(), paths.home / "downloads" / "wheels")  # a bundle can be made of this one, without a network
+    _copy(
+        opened, opened.manifest.wheels(), paths.home / "downloads" / "wheels"
+    )  # a bundle can be made of this one, without a network
     at = engine.start(paths, site)
     lacking = _lacking(at, opened.manifest)
     if lacking:
@@ -83,7 +100,9 @@ def _load(paths: Paths, site: Site, opened: Bundle, *, root: bool, artifacts: Se
     return loaded
 
 
-# --- the file ----------------------------------------------------------------------------------------------------------------
+# --- the file
+# --------------------------------------------------------------------------------
+
 
 @contextmanager
 def checked(file: Path) -> Iterator[Bundle]:
@@ -119,12 +138,17 @@ def _check(file: Path, tar: tarfile.TarFile) -> Manifest:
     except (KeyError, ValueError) as error:
         raise _damaged(file, str(error)) from error
     if manifest.machine != platform.machine():
-        raise UserError(f"{file} is for {manifest.machine}, this machine is {platform.machine()}", hint="make a bundle on a machine of this kind")
+        raise UserError(
+            f"{file} is for {manifest.machine}, this machine is {platform.machine()}",
+            hint="make a bundle on a machine of this kind",
+        )
     return manifest
 
 
 def _damaged(file: Path, what: str) -> Error:
-    return Error(f"{file} is damaged: {what}", hint="copy it again, or make it anew: osbox bundle create FILE")
+    return Error(
+        f"{file} is damaged: {what}", hint="copy it again, or make it anew: osbox bundle create FILE"
+    )
 
 
 def _open(tar: tarfile.TarFile, name: str) -> IO[bytes]:
@@ -141,7 +165,9 @@ def _digest(source: IO[bytes]) -> str:
     return total.hexdigest()
 
 
-# --- before anything is changed ----------------------------------------------------------------------------------------------
+# --- before anything is changed
+# --------------------------------------------------------------------------------
+
 
 def _lacking(at: Engine | None, manifest: Manifest) -> list[str]:
     """Tags that are not here, or have another content."""
@@ -152,8 +178,10 @@ def _lacking(at: Engine | None, manifest: Manifest) -> list[str]:
 def _contents(at: Engine, tags: Mapping[str, str]) -> dict[str, str]:
     return {
         tag: contents.content(entry["RootFS"]["Layers"])
-        for entry in docker.inspect(at, "image", *tags) for tag in entry["RepoTags"] if tag in tags
-    }  # fmt: skip
+        for entry in docker.inspect(at, "image", *tags)
+        for tag in entry["RepoTags"]
+        if tag in tags
+    }
 
 
 def _refuse_to_replace(at: Engine | None, lacking: Sequence[str], manifest: Manifest) -> None:
@@ -161,10 +189,15 @@ def _refuse_to_replace(at: Engine | None, lacking: Sequence[str], manifest: Mani
     here = set(_contents(at, manifest.images)) if at and manifest.version != "latest" else set()
     other = [tag for tag in lacking if tag in here and tag != debian.TAG]
     if other:
-        raise UserError(f"these images are here with other content: {', '.join(other)}", hint="to replace them: the same with --replace")
+        raise UserError(
+            f"these images are here with other content: {', '.join(other)}",
+            hint="to replace them: the same with --replace",
+        )
 
 
-def _require_space(paths: Paths, at: Engine | None, manifest: Manifest, todo: Sequence[Member], lacking: Sequence[str]) -> None:
+def _require_space(
+    paths: Paths, at: Engine | None, manifest: Manifest, todo: Sequence[Member], lacking: Sequence[str]
+) -> None:
     images = manifest.member(manifests.IMAGES).unpacked * IMAGES_TWICE if lacking else 0
     need = sum(member.unpacked for member in todo) + images
     need = need + SPARE_BYTES if at else max(need + SPARE_BYTES, engine.MIN_FREE_BYTES)
@@ -179,14 +212,22 @@ def _require_space(paths: Paths, at: Engine | None, manifest: Manifest, todo: Se
 
 def _warn_of_another_checkout(paths: Paths, file: Path, manifest: Manifest) -> None:
     files = {name: paths.project / name for name in manifest.files}
-    other = [name for name, path in files.items() if not (path.is_file() or path.is_symlink()) or manifests.sha256(path) != manifest.files[name]]
+    other = [
+        name
+        for name, path in files.items()
+        if not (path.is_file() or path.is_symlink()) or manifests.sha256(path) != manifest.files[name]
+    ]
     if other:
-        log.warn(f"{len(other)} files of this checkout are not the bundle's ({', '.join(other[:3])} …): what is made of them is built anew, "
-                 f"which needs a network. The bundle's own checkout: "
-                 f"tar -xf {file} {manifests.TOP}/{manifests.LOAD}; {manifests.TOP}/{manifests.LOAD} {file}")
+        log.warn(
+            f"{len(other)} files of this checkout are not the bundle's ({', '.join(other[:3])} …): what is"
+            f" made of them is built anew, which needs a network. The bundle's own checkout: tar -xf {file}"
+            f" {manifests.TOP}/{manifests.LOAD}; {manifests.TOP}/{manifests.LOAD} {file}"
+        )
 
 
-# --- the changes -------------------------------------------------------------------------------------------------------------
+# --- the changes
+# --------------------------------------------------------------------------------
+
 
 def _feed(argv: Sequence[str], opened: Bundle, name: str) -> None:
     """Decompress a member into a process."""
@@ -205,7 +246,11 @@ def _unpack_artifact(paths: Paths, opened: Bundle, member: Member) -> None:
     new = target.with_name(target.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    _feed(["tar", "--extract", "--directory", str(new), "--strip-components=1", "--no-same-owner"], opened, member.name)
+    _feed(
+        ["tar", "--extract", "--directory", str(new), "--strip-components=1", "--no-same-owner"],
+        opened,
+        member.name,
+    )
     shutil.rmtree(target, ignore_errors=True)
     new.rename(target)
 
@@ -223,4 +268,7 @@ def _copy(opened: Bundle, members: Sequence[Member], target: Path) -> None:
 def _require_loaded(at: Engine, opened: Bundle) -> None:
     lacking = _lacking(at, opened.manifest)
     if lacking:
-        raise Error(f"Docker loaded {opened.file} without an error, but {', '.join(lacking)} is not there", hint="osbox images")
+        raise Error(
+            f"Docker loaded {opened.file} without an error, but {', '.join(lacking)} is not there",
+            hint="osbox images",
+        )

@@ -1,4 +1,5 @@
-"""Whether the images on the engine are what was built: every layer, every package, every file, every label."""
+"""Whether the images on the engine are what was built: every layer, every package, every file, every
+label."""
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,10 @@ from osbox.site.site import Paths
 
 @dataclass(frozen=True)
 class Report:
-    """What was found of one image. digest: of its whole file system, without times; files: how many were read."""
+    """What was found of one image.
+
+    digest: of its whole file system, without times; files: how many were read.
+    """
 
     image: str
     version: str
@@ -41,10 +45,13 @@ def verify(paths: Paths, engine: Engine, wanted: Sequence[Image], *, version: st
     read, broken = _read(engine, entries)
     made = _made(paths)
     return [
-        Report(image.name, version, "", 0, 0, 0, (broken[tag],)) if (tag := image.tag(version)) in broken
-        else _report(paths, image, version, entry=entries.get(tag), read=read, made=made)
+        (
+            Report(image.name, version, "", 0, 0, 0, (broken[tag],))
+            if (tag := image.tag(version)) in broken
+            else _report(paths, image, version, entry=entries.get(tag), read=read, made=made)
+        )
         for image in wanted
-    ]  # fmt: skip
+    ]
 
 
 def digests(engine: Engine, wanted: Sequence[Image], *, version: str) -> dict[str, str]:
@@ -53,7 +60,9 @@ def digests(engine: Engine, wanted: Sequence[Image], *, version: str) -> dict[st
     missing = next((image for image in wanted if image.tag(version) not in entries), None)
     if missing:
         inventory.entry(engine, missing, version)
-    read = layers.read(engine, list(dict.fromkeys(entry["Id"] for entry in entries.values())), lambda _: False)
+    read = layers.read(
+        engine, list(dict.fromkeys(entry["Id"] for entry in entries.values())), lambda _: False
+    )
     return {tag: contents.digest(_tree(entry, read).entries) for tag, entry in entries.items()}
 
 
@@ -75,14 +84,27 @@ def raise_for(reports: Sequence[Report]) -> None:
 
 def _entries(engine: Engine, wanted: Sequence[Image], version: str) -> dict[str, dict[str, Any]]:
     tags = {image.tag(version): image for image in wanted}
-    found = {tag: entry for entry in docker.inspect(engine, "image", *tags) for tag in entry["RepoTags"] if tag in tags}
+    found = {
+        tag: entry
+        for entry in docker.inspect(engine, "image", *tags)
+        for tag in entry["RepoTags"]
+        if tag in tags
+    }
     return {tag: found[tag] for tag in tags if tag in found}
 
 
-def _read(engine: Engine, entries: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Layer], dict[str, str]]:
-    """All layers, and why those of an image cannot be read: the engine hands out no layer whose files were changed in its storage."""
+def _read(
+    engine: Engine, entries: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, Layer], dict[str, str]]:
+    """All layers, and why those of an image cannot be read: the engine hands out no layer whose files were
+    changed in its storage."""
     try:
-        return layers.read(engine, list(dict.fromkeys(entry["Id"] for entry in entries.values())), packages.is_wanted), {}
+        return (
+            layers.read(
+                engine, list(dict.fromkeys(entry["Id"] for entry in entries.values())), packages.is_wanted
+            ),
+            {},
+        )
     except Error:
         found, broken = dict[str, Layer](), dict[str, str]()
     for tag, entry in entries.items():
@@ -98,25 +120,45 @@ def _tree(entry: Mapping[str, Any], read: Mapping[str, Layer]) -> contents.Tree:
 
 
 def _report(
-    paths: Paths, image: Image, version: str, *, entry: Mapping[str, Any] | None, read: Mapping[str, Layer], made: Mapping[str, list[str]],
-) -> Report:  # fmt: skip
+    paths: Paths,
+    image: Image,
+    version: str,
+    *,
+    entry: Mapping[str, Any] | None,
+    read: Mapping[str, Layer],
+    made: Mapping[str, list[str]],
+) -> Report:
     if not entry:
         return Report(image.name, version, "", 0, 0, 0, ("it is not built",))
     document = provenance.load(paths, image.tag(version))
     tree = _tree(entry, read)
     inside = inventory.of(tree)
-    patterns = [pattern for name, rows in made.items() if name == "all" or fnmatchcase(image.name, name) for pattern in rows]
+    patterns = [
+        pattern
+        for name, rows in made.items()
+        if name == "all" or fnmatchcase(image.name, name)
+        for pattern in rows
+    ]
     recipe = provenance.files(document) if document else {}
     problems = [
-        *_origin(entry, document), *_layers(entry, read), *_labels(image, version, entry, document),
-        *accounts.locks(tree, inside), *_locked_files(tree, recipe, document),
-    ]  # fmt: skip
+        *_origin(entry, document),
+        *_layers(entry, read),
+        *_labels(image, version, entry, document),
+        *accounts.locks(tree, inside),
+        *_locked_files(tree, recipe, document),
+    ]
     found = accounts.account(tree, inside, patterns, recipe)
     problems += found.differs
     problems += [f"{path} is of no package and no recipe" for path in found.unaccounted]
     kinds = [item.kind for item in inside]
     return Report(
-        image.name, version, contents.digest(tree.entries), len(tree.entries), kinds.count(DEBIAN), kinds.count(PYTHON), tuple(problems)
+        image.name,
+        version,
+        contents.digest(tree.entries),
+        len(tree.entries),
+        kinds.count(DEBIAN),
+        kinds.count(PYTHON),
+        tuple(problems),
     )
 
 
@@ -139,7 +181,9 @@ def _layers(entry: Mapping[str, Any], read: Mapping[str, Layer]) -> Iterator[str
             yield f"layer {number} does not hold what its digest {one[:19]} says"
 
 
-def _labels(image: Image, version: str, entry: Mapping[str, Any], document: Mapping[str, Any] | None) -> Iterator[str]:
+def _labels(
+    image: Image, version: str, entry: Mapping[str, Any], document: Mapping[str, Any] | None
+) -> Iterator[str]:
     """Its labels name it, and are those it was built with."""
     found = docker.labels(entry)
     wanted = {f"{labels.OCI}title": image.name, f"{labels.OCI}version": version}
@@ -150,8 +194,11 @@ def _labels(image: Image, version: str, entry: Mapping[str, Any], document: Mapp
             yield f"its label {name} is {found.get(name)!r}, not {wanted.get(name)!r}"
 
 
-def _locked_files(tree: contents.Tree, recipe: Mapping[str, str], document: Mapping[str, Any] | None) -> Iterator[str]:
-    """The locks inside are those of the release that it was built from, and the patches those of the recipe."""
+def _locked_files(
+    tree: contents.Tree, recipe: Mapping[str, str], document: Mapping[str, Any] | None
+) -> Iterator[str]:
+    """The locks inside are those of the release that it was built from, and the patches those of the
+    recipe."""
     known = set(recipe.values())
     for path in sorted(tree.texts):
         for folder, kind in (("/locks/", "lock"), ("/patches/", "patch")):
@@ -164,6 +211,11 @@ def _made(paths: Paths) -> dict[str, list[str]]:
     file = paths.images / "made.toml"
     try:
         table = tomllib.loads(file.read_text())
-        return {name: [pattern for patterns in rows.values() for pattern in patterns] for name, rows in table.items()}
+        return {
+            name: [pattern for patterns in rows.values() for pattern in patterns]
+            for name, rows in table.items()
+        }
     except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{file.relative_to(paths.project)} cannot be read: {error}", hint="git diff images/made.toml") from error
+        raise UserError(
+            f"{file.relative_to(paths.project)} cannot be read: {error}", hint="git diff images/made.toml"
+        ) from error

@@ -1,7 +1,9 @@
-"""Known vulnerabilities of packages, from databases that the operator put into $OSBOX_HOME/vulnerabilities: no network is used.
+"""Known vulnerabilities of packages, from databases that the operator put into $OSBOX_HOME/vulnerabilities:
+no network is used.
 
-A database is an export of OSV (osv.dev): a zip file with a JSON document for each vulnerability, as all.zip of an ecosystem is
-published. Those of PyPI and Debian are used. An index of them is made once and again when a file changes.
+A database is an export of OSV (osv.dev): a zip file with a JSON document for each vulnerability, as all.zip
+of an ecosystem is published. Those of PyPI and Debian are used. An index of them is made once and again when
+a file changes.
 """
 
 import json
@@ -30,7 +32,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Finding:
-    """One vulnerability of one package. fixed: the first version without it, or ""; severity: a word, a CVSS vector, or ""."""
+    """One vulnerability of one package.
+
+    fixed: the first version without it, or ""; severity: a word, a CVSS vector, or "".
+    """
 
     package: str
     version: str
@@ -54,11 +59,16 @@ class Database:
 
 
 def find(paths: Paths) -> Database | None:
-    """The database at hand, its index brought up to date; None when there is none. Raises UserError for a file that is none."""
+    """The database at hand, its index brought up to date; None when there is none.
+
+    Raises UserError for a file that is none.
+    """
     files = sorted(paths.vulnerabilities.glob("*.zip"))
     if not files:
         return None
-    state = json.dumps([FORMAT, [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]])
+    state = json.dumps(
+        [FORMAT, [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]]
+    )
     index = paths.inventory / INDEX  # what is in the other directory is the operator's
     if not index.is_file() or _state(index) != state:
         with log.step("Index the databases of vulnerabilities"):
@@ -97,7 +107,10 @@ def _advisories(file: Path) -> Iterator[tuple[str, str, str]]:
                 if name.endswith(".json"):
                     yield from _rows(json.loads(archive.read(name)))
     except (zipfile.BadZipFile, ValueError, KeyError) as error:
-        raise UserError(f"{file} is no OSV export: {error}", hint="take all.zip of PyPI or Debian as OSV publishes it, or remove the file") from error
+        raise UserError(
+            f"{file} is no OSV export: {error}",
+            hint="take all.zip of PyPI or Debian as OSV publishes it, or remove the file",
+        ) from error
 
 
 def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -109,29 +122,49 @@ def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         if kind:
             name = str(canonicalize_name(package["name"])) if kind == PYTHON else package["name"]
             short = {
-                "id": document["id"], "aliases": [*document.get("aliases", []), *document.get("upstream", [])],
-                "severity": _severity(document, affected), "versions": affected.get("versions", []),
-                "ranges": [item["events"] for item in affected.get("ranges", []) if item.get("type") == "ECOSYSTEM"],
-            }  # fmt: skip
+                "id": document["id"],
+                "aliases": [*document.get("aliases", []), *document.get("upstream", [])],
+                "severity": _severity(document, affected),
+                "versions": affected.get("versions", []),
+                "ranges": [
+                    item["events"] for item in affected.get("ranges", []) if item.get("type") == "ECOSYSTEM"
+                ],
+            }
             yield kind, name, json.dumps(short)
 
 
 def _severity(document: Mapping[str, Any], affected: Mapping[str, Any]) -> str:
     words = [
-        (affected.get("ecosystem_specific") or {}).get("urgency"), (document.get("database_specific") or {}).get("severity"),
+        (affected.get("ecosystem_specific") or {}).get("urgency"),
+        (document.get("database_specific") or {}).get("severity"),
         *(item.get("score") for item in [*affected.get("severity", []), *document.get("severity", [])]),
-    ]  # fmt: skip
+    ]
     return next((str(word).lower() if str(word).isalpha() else str(word) for word in words if word), "")
 
 
 def _of_one(index: sqlite3.Connection, package: Package) -> list[Finding]:
-    name, version = (package.source, package.source_version) if package.kind == DEBIAN else (package.name, package.version)
+    name, version = (
+        (package.source, package.source_version)
+        if package.kind == DEBIAN
+        else (package.name, package.version)
+    )
     found: list[Finding] = []
-    for (text,) in index.execute("SELECT text FROM advisory WHERE kind = ? AND name = ?", (package.kind, name)):
+    for (text,) in index.execute(
+        "SELECT text FROM advisory WHERE kind = ? AND name = ?", (package.kind, name)
+    ):
         advisory = json.loads(text)
         fixed = affected(package.kind, version, advisory)
         if fixed is not None:
-            found.append(Finding(package.name, package.version, advisory["id"], fixed, advisory["severity"], tuple(advisory["aliases"])))
+            found.append(
+                Finding(
+                    package.name,
+                    package.version,
+                    advisory["id"],
+                    fixed,
+                    advisory["severity"],
+                    tuple(advisory["aliases"]),
+                )
+            )
     return _once(found)
 
 
@@ -146,7 +179,8 @@ def _once(found: Iterable[Finding]) -> list[Finding]:
 
 
 def affected(kind: str, version: str, advisory: Mapping[str, Any]) -> str | None:
-    """Whether a version is affected: the version that fixes it ("" if none does), or None if it is not affected."""
+    """Whether a version is affected: the version that fixes it ("" if none does), or None if it is not
+    affected."""
     order: Callable[[str], Any] = DebianVersion if kind == DEBIAN else PythonVersion
     try:
         mine = order(version)

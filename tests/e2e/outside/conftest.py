@@ -1,4 +1,5 @@
-"""An engine of these tests' own, on a file system of its own, in a network namespace whose only way out is a proxy or a mirror."""
+"""An engine of these tests' own, on a file system of its own, in a network namespace whose only way out is a
+proxy or a mirror."""
 
 import os
 import tempfile
@@ -37,9 +38,19 @@ class Outpost:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def argv(self, *words: str) -> list[str]:
-        environment = world.environment(OSBOX_HOME=str(self.home), NO_COLOR="1", COLUMNS="200", **self.settings)
+        environment = world.environment(
+            OSBOX_HOME=str(self.home), NO_COLOR="1", COLUMNS="200", **self.settings
+        )
         # Not `ip netns exec`: it mounts /sys anew, and the engine finds no control groups.
-        return ["env", "-i", *(f"{name}={value}" for name, value in environment.items()), "nsenter", f"--net=/run/netns/{NAMESPACE}", "--", *words]
+        return [
+            "env",
+            "-i",
+            *(f"{name}={value}" for name, value in environment.items()),
+            "nsenter",
+            f"--net=/run/netns/{NAMESPACE}",
+            "--",
+            *words,
+        ]
 
     def inside(self, *words: str) -> run.Result:
         """Run a command in the namespace, to its end."""
@@ -49,7 +60,9 @@ class Outpost:
         """What osbox printed; fails the test when its exit code is another one."""
         result = self.inside(Tool.program, *words)
         print(f"$ osbox {' '.join(words)}\n{result.out}{result.err}")
-        assert result.code == code, f"osbox {' '.join(words)}: exit code {result.code}\n{result.out[-3000:]}\n{result.err[-3000:]}"
+        assert result.code == code, (
+            f"osbox {' '.join(words)}: exit code {result.code}\n{result.out[-3000:]}\n{result.err[-3000:]}"
+        )
         assert "Traceback" not in result.err
         return result.out + result.err
 
@@ -61,7 +74,11 @@ class Outpost:
     def forget(self) -> None:
         """Remove all images and caches but for the Debian base: the next build fetches everything."""
         self.osbox("clean")
-        extra = [tag for tag in self.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split() if not tag.startswith("osbox-debian:")]
+        extra = [
+            tag
+            for tag in self.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+            if not tag.startswith("osbox-debian:")
+        ]
         if extra:
             self.docker("image", "rm", *extra)
         self.docker("builder", "prune", "--all", "--force")

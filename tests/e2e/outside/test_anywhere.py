@@ -1,6 +1,8 @@
-"""Images are built behind a proxy that asks for a password and opens TLS, and from private mirrors; of neither anything is left inside.
+"""Images are built behind a proxy that asks for a password and opens TLS, and from private mirrors; of
+neither anything is left inside.
 
-The namespace has no route but to the proxy or the mirror, and no name server: what is built there came through them.
+The namespace has no route but to the proxy or the mirror, and no name server: what is built there came
+through them.
 """
 
 import mmap
@@ -37,8 +39,12 @@ def mirror(outpost: Outpost) -> Iterator[None]:
 @pytest.fixture
 def by_files(outpost: Outpost, tmp_path: Path) -> dict[str, str]:
     """The proxy and the authority in the files of apt and pip; in the environment, where those files are."""
-    (tmp_path / "apt.conf").write_text(f'Acquire::http::Proxy "{outpost.world.proxy}";\nAcquire::https::Proxy "{outpost.world.proxy}";\n')
-    (tmp_path / "pip.conf").write_text(f"[global]\nproxy = {outpost.world.proxy}\ncert = {outpost.world.bundle}\n")
+    (tmp_path / "apt.conf").write_text(
+        f'Acquire::http::Proxy "{outpost.world.proxy}";\nAcquire::https::Proxy "{outpost.world.proxy}";\n'
+    )
+    (tmp_path / "pip.conf").write_text(
+        f"[global]\nproxy = {outpost.world.proxy}\ncert = {outpost.world.bundle}\n"
+    )
     return {"APT_CONFIG": str(tmp_path / "apt.conf"), "PIP_CONFIG_FILE": str(tmp_path / "pip.conf")}
 
 
@@ -56,8 +62,11 @@ def traces(outpost: Outpost) -> dict[str, bytes]:
 
 
 def found_in_images(outpost: Outpost, *tags: str) -> set[str]:
-    """Which traces are anywhere in what `docker save` writes of images (all): every byte of every layer, histories, configurations."""
-    tags = tags or tuple(outpost.docker("images", "--filter", "dangling=false", "--format", "{{.Repository}}:{{.Tag}}").split())
+    """Which traces are anywhere in what `docker save` writes of images (all): every byte of every layer,
+    histories, configurations."""
+    tags = tags or tuple(
+        outpost.docker("images", "--filter", "dangling=false", "--format", "{{.Repository}}:{{.Tag}}").split()
+    )
     file = outpost.home / "images.tar"
     outpost.docker("save", "--output", str(file), *tags)
     try:
@@ -75,9 +84,13 @@ def words_of_others(outpost: Outpost) -> str:
 
 
 def secure(url: str) -> str:
-    """The same mirror by TLS, if it answers so: the private authority then decides about Debian's packages too."""
+    """The same mirror by TLS, if it answers so: the private authority then decides about Debian's packages
+    too."""
     tried = re.sub("^http:", "https:", url)
-    known = run.run(["curl", "--silent", "--head", "--fail", "--max-time", "10", f"{tried}/dists/{host.SUITE}/InRelease"], check=False)
+    known = run.run(
+        ["curl", "--silent", "--head", "--fail", "--max-time", "10", f"{tried}/dists/{host.SUITE}/InRelease"],
+        check=False,
+    )
     return tried if known.code == 0 else url
 
 
@@ -86,7 +99,9 @@ def test_there_is_no_other_way(outpost: Outpost) -> None:
     assert len(outpost.inside("ip", "route").out.splitlines()) == 1
 
 
-def test_the_engine_is_made_through_the_proxy(outpost: Outpost, proxy: None, by_files: dict[str, str]) -> None:
+def test_the_engine_is_made_through_the_proxy(
+    outpost: Outpost, proxy: None, by_files: dict[str, str]
+) -> None:
     outpost.settings = by_files
     outpost.osbox("engine", "start")
     assert any(re.search(r"/docker\.io_.*\.deb 200", line) for line in outpost.world.log("access.log"))
@@ -95,13 +110,20 @@ def test_the_engine_is_made_through_the_proxy(outpost: Outpost, proxy: None, by_
 def test_behind_a_proxy_with_its_own_authority(outpost: Outpost, proxy: None) -> None:
     """The Debian base and packages of both kinds, by the environment's settings."""
     outpost.settings = {
-        "http_proxy": outpost.world.proxy, "HTTPS_PROXY": outpost.world.proxy, "SSL_CERT_FILE": str(outpost.world.bundle),
+        "http_proxy": outpost.world.proxy,
+        "HTTPS_PROXY": outpost.world.proxy,
+        "SSL_CERT_FILE": str(outpost.world.bundle),
         "OSBOX_MIRROR": secure(world.debian_mirror()),
-    }  # fmt: skip
+    }
     said = outpost.osbox("build", *IMAGES)
     assert "🔨  os-keystone:latest - Done" in said
     fetched = [line for line in outpost.world.log("access.log") if line.startswith(f"{USER} GET")]
-    for what in (r"/libc6_.*\.deb 200", r"/memcached_.*\.deb 200", r"https://.*/keystone-.*\.whl(\.metadata)? 200", "/uv-.*whl 200"):
+    for what in (
+        r"/libc6_.*\.deb 200",
+        r"/memcached_.*\.deb 200",
+        r"https://.*/keystone-.*\.whl(\.metadata)? 200",
+        "/uv-.*whl 200",
+    ):
         assert any(re.search(what, line) for line in fetched), what
     assert PASSWORD not in said + words_of_others(outpost)
 
@@ -112,18 +134,37 @@ def test_nothing_of_the_proxy_is_left(outpost: Outpost) -> None:
 
 def test_what_is_left_would_be_found(outpost: Outpost, proxy: None) -> None:
     """A recipe that writes down its proxy and its CA."""
-    recipe = "FROM os-memcached:latest\nUSER root\nRUN --mount=type=secret,id=ca echo $http_proxy >/leak; cat /run/secrets/ca >>/leak\n"
+    recipe = (
+        "FROM os-memcached:latest\nUSER root\nRUN --mount=type=secret,id=ca echo $http_proxy >/leak; cat"
+        " /run/secrets/ca >>/leak\n"
+    )
     (outpost.home / "leaking").mkdir()
     (outpost.home / "leaking/Dockerfile").write_text(recipe)
     secret = f"id=ca,src={outpost.home}/build-secrets/ca"
-    outpost.docker("build", "--quiet", "--build-arg", "http_proxy", "--secret", secret, "-t", "leaking", str(outpost.home / "leaking"))
+    outpost.docker(
+        "build",
+        "--quiet",
+        "--build-arg",
+        "http_proxy",
+        "--secret",
+        secret,
+        "-t",
+        "leaking",
+        str(outpost.home / "leaking"),
+    )
     found = found_in_images(outpost, "leaking")
     outpost.docker("image", "rm", "leaking")
-    assert found == {"the address of proxy and mirror", "the proxy's password", "the proxy's user", "its certificate"}
+    assert found == {
+        "the address of proxy and mirror",
+        "the proxy's password",
+        "the proxy's user",
+        "its certificate",
+    }
 
 
 def python_packages(outpost: Outpost) -> None:
-    """What installs Python packages in builds, with what it reads from the host's settings, on one small package: pip fetches uv, uv the package."""
+    """What installs Python packages in builds, with what it reads from the host's settings, on one small
+    package: pip fetches uv, uv the package."""
     secrets = [f"--secret=id={file.name},src={file}" for file in (outpost.home / "build-secrets").iterdir()]
     folder = outpost.home / "python-packages"
     folder.mkdir(exist_ok=True)
@@ -132,8 +173,16 @@ def python_packages(outpost: Outpost) -> None:
         "RUN --mount=type=secret,id=uv --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache \\\n"
         " /opt/uv/bin/uv-run pip install --target /opt/x iso8601\n"
     )
-    lines = (["--target=os-builder", "--build-arg=DEBIAN=osbox-debian:trixie", f"--file={BASE}", "--tag=os-builder:small", str(PROJECT)],
-             ["--tag=python-packages", str(folder)])  # fmt: skip
+    lines = (
+        [
+            "--target=os-builder",
+            "--build-arg=DEBIAN=osbox-debian:trixie",
+            f"--file={BASE}",
+            "--tag=os-builder:small",
+            str(PROJECT),
+        ],
+        ["--tag=python-packages", str(folder)],
+    )
     for words in lines:
         outpost.docker("build", "--network=host", "--quiet", *secrets, *words)
 
@@ -154,11 +203,20 @@ def test_settings_of_apt_and_pip_do_as_well(outpost: Outpost, proxy: None, by_fi
 @pytest.mark.full
 def test_from_private_mirrors(outpost: Outpost, mirror: None, tmp_path: Path) -> None:
     outpost.forget()
-    (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {outpost.world.mirror}/our-simple/\ntrusted-host = {HERE}\n")
-    outpost.settings = {"OSBOX_MIRROR": f"{outpost.world.mirror}/our-debian", "PIP_CONFIG_FILE": str(tmp_path / "pip.conf")}
+    (tmp_path / "pip.conf").write_text(
+        f"[global]\nindex-url = {outpost.world.mirror}/our-simple/\ntrusted-host = {HERE}\n"
+    )
+    outpost.settings = {
+        "OSBOX_MIRROR": f"{outpost.world.mirror}/our-debian",
+        "PIP_CONFIG_FILE": str(tmp_path / "pip.conf"),
+    }
     outpost.osbox("build", "memcached")
     python_packages(outpost)
     fetched = "\n".join(outpost.world.log("mirror.log"))
-    for what in (r"/our-debian/.*/memcached_.*\.deb 200", r"/our-files/.*/uv-.*whl 200", r"/our-files/.*/iso8601-.*\.whl 200"):
+    for what in (
+        r"/our-debian/.*/memcached_.*\.deb 200",
+        r"/our-files/.*/uv-.*whl 200",
+        r"/our-files/.*/iso8601-.*\.whl 200",
+    ):
         assert re.search(what, fetched), what
     assert found_in_images(outpost) == set()

@@ -1,4 +1,5 @@
-"""Bad weather while images are built: one clear message, no half image, and the same command goes on when it has cleared up."""
+"""Bad weather while images are built: one clear message, no half image, and the same command goes on when it
+has cleared up."""
 
 import os
 import re
@@ -19,7 +20,11 @@ from tests.e2e.outside.conftest import SIZE, Outpost
 from tests.e2e.outside.world import HERE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-DEFAULT_SIGNALS = ("setsid", "env", "--default-signal=INT,TERM")  # in a group of its own, and not deaf where pytest was started with &
+DEFAULT_SIGNALS = (
+    "setsid",
+    "env",
+    "--default-signal=INT,TERM",
+)  # in a group of its own, and not deaf where pytest was started with &
 STEP = "apt-install /tmp/packages.txt"
 
 
@@ -35,14 +40,18 @@ def mirror(outpost: Outpost, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             outpost.osbox("engine", "start")  # there already, unless these tests run alone
     with world.mirror(outpost.world):
         outpost.settings = {
-            "OSBOX_MIRROR": f"{outpost.world.mirror}/our-debian", "PIP_INDEX_URL": f"{outpost.world.mirror}/our-simple/",
-            "APT_CONFIG": str(folder / "apt.conf"), "PIP_CONFIG_FILE": str(folder / "pip.conf"),
-        }  # fmt: skip
+            "OSBOX_MIRROR": f"{outpost.world.mirror}/our-debian",
+            "PIP_INDEX_URL": f"{outpost.world.mirror}/our-simple/",
+            "APT_CONFIG": str(folder / "apt.conf"),
+            "PIP_CONFIG_FILE": str(folder / "pip.conf"),
+        }
         yield outpost.world.mirror
 
 
 def tags(outpost: Outpost, version: str) -> set[str]:
-    return set(outpost.docker("images", "--filter", f"reference=*:{version}", "--format", "{{.Repository}}").split())
+    return set(
+        outpost.docker("images", "--filter", f"reference=*:{version}", "--format", "{{.Repository}}").split()
+    )
 
 
 def builds(outpost: Outpost) -> list[int]:
@@ -68,14 +77,21 @@ def until(what: str, condition: object, seconds: float = 300) -> None:
 def step_runs(outpost: Outpost, image: str) -> bool:
     """Whether the build of an image is at an installation of packages."""
     file = outpost.home / f"logs/build/{image}.log"
-    found = re.search(rf"^#(\d+) \[\S+ \d+/\d+\] RUN .*{STEP}$", file.read_text(), re.MULTILINE) if file.exists() else None
+    found = (
+        re.search(rf"^#(\d+) \[\S+ \d+/\d+\] RUN .*{STEP}$", file.read_text(), re.MULTILINE)
+        if file.exists()
+        else None
+    )
     return bool(found) and f"#{found[1]} DONE" not in file.read_text()  # type: ignore[index]
 
 
 def shrunk(place: Path) -> bool:
-    """Take all but a megabyte or two of the free space from a tmpfs; False if something was written meanwhile."""
+    """Take all but a megabyte or two of the free space from a tmpfs; False if something was written
+    meanwhile."""
     usage = shutil.disk_usage(place)
-    return run.run(["mount", "-o", f"remount,size={(usage.used >> 20) + 2}m", str(place)], check=False).code == 0
+    return (
+        run.run(["mount", "-o", f"remount,size={(usage.used >> 20) + 2}m", str(place)], check=False).code == 0
+    )
 
 
 @pytest.mark.full
@@ -97,7 +113,10 @@ def test_a_mirror_that_never_answers_is_named(outpost: Outpost, mirror: str) -> 
         outpost.settings = {**good, "OSBOX_MIRROR": f"{silent}/debian"}
         said = outpost.osbox("build", "--version", "silent", "--no-cache", "memcached", code=1)
     outpost.settings = good
-    assert f"Error: Debian packages could not be fetched from {silent}: it did not answer; 2 of 2 images failed" in said
+    assert (
+        f"Error: Debian packages could not be fetched from {silent}: it did not answer; 2 of 2 images failed"
+        in said
+    )
     assert "try 3 of 3" in said
     assert tags(outpost, "silent") == set()
 
@@ -109,7 +128,10 @@ def test_an_index_that_never_answers_is_named(outpost: Outpost, mirror: str) -> 
         outpost.settings = {**good, "PIP_INDEX_URL": f"{silent}/simple/"}
         said = outpost.osbox("build", "placement", code=1)
     outpost.settings = good
-    assert f"Python packages could not be fetched from {silent.removeprefix('http://')}: it did not answer" in said
+    assert (
+        f"Python packages could not be fetched from {silent.removeprefix('http://')}: it did not answer"
+        in said
+    )
     assert "try 3 of 3" in said
     assert tags(outpost, "latest") & {"os-openstack", "os-placement"} == set()
 
@@ -117,7 +139,9 @@ def test_an_index_that_never_answers_is_named(outpost: Outpost, mirror: str) -> 
 @pytest.mark.full
 def test_a_wheel_of_another_hash(outpost: Outpost, mirror: str) -> None:
     """The lock's hash is the authority, whatever the index says."""
-    version = re.search(r"^iso8601==(\S+)", (PROJECT / "releases/2026.1/common.lock").read_text(), re.MULTILINE)
+    version = re.search(
+        r"^iso8601==(\S+)", (PROJECT / "releases/2026.1/common.lock").read_text(), re.MULTILINE
+    )
     assert version
     page = run.run(["curl", "--silent", "--fail", f"{mirror}/our-simple/iso8601/"]).out
     found = re.search(rf'href="{mirror}(/our-files/[^"#]+/iso8601-{re.escape(version[1])}-[^"#]+\.whl)', page)
@@ -134,11 +158,16 @@ def test_a_wheel_of_another_hash(outpost: Outpost, mirror: str) -> None:
 def test_a_package_of_another_hash(outpost: Outpost, mirror: str) -> None:
     """Debian's signed lists are the authority. When the mirror is whole again, the same command goes on."""
     outpost.osbox("build", "memcached")  # there already, unless this test runs alone
-    paths = re.findall(r"GET (/our-debian/\S*/memcached_\S+\.deb) 200", "\n".join(outpost.world.log("mirror.log")))
+    paths = re.findall(
+        r"GET (/our-debian/\S*/memcached_\S+\.deb) 200", "\n".join(outpost.world.log("mirror.log"))
+    )
     world.alter(outpost.world, paths[-1])
     outpost.forget()
     said = outpost.osbox("build", "memcached", code=1)
-    assert f"Error: Debian packages could not be fetched from {mirror.rstrip('/')}: what it has is not what its list says; 1 of 2" in said
+    assert (
+        f"Error: Debian packages could not be fetched from {mirror.rstrip('/')}: what it has is not what its"
+        " list says; 1 of 2" in said
+    )
     assert tags(outpost, "latest") == {"os-base-image"}
     (outpost.world.folder / "altered" / paths[-1].lstrip("/")).unlink()
     assert "🔨  os-memcached:latest - Done" in outpost.osbox("build", "memcached")
@@ -165,14 +194,16 @@ def test_a_build_that_is_ended_goes_on(outpost: Outpost, mirror: str) -> None:
     build = ["build", "--version", "ended", "--no-cache", "memcached"]
     for number in (signal.SIGINT, signal.SIGKILL):
         (outpost.home / "logs/build/os-base-image.log").unlink(missing_ok=True)
-        with run.spawn([*DEFAULT_SIGNALS, *outpost.argv(Tool.program, *build)], stdout=-1, stderr=-2) as process:
+        with run.spawn(
+            [*DEFAULT_SIGNALS, *outpost.argv(Tool.program, *build)], stdout=-1, stderr=-2
+        ) as process:
             until("the installation", lambda: step_runs(outpost, "os-base-image"))
             assert builds(outpost)
             os.killpg(process.pid, number) if number == signal.SIGINT else os.kill(process.pid, number)
             said = process.communicate(timeout=60)[0]
         assert (process.returncode, "Interrupted; run the same command again" in said) == (
             (130, True) if number == signal.SIGINT else (-signal.SIGKILL, False)
-        )  # fmt: skip
+        )
         until("the end of all builds", lambda: not builds(outpost), 10)
         assert tags(outpost, "ended") == set()
     assert "🔨  os-memcached:ended - Done" in outpost.osbox(*build)

@@ -1,4 +1,5 @@
-"""A world outside for builds: a network namespace with one way out, a real proxy (Squid) that opens TLS, a real mirror (nginx).
+"""A world outside for builds: a network namespace with one way out, a real proxy (Squid) that opens TLS, a
+real mirror (nginx).
 
 Squid and nginx are Debian's, taken from their packages without being installed on the host.
 """
@@ -21,7 +22,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from pip._internal.models.index import PyPI  # the addresses that pip has built in, which are written nowhere here
+from pip._internal.models.index import (
+    PyPI,
+)  # the addresses that pip has built in, which are written nowhere here
 
 from osbox import run
 from osbox.site import sources as host
@@ -35,7 +38,14 @@ USER, PASSWORD = "proxied-person", "hunter-of-layers"
 CA_NAME = "osbox test authority of a private network"
 PROXY_PORT, MIRROR_PORT, SILENT_PORT = 3128, 8080, 8081
 PACKAGES = ("squid-openssl", "nginx")
-SETTINGS = {*host.PROXIES, *(name.upper() for name in host.PROXIES), "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE"}
+SETTINGS = {
+    *host.PROXIES,
+    *(name.upper() for name in host.PROXIES),
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "CURL_CA_BUNDLE",
+}
 
 SQUID = """\
 http_port {here}:{port} ssl-bump cert={folder}/ca.pem generate-host-certificates=on dynamic_cert_mem_cache_size=4MB
@@ -61,7 +71,7 @@ unlinkd_program {root}/usr/lib/squid/unlinkd
 shutdown_lifetime 0 seconds
 visible_hostname {name}
 coredump_dir {folder}
-{parent}"""
+{parent}"""  # noqa: E501
 
 NGINX = """\
 daemon off;
@@ -91,7 +101,7 @@ http {{
         }}
     }}
 }}
-"""
+"""  # noqa: E501
 
 
 @dataclass(frozen=True)
@@ -139,7 +149,11 @@ def namespace() -> Iterator[None]:
         run.run(["ip", "link", "add", LINKS[0], "type", "veth", "peer", "name", LINKS[1], "netns", NAMESPACE])
         run.run(["ip", "address", "add", f"{HERE}/30", "dev", LINKS[0]])
         run.run([*inside, "address", "add", f"{THERE}/30", "dev", LINKS[1]])
-        for words in (["ip", "link", "set", LINKS[0], "up"], [*inside, "link", "set", LINKS[1], "up"], [*inside, "link", "set", "lo", "up"]):
+        for words in (
+            ["ip", "link", "set", LINKS[0], "up"],
+            [*inside, "link", "set", LINKS[1], "up"],
+            [*inside, "link", "set", "lo", "up"],
+        ):
             run.run(words)
         yield
     finally:
@@ -181,9 +195,19 @@ def unpack(folder: Path) -> None:
     archives = folder / "archives"
     (archives / "partial").mkdir(parents=True)
     fetch = [
-        "apt-get", "install", "--download-only", "--reinstall", "--yes", "-qq", "--no-install-recommends",
-        "-o", f"Dir::Cache::archives={archives}", "-o", "Debug::NoLocking=true", *PACKAGES,
-    ]  # fmt: skip
+        "apt-get",
+        "install",
+        "--download-only",
+        "--reinstall",
+        "--yes",
+        "-qq",
+        "--no-install-recommends",
+        "-o",
+        f"Dir::Cache::archives={archives}",
+        "-o",
+        "Debug::NoLocking=true",
+        *PACKAGES,
+    ]
     if run.run(fetch, check=False).code != 0:
         run.run(["apt-get", "update", "-qq"])
         run.run(fetch)
@@ -194,17 +218,25 @@ def unpack(folder: Path) -> None:
 
 
 def make_authority(folder: Path) -> None:
-    """ca.pem: key and certificate, for Squid; authority.pem: the certificate; bundle.pem: it, and what this machine trusts."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, CA_NAME)])
+    """ca.pem: key and certificate, for Squid; authority.pem: the certificate; bundle.pem: it, and what this
+    machine trusts."""
+    key, name = (
+        ec.generate_private_key(ec.SECP256R1()),
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, CA_NAME)]),
+    )
     now = datetime.now(UTC)
     certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=2))
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=2))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
-    )  # fmt: skip
+    )
     text = certificate.public_bytes(serialization.Encoding.PEM).decode()
     plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     secret = key.private_bytes(serialization.Encoding.PEM, *plain).decode()
@@ -218,10 +250,19 @@ def make_authority(folder: Path) -> None:
 def proxy(world: World) -> Iterator[None]:
     """Squid, which asks for a password and opens TLS with certificates of the private CA."""
     authorise = world.folder / "authorise"
-    authorise.write_text(f'#!/bin/sh\nwhile read -r line; do [ "$line" = "{USER} {PASSWORD}" ] && echo OK || echo ERR; done\n')
+    authorise.write_text(
+        f'#!/bin/sh\nwhile read -r line; do [ "$line" = "{USER} {PASSWORD}" ] && echo OK || echo ERR; done\n'
+    )
     authorise.chmod(0o755)
     libraries = libraries_of(world)
-    certificates = [str(world.root / "usr/lib/squid/security_file_certgen"), "-c", "-s", str(world.folder / "certificates"), "-M", "4MB"]
+    certificates = [
+        str(world.root / "usr/lib/squid/security_file_certgen"),
+        "-c",
+        "-s",
+        str(world.folder / "certificates"),
+        "-M",
+        "4MB",
+    ]
     shutil.rmtree(world.folder / "certificates", ignore_errors=True)  # of a proxy before this one
     run.run(certificates, env=libraries)
     shutil.chown(world.folder / "ca.pem", "nobody")
@@ -229,9 +270,14 @@ def proxy(world: World) -> Iterator[None]:
         shutil.chown(file, "nobody")
     parent = os.environ.get("http_proxy") or os.environ.get("HTTP_PROXY")
     text = SQUID.format(
-        here=HERE, port=PROXY_PORT, folder=world.folder, root=world.root, bundle=world.bundle, name="proxy.private.example",
+        here=HERE,
+        port=PROXY_PORT,
+        folder=world.folder,
+        root=world.root,
+        bundle=world.bundle,
+        name="proxy.private.example",
         parent=chain(parent) if parent else "",
-    )  # fmt: skip
+    )
     (world.folder / "squid.conf").write_text(text)
     argv = [program(world, "squid"), "-N", "-f", str(world.folder / "squid.conf")]
     with started(argv, libraries, HERE, PROXY_PORT, world.folder / "cache.log"):
@@ -242,7 +288,10 @@ def chain(parent: str) -> str:
     """This machine reaches the outside by a proxy itself."""
     at = urlsplit(parent)
     login = f" login={at.username}:{at.password}" if at.username else ""
-    return f"cache_peer {at.hostname} parent {at.port or 3128} 0 no-query default{login}\nnever_direct allow all\n"
+    return (
+        f"cache_peer {at.hostname} parent {at.port or 3128} 0 no-query default{login}\nnever_direct allow"
+        " all\n"
+    )
 
 
 @contextmanager
@@ -250,12 +299,23 @@ def mirror(world: World) -> Iterator[None]:
     """nginx, which hands on the Debian archive and a Python index under names of its own."""
     debian = urlsplit(debian_mirror().rstrip("/"))
     text = NGINX.format(
-        folder=world.folder, bundle=world.bundle, here=HERE, port=MIRROR_PORT,
-        debian_server=f"{debian.scheme}://{debian.netloc}", debian_path=debian.path,
-        simple=host.pip_config().get("index-url", PyPI.simple_url).rstrip("/"), files=PyPI.file_storage_domain,
-    )  # fmt: skip
+        folder=world.folder,
+        bundle=world.bundle,
+        here=HERE,
+        port=MIRROR_PORT,
+        debian_server=f"{debian.scheme}://{debian.netloc}",
+        debian_path=debian.path,
+        simple=host.pip_config().get("index-url", PyPI.simple_url).rstrip("/"),
+        files=PyPI.file_storage_domain,
+    )
     (world.folder / "nginx.conf").write_text(text)
-    argv = [program(world, "nginx"), "-c", str(world.folder / "nginx.conf"), "-e", str(world.folder / "nginx.log")]
+    argv = [
+        program(world, "nginx"),
+        "-c",
+        str(world.folder / "nginx.conf"),
+        "-e",
+        str(world.folder / "nginx.log"),
+    ]
     with started(argv, libraries_of(world), HERE, MIRROR_PORT, world.folder / "nginx.log"):
         yield
 
@@ -268,7 +328,8 @@ def debian_mirror() -> str:
 
 
 def alter(world: World, path: str) -> None:
-    """Let the mirror hand out another file of this name: a wheel with a module more, anything else with one byte changed."""
+    """Let the mirror hand out another file of this name: a wheel with a module more, anything else with one
+    byte changed."""
     file = world.folder / "altered" / path.lstrip("/")
     file.parent.mkdir(parents=True, exist_ok=True)
     run.run(["curl", "--silent", "--show-error", "--fail", "--output", str(file), f"{world.mirror}{path}"])

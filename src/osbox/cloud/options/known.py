@@ -1,6 +1,8 @@
-"""The site's own options of OpenStack services: checked against what the images have, and what they are now and why.
+"""The site's own options of OpenStack services: checked against what the images have, and what they are now
+and why.
 
-An image is asked once for its options (osbox/images/inside/options.py runs inside it); the answer is kept by the image's id.
+An image is asked once for its options (osbox/images/inside/options.py runs inside it); the answer is kept by
+the image's id.
 """
 
 import configparser
@@ -42,27 +44,38 @@ class Setting:
 
 @dataclass(frozen=True)
 class Project:
-    """What there is to know of a project's options. environments: what compose/ sets, by service; secrets: variables made from such."""
+    """What there is to know of a project's options.
+
+    environments: what compose/ sets, by service; secrets: variables made from such.
+    """
 
     known: Known
     environments: Mapping[str, Mapping[str, str]]
     secrets: frozenset[str]
 
     def check(self, address: Address, value: Value) -> str:
-        """The value as the environment carries it; raises UserError for what services do not know or take, or osbox sets itself."""
+        """The value as the environment carries it; raises UserError for what services do not know or take, or
+        osbox sets itself."""
         option = self.known.find(address)
-        owner = next((service for service in address.services if address.variable in self.environments[service]), "")
+        owner = next(
+            (service for service in address.services if address.variable in self.environments[service]), ""
+        )
         if owner or address.variable in self.secrets:
             reason = f"compose/stack.yaml sets it for {owner}" if owner else "it is made from a secret"
             raise UserError(f"{address} is not yours to set: {reason}", hint=f"osbox get {address}")
         return text(address, option, value, self.known)
 
     def setting(self, address: Address, chosen: Mapping[str, Value]) -> Setting:
-        """The value of an option as `osbox up` would have it, and its source. chosen: the site's own, by name."""
+        """The value of an option as `osbox up` would have it, and its source.
+
+        chosen: the site's own, by name.
+        """
         option, name = self.known.find(address), str(address)
         for service in address.services:
             if address.variable in self.environments[service]:
-                return Setting(name, self.environments[service][address.variable], f"compose/stack.yaml, for {service}")
+                return Setting(
+                    name, self.environments[service][address.variable], f"compose/stack.yaml, for {service}"
+                )
         if address.variable in self.secrets:
             return Setting(name, None, "a secret, in /run/osbox/secrets.conf of the container")
         for one in (name, str(Address(address.project, address.group, address.option))):
@@ -76,10 +89,14 @@ class Project:
 
 
 def of_services(paths: Paths, engine: Engine, site: Site, images: Images) -> dict[str, dict[str, str]]:
-    """What the site sets, as variables by service, all of it checked; what is set for one service wins over its project's."""
+    """What the site sets, as variables by service, all of it checked; what is set for one service wins over
+    its project's."""
     found: dict[str, dict[str, str]] = {}
     chosen = list(addresses(site))
-    projects = {name: project(paths, engine, name, images) for name in sorted({address.project for address, _ in chosen})}
+    projects = {
+        name: project(paths, engine, name, images)
+        for name in sorted({address.project for address, _ in chosen})
+    }
     for address, value in sorted(chosen, key=lambda item: item[0].word != item[0].project):
         written = projects[address.project].check(address, value)
         for service in address.services:
@@ -97,21 +114,35 @@ def addresses(site: Site) -> Iterator[tuple[Address, Value]]:
 
 
 def project(paths: Paths, engine: Engine, name: str, images: Images) -> Project:
-    """What there is to know of a project's options: from its image (asked once), compose/ and its fragments of secrets."""
+    """What there is to know of a project's options: from its image (asked once), compose/ and its fragments
+    of secrets."""
     specs = runspec.load(paths.compose)
-    environments = {service: dict(specs[f"os-{service}"].environment) for service, one in PROJECT_OF.items() if one == name}
+    environments = {
+        service: dict(specs[f"os-{service}"].environment)
+        for service, one in PROJECT_OF.items()
+        if one == name
+    }
     secrets: set[str] = set()
     for file in sorted((paths.images / name).rglob("bootstrap*.toml")):
         for fragment in tomllib.loads(file.read_text()).get("file", []):
             if fragment["path"].endswith("/secrets.conf"):
-                secrets |= {variable(group, option) for group, names in _sections(fragment["text"]).items() for option in names}
+                secrets |= {
+                    variable(group, option)
+                    for group, names in _sections(fragment["text"]).items()
+                    for option in names
+                }
     return Project(_known(paths, engine, name, images), environments, frozenset(secrets))
 
 
 def images_of(engine: Engine, version: str) -> dict[str, dict[str, Any]]:
     """Those images of a version that are there and read oslo.config, by tag."""
     tags = [image.tag(version) for image in IMAGES if image.project in oslo.NAMESPACES]
-    return {tag: entry for entry in docker.inspect(engine, "image", *tags) for tag in entry["RepoTags"] if tag in tags}
+    return {
+        tag: entry
+        for entry in docker.inspect(engine, "image", *tags)
+        for tag in entry["RepoTags"]
+        if tag in tags
+    }
 
 
 def _known(paths: Paths, engine: Engine, name: str, images: Images) -> Known:
@@ -126,18 +157,43 @@ def _known(paths: Paths, engine: Engine, name: str, images: Images) -> Known:
         rows = _ask(engine, name, tag)
         facts.keep(paths, entry["Id"], WHAT, rows)
     described, files = rows
-    options = [Option(**{**row, "type": Type.of(row["type"]), "old": tuple((group, old) for group, old in row["old"])}) for row in described]
-    auth = {group for content in files.values() for group, inside in _sections(content).items() if "auth_type" in inside}
+    options = [
+        Option(
+            **{**row, "type": Type.of(row["type"]), "old": tuple((group, old) for group, old in row["old"])}
+        )
+        for row in described
+    ]
+    auth = {
+        group
+        for content in files.values()
+        for group, inside in _sections(content).items()
+        if "auth_type" in inside
+    }
     return Known(name, {(option.group, option.name): option for option in options}, frozenset(auth), files)
 
 
 def _ask(engine: Engine, name: str, tag: str) -> list[Any]:
     script = f"NAMESPACES = {oslo.NAMESPACES[name]!r}\nPROJECT = {name!r}\n{SCRIPT.read_text()}"
-    words = ["run", "--rm", "--interactive", "--network=none", "--read-only", "--cap-drop=ALL", "--tmpfs=/tmp", "--entrypoint=python3", tag, "-"]
+    words = [
+        "run",
+        "--rm",
+        "--interactive",
+        "--network=none",
+        "--read-only",
+        "--cap-drop=ALL",
+        "--tmpfs=/tmp",
+        "--entrypoint=python3",
+        tag,
+        "-",
+    ]
     with log.step(f"Ask the image {tag} for its options"):
         done = docker.docker(engine, *words, text=script, check=False, timeout=SECONDS)
     if done.code != 0:
-        raise Error(f"{tag} could not list its options", evidence=run.tail(done.err), hint=f"osbox test {tag.partition(':')[0]}")
+        raise Error(
+            f"{tag} could not list its options",
+            evidence=run.tail(done.err),
+            hint=f"osbox test {tag.partition(':')[0]}",
+        )
     return list(json.loads(run.tail(done.out, 1)))
 
 
@@ -153,4 +209,6 @@ def _sections(content: str) -> dict[str, dict[str, str]]:
         parser.read_string(content)
     except configparser.Error:
         return {}  # dnsmasq.conf beside Neutron's own is no INI file
-    return {section: {name: value or "" for name, value in parser.items(section)} for section in parser.sections()}
+    return {
+        section: {name: value or "" for name, value in parser.items(section)} for section in parser.sections()
+    }

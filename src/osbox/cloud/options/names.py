@@ -1,8 +1,9 @@
 """Site options by their oslo.config names, checked against the options that a service really registers. Pure.
 
-    Address.parse("nova.DEFAULT.debug")      a project (all its services) or one service, a group, an option
-    known.find(address)                      the Option; UserError with the nearest name
-    text(address, option, value)             what the variable OS_<GROUP>__<OPTION> is set to; UserError naming what is allowed
+Address.parse("nova.DEFAULT.debug")      a project (all its services) or one service, a group, an option
+known.find(address)                      the Option; UserError with the nearest name
+text(address, option, value)             what the variable OS_<GROUP>__<OPTION> is set to; UserError naming
+what is allowed
 """
 
 import difflib
@@ -23,11 +24,14 @@ REFERENCE = re.compile(r"\$(?:\$|\{?([_a-z][._a-z0-9]*)\}?)")  # oslo.config's o
 WITHOUT = ("openvswitch",)  # of the project neutron, but no oslo.config program
 PROJECT_OF = {
     image.name.removeprefix("os-"): image.project
-    for image in IMAGES if image.project in oslo.NAMESPACES and image.name.removeprefix("os-") not in WITHOUT
-}  # fmt: skip
+    for image in IMAGES
+    if image.project in oslo.NAMESPACES and image.name.removeprefix("os-") not in WITHOUT
+}
 """The project of every service that reads oslo.config."""
 PROJECTS = tuple(dict.fromkeys(PROJECT_OF.values()))
-FORM = "PROJECT.GROUP.OPTION or SERVICE.GROUP.OPTION, as nova.DEFAULT.debug or nova-scheduler.scheduler.workers"
+FORM = (
+    "PROJECT.GROUP.OPTION or SERVICE.GROUP.OPTION, as nova.DEFAULT.debug or nova-scheduler.scheduler.workers"
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """Raises UserError for what has not three parts, or begins with no project or service that reads oslo.config."""
+        """Raises UserError for what has not three parts, or begins with no project or service that reads
+        oslo.config."""
         parts = text.split(".")
         if len(parts) != 3 or not all(parts):  # noqa: PLR2004 - word, group, option
             raise UserError(f"{text} does not name an option", hint=f"it is {FORM}")
@@ -57,7 +62,11 @@ class Address:
     @property
     def services(self) -> tuple[str, ...]:
         """The services that it is for."""
-        return (self.word,) if self.word in PROJECT_OF else tuple(name for name, project in PROJECT_OF.items() if project == self.word)
+        return (
+            (self.word,)
+            if self.word in PROJECT_OF
+            else tuple(name for name, project in PROJECT_OF.items() if project == self.word)
+        )
 
     @property
     def variable(self) -> str:
@@ -75,14 +84,23 @@ def require_word(word: str) -> None:
         return
     others = {"swift", *SERVICES} - set(PROJECT_OF)
     if word in others:
-        raise UserError(f"{word} has no options to set: it does not read oslo.config", hint="those that do: " + ", ".join(PROJECTS))
+        raise UserError(
+            f"{word} has no options to set: it does not read oslo.config",
+            hint="those that do: " + ", ".join(PROJECTS),
+        )
     near = difflib.get_close_matches(word, [*PROJECTS, *PROJECT_OF], 1)
-    raise UserError(f"no project or service is called {word}", hint=f"did you mean {near[0]}?" if near else "projects: " + ", ".join(PROJECTS))
+    raise UserError(
+        f"no project or service is called {word}",
+        hint=f"did you mean {near[0]}?" if near else "projects: " + ", ".join(PROJECTS),
+    )
 
 
 @dataclass(frozen=True)
 class Type:
-    """What values an option takes. name: in oslo.config's words, as `integer value`; item: of a list's elements."""
+    """What values an option takes.
+
+    name: in oslo.config's words, as `integer value`; item: of a list's elements.
+    """
 
     name: str
     choices: tuple[str, ...] = ()
@@ -96,12 +114,17 @@ class Type:
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> "Type":
         item = data.get("item")
-        return cls(**{**data, "choices": tuple(data.get("choices") or ()), "item": cls.of(item) if item else None})
+        return cls(
+            **{**data, "choices": tuple(data.get("choices") or ()), "item": cls.of(item) if item else None}
+        )
 
 
 @dataclass(frozen=True)
 class Option:
-    """An option as its service registers it. multi: may stand several times in a file; old: its deprecated groups and names."""
+    """An option as its service registers it.
+
+    multi: may stand several times in a file; old: its deprecated groups and names.
+    """
 
     group: str
     name: str
@@ -114,7 +137,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Known:
-    """The options of a project. auth: groups whose plug-in of keystoneauth has options of its own; files: its configuration by path."""
+    """The options of a project.
+
+    auth: groups whose plug-in of keystoneauth has options of its own; files: its configuration by path.
+    """
 
     project: str
     options: Mapping[tuple[str, str], Option]
@@ -128,8 +154,12 @@ class Known:
         if found:
             return found
         if address.group in self.auth and address.option in oslo.AUTH:
-            return Option(address.group, address.option, Type("string value"), secret=address.option == "password")
-        raise UserError(f"{self.project} has no option [{address.group}] {address.option}", hint=self._nearest(address))
+            return Option(
+                address.group, address.option, Type("string value"), secret=address.option == "password"
+            )
+        raise UserError(
+            f"{self.project} has no option [{address.group}] {address.option}", hint=self._nearest(address)
+        )
 
     def _nearest(self, address: Address) -> str:
         for option in self.options.values():
@@ -141,12 +171,18 @@ class Known:
         if near:
             return f"did you mean {address.word}.{address.group}.{near}?"
         if groups:
-            return "did you mean " + " or ".join(f"{address.word}.{group}.{address.option}" for group in groups[:4]) + "?"
+            return (
+                "did you mean "
+                + " or ".join(f"{address.word}.{group}.{address.option}" for group in groups[:4])
+                + "?"
+            )
         group = _close(address.group, {group for group, _ in self.options})
         if not names and group:
             near = _close(address.option, [name for other, name in self.options if other == group])
             return f"did you mean {address.word}.{group}.{near or '…'}?"
-        return f"the options of {self.project}: https://docs.openstack.org/{self.project}/latest/configuration/"
+        return (
+            f"the options of {self.project}: https://docs.openstack.org/{self.project}/latest/configuration/"
+        )
 
 
 def _close(word: str, names: Iterable[str]) -> str:
@@ -160,11 +196,15 @@ def text(address: Address, option: Option, value: Value, known: Known) -> str:
     """A value as the environment carries it; raises UserError for one that the option does not take."""
     if option.multi:
         raise UserError(
-            f"{address} cannot be set here: it may stand several times in a file, and oslo.config's environment carries one value",
+            f"{address} cannot be set here: it may stand several times in a file, and oslo.config's"
+            " environment carries one value",
             hint="there is no other way yet",
         )
     if option.secret:
-        raise UserError(f"{address} is a secret: site.toml, `docker inspect` and a plan would show it", hint="osbox has no place for it yet")
+        raise UserError(
+            f"{address} is a secret: site.toml, `docker inspect` and a plan would show it",
+            hint="osbox has no place for it yet",
+        )
     if isinstance(value, list):
         if option.type.name != "list value":
             raise UserError(f"{address} is no list: it takes {allowed(option.type)}")
@@ -177,7 +217,10 @@ def text(address: Address, option: Option, value: Value, known: Known) -> str:
     for reference in filter(None, REFERENCE.findall(written)):
         group, _, name = reference.rpartition(".")
         if not {(group or address.group, name), ("DEFAULT", reference)} & set(known.options):
-            raise UserError(f"{address}: ${reference} stands for an option that {known.project} does not have", hint="a $ itself is written $$")
+            raise UserError(
+                f"{address}: ${reference} stands for an option that {known.project} does not have",
+                hint="a $ itself is written $$",
+            )
     return written
 
 
@@ -190,7 +233,12 @@ def refused(kind: Type, value: str) -> str:
     """Why a type does not take a value; "" when it does, or when only the service can tell."""
     if kind.name.startswith(("integer", "floating point", "port")):
         return _no_number(kind, value)
-    ways = {"boolean value": _no_switch, "list value": _no_list, "dict value": _no_dict, "IP address value": _no_address}
+    ways = {
+        "boolean value": _no_switch,
+        "list value": _no_list,
+        "dict value": _no_dict,
+        "IP address value": _no_address,
+    }
     return ways.get(kind.name, _no_text)(kind, value)
 
 
@@ -204,7 +252,9 @@ def _no_list(kind: Type, value: str) -> str:
 
 
 def _no_dict(_: Type, value: str) -> str:
-    return "" if all(":" in item for item in value.split(",") if item.strip()) else "it is no list of key:value"
+    return (
+        "" if all(":" in item for item in value.split(",") if item.strip()) else "it is no list of key:value"
+    )
 
 
 def _no_number(kind: Type, value: str) -> str:
@@ -242,7 +292,11 @@ def allowed(kind: Type) -> str:
         return "one of " + ", ".join(choice or '""' for choice in kind.choices)
     if kind.name == "boolean value":
         return "true or false"
-    what = f"a list (commas between) of: {allowed(kind.item)}" if kind.name == "list value" and kind.item else f"a {kind.name}"
+    what = (
+        f"a list (commas between) of: {allowed(kind.item)}"
+        if kind.name == "list value" and kind.item
+        else f"a {kind.name}"
+    )
     what = what.replace("a integer", "an integer").replace("a IP", "an IP").replace("a unknown", "an unknown")
     low = "" if kind.min is None else f" from {kind.min:g}"
     return what + low + ("" if kind.max is None else f" up to {kind.max:g}")

@@ -1,4 +1,5 @@
-"""Runs inside an image, with the image's Python: who runs it, whether its root is read-only, and its configuration; as JSON."""
+"""Runs inside an image, with the image's Python: who runs it, whether its root is read-only, and its
+configuration; as JSON."""
 
 import glob
 import json

@@ -1,6 +1,8 @@
-"""Runs inside an image, with the image's Python: load its programs and drivers, judge its configuration, run what must fail.
+"""Runs inside an image, with the image's Python: load its programs and drivers, judge its configuration, run
+what must fail.
 
-Standard library only. The last line of its output is JSON; what it is asked stands in TASK, which the caller puts in front.
+Standard library only. The last line of its output is JSON; what it is asked stands in TASK, which the caller
+puts in front.
 """
 
 import ast
@@ -41,7 +43,13 @@ def start(argv: list[str], extra: dict[str, str]) -> "subprocess.Popen[str] | st
     env = {**os.environ, **extra}
     try:
         return subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=env
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=env,
         )
     except OSError as error:
         return f"cannot run {argv[0]}: {error.strerror}"
@@ -64,12 +72,20 @@ def broken_scripts(name: str) -> list[str]:
     distribution = metadata.distribution(name)
     entries = [entry for entry in distribution.entry_points if entry.group in SCRIPTS]
     beside = Path(sys.executable).parent
-    found = [f"{entry.name} is no program" for entry in entries if not shutil.which(entry.name, path=str(beside))]
-    found += [f"{entry.name}: {why}" for entry in entries if (why := why_not(entry) and alone(loading(entry)))]
+    found = [
+        f"{entry.name} is no program" for entry in entries if not shutil.which(entry.name, path=str(beside))
+    ]
+    found += [
+        f"{entry.name}: {why}" for entry in entries if (why := why_not(entry) and alone(loading(entry)))
+    ]
     known = {entry.name for entry in entries}
     for file in distribution.files or []:
         path = Path(str(file.locate()))
-        if path.resolve().parent == beside.resolve() and path.name not in known and (why := why_no_script(path)):
+        if (
+            path.resolve().parent == beside.resolve()
+            and path.name not in known
+            and (why := why_no_script(path))
+        ):
             found.append(f"{path.name}: {why}")
     return found
 
@@ -85,22 +101,39 @@ def why_not(entry: metadata.EntryPoint) -> str:
 
 
 def loading(entry: metadata.EntryPoint) -> str:
-    return f"import importlib; getattr(importlib.import_module({entry.module!r}), {entry.attr.partition('.')[0]!r})"
+    return (
+        f"import importlib; getattr(importlib.import_module({entry.module!r}),"
+        f" {entry.attr.partition('.')[0]!r})"
+    )
 
 
 def alone(code: str) -> str:
-    """Why code fails in a process of its own: programs of one project need not get along in one; "" when it does not."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, errors="replace", check=False)
-    return (done.stderr.strip().splitlines() or ["exit code " + str(done.returncode)])[-1] if done.returncode else ""
+    """Why code fails in a process of its own: programs of one project need not get along in one; "" when it
+    does not."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, errors="replace", check=False
+    )
+    return (
+        (done.stderr.strip().splitlines() or ["exit code " + str(done.returncode)])[-1]
+        if done.returncode
+        else ""
+    )
 
 
 def why_no_script(path: Path) -> str:
-    """Why a script of the old kind cannot start: what it imports. Those that serve WSGI would start their application when run."""
+    """Why a script of the old kind cannot start: what it imports.
+
+    Those that serve WSGI would start their application when run.
+    """
     if not path.exists() or not path.read_bytes().startswith(b"#!"):
         return "" if path.exists() else "is not there"
     if b"python" not in path.open("rb").readline():
         return ""
-    imports = [ast.unparse(node) for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    imports = [
+        ast.unparse(node)
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
     return alone("\n".join(imports))
 
 
@@ -115,7 +148,11 @@ def broken_driver(group: str, name: str) -> list[str]:
             region = importlib.import_module("dogpile.cache").make_region()
             region.configure(name, arguments={"url": ["127.0.0.1"]})
             return []
-        found = [entry for entry in metadata.entry_points(name=name) if entry.group == group or entry.group.startswith(f"{group}.")]
+        found = [
+            entry
+            for entry in metadata.entry_points(name=name)
+            if entry.group == group or entry.group.startswith(f"{group}.")
+        ]
         for entry in found:
             entry.load()
     except BaseException as error:  # noqa: BLE001
@@ -143,7 +180,12 @@ def validate(configuration: str, namespaces: list[str]) -> str:
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
         file.write(configuration)
         file.flush()
-        sys.argv = ["oslo-config-validator", "--input-file", file.name, *(word for name in namespaces for word in ("--namespace", name))]
+        sys.argv = [
+            "oslo-config-validator",
+            "--input-file",
+            file.name,
+            *(word for name in namespaces for word in ("--namespace", name)),
+        ]
         try:
             validator.main()
         except SystemExit:
@@ -160,10 +202,13 @@ def described(item: metadata.Distribution) -> dict[str, Any]:
 def environment() -> dict[str, str]:
     """What the markers of requirements ask for."""
     return {
-        "python_version": ".".join(platform.python_version_tuple()[:2]), "python_full_version": platform.python_version(),
-        "implementation_version": platform.python_version(), "platform_release": platform.release(),
-        "platform_machine": platform.machine(), "platform_version": platform.version(),
-    }  # fmt: skip
+        "python_version": ".".join(platform.python_version_tuple()[:2]),
+        "python_full_version": platform.python_version(),
+        "implementation_version": platform.python_version(),
+        "platform_release": platform.release(),
+        "platform_machine": platform.machine(),
+        "platform_version": platform.version(),
+    }
 
 
 def told(error: BaseException) -> str:
