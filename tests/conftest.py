@@ -11,7 +11,7 @@ import pytest
 from osbox.site.load import find_paths
 from osbox.site.site import Paths
 
-pytest_plugins = ["pytester", "tests.deadlines", "tests.disk", "tests.records"]
+pytest_plugins = ["pytester", "tests.busy", "tests.deadlines", "tests.disk", "tests.records"]
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -20,24 +20,8 @@ import typer
 from typer._click.exceptions import NoArgsIsHelpError
 
 from osbox import log
-from osbox.commands import (
-    bundle,
-    contents,
-    context,
-    demo,
-    doctor,
-    engine,
-    explain,
-    images,
-    inventory,
-    lock,
-    metal,
-    net,
-    options,
-    probe,
-    push,
-    stack,
-)
+from osbox.commands import context
+from osbox.commands.table import Commands
 from osbox.errors import Error, UserError
 from osbox.site.load import find_paths
 
@@ -51,6 +35,7 @@ EPILOG = (
 
 app = typer.Typer(
     name="osbox",
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -105,39 +90,6 @@ def before(
         raise UserError(f"--engine {wanted} is not known", hint="it is auto, private or host")
     if not given.resilient_parsing:
         given.obj = context.load(wanted, name)
-
-
-app.command(rich_help_panel=context.IMAGES)(images.build)
-app.command("test", rich_help_panel=context.IMAGES)(images.check)
-app.command(rich_help_panel=context.IMAGES)(images.clean)
-app.add_typer(inventory.app, name="images", rich_help_panel=context.IMAGES)
-app.command("lock", rich_help_panel=context.IMAGES)(lock.refresh)
-app.command("schema", rich_help_panel=context.IMAGES)(lock.schema)
-app.command(rich_help_panel=context.IMAGES)(push.push)
-app.add_typer(bundle.app, name="bundle", rich_help_panel=context.IMAGES)
-app.command(rich_help_panel=context.CLOUD)(demo.demo)
-app.command(rich_help_panel=context.CLOUD)(stack.up)
-app.command(rich_help_panel=context.CLOUD)(stack.plan)
-app.command(rich_help_panel=context.CLOUD)(stack.status)
-app.command(rich_help_panel=context.CLOUD)(stack.logs)
-app.command(rich_help_panel=context.CLOUD)(doctor.doctor)
-app.command("set", rich_help_panel=context.CLOUD)(options.put)
-app.command(rich_help_panel=context.CLOUD)(options.unset)
-app.command(rich_help_panel=context.CLOUD)(options.get)
-app.command("setup", rich_help_panel=context.CLOUD)(contents.prepare)
-app.command(rich_help_panel=context.CLOUD)(stack.down)
-app.command(
-    rich_help_panel=context.CLOUD,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-)(stack.openstack)
-app.command(rich_help_panel=context.NETWORK)(probe.probe)
-app.add_typer(net.app, name="net", rich_help_panel=context.NETWORK)
-app.add_typer(metal.node_app, name="node", rich_help_panel=context.METAL)
-app.add_typer(metal.rack_app, name="rack", rich_help_panel=context.METAL)
-app.command(rich_help_panel=context.METAL)(explain.explain)
-app.command(rich_help_panel=context.METAL)(contents.ramdisk)
-app.command(rich_help_panel=context.METAL)(contents.guest)
-app.add_typer(engine.app, name="engine", rich_help_panel=context.ENGINE)
 
 
 def main() -> None:
