@@ -14,8 +14,8 @@ import pytest
 
 from tests.conftest import kind
 
-FILES = 12
-"""Told at the end: those that took longest."""
+FILES, SECONDS = 12, 10
+"""Told at the end: those that took longest, and this long at the least."""
 
 
 @dataclass
@@ -59,11 +59,12 @@ class Busy:
         return result
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if not self.files:
+        told = [(name, work) for name, work in self.files.items() if work.clock >= SECONDS]
+        if not told:
             return
         processors = len(os.sched_getaffinity(0))
         terminalreporter.section(f"how busy {processors} processors were")
-        for name, work in sorted(self.files.items(), key=lambda entry: -entry[1].clock)[:FILES]:
+        for name, work in sorted(told, key=lambda entry: -entry[1].clock)[:FILES]:
             share = work.busy / (work.clock * processors)
             terminalreporter.write_line(
                 f"{work.clock:7.0f} s  {share:4.0%} busy  {work.own:5.0f} s of it our own processes  {name}"

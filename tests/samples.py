@@ -1,16 +1,44 @@
-"""What `make check` takes of a matrix, in turn; `make check-full` takes all of it."""
+"""What `make check` takes of a matrix, in turn, every day something else; `make check-full` takes all of it.
+
+OSBOX_CHECK_DAY, as 2026-11-28, takes another day's, to run again what was red on it.
+"""
 
 import os
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, TypeVar
+
+import pytest
 
 from osbox.releases import release
 
+T = TypeVar("T")
+
+
+def today() -> date:
+    given = os.environ.get("OSBOX_CHECK_DAY")
+    return date.fromisoformat(given) if given else datetime.now(UTC).date()
+
+
+def turn(things: Sequence[T], count: int = 1) -> list[T]:
+    """So many of them, in their order: after enough days it was the turn of each."""
+    first = today().toordinal() * count
+    chosen = {(first + number) % len(things) for number in range(min(count, len(things)))}
+    return [thing for number, thing in enumerate(things) if number in chosen]
+
+
+def params(
+    things: Sequence[T], count: int = 1, *, ids: Callable[[T], str] = str
+) -> list[Any]:  # pytest's type of them has no public name
+    """For parametrize: those whose turn it is, and the others in `make check-full` only."""
+    chosen = turn(things, count)
+    return [
+        pytest.param(thing, id=ids(thing), marks=() if thing in chosen else pytest.mark.full)
+        for thing in things
+    ]
+
 
 def sample(releases: Sequence[str]) -> str:
-    """A release other than the default one: every day another.
-
-    OSBOX_CHECK_RELEASE names it, to run again what was red on another day.
-    """
+    """A release other than the default one; OSBOX_CHECK_RELEASE names it."""
     others = [name for name in releases if name != release.DEFAULT]
-    return os.environ.get("OSBOX_CHECK_RELEASE") or others[datetime.now(UTC).toordinal() % len(others)]
+    return os.environ.get("OSBOX_CHECK_RELEASE") or turn(others)[0]
