@@ -1,6 +1,7 @@
-"""Docker as data: what is there is read as JSON, changes are small command lines through the one door.
+"""Docker as data: what is there comes as values, changes are small command lines through the one door.
 
-Every function takes the Engine, whose prefix reaches the right client and paths.
+Every function takes the Engine, whose prefix reaches the right client and paths. What reads raises Error when
+the engine gives no answer: that is never taken for "not there".
 """
 
 import json
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from osbox import run
+from osbox.engine import asking
 from osbox.engine.engine import Engine
+from osbox.engine.info import ContainerInfo, ImageInfo
 from osbox.site import sources
 from osbox.site.site import Paths
 
@@ -46,6 +49,27 @@ def logins(paths: Paths, engine: Engine) -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="logins-", dir=scratch) as directory:
         shutil.copy(config, directory)
         yield {"DOCKER_CONFIG": directory}
+
+
+def images(engine: Engine, *tags: str) -> dict[str, ImageInfo]:
+    """Those of the tags that exist, each with its image, in this order."""
+    found = {tag: one for one in asking.images(engine.argv("docker"), tags) for tag in one.tags}
+    return {tag: found[tag] for tag in tags if tag in found}
+
+
+def image(engine: Engine, name: str) -> ImageInfo | None:
+    """The image of a tag or an id; None if there is none."""
+    return next(iter(asking.images(engine.argv("docker"), [name])), None)
+
+
+def containers(engine: Engine, *names: str) -> list[ContainerInfo]:
+    """Those of the names that exist."""
+    return asking.containers(engine.argv("docker"), names)
+
+
+def container(engine: Engine, name: str) -> ContainerInfo | None:
+    """The container of a name or an id; None if there is none."""
+    return next(iter(containers(engine, name)), None)
 
 
 def inspect(engine: Engine, kind: str, *names: str) -> list[dict[str, Any]]:

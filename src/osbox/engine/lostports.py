@@ -8,16 +8,14 @@ start after next is without them.
 """
 
 import ipaddress
-import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from osbox import environment, log, run
-from osbox.engine import processes
+from osbox.engine import asking, processes
 from osbox.site.site import LABEL, Paths
 
 SURE_SECONDS = 2  # for so long a container that is being started may have its proxies, but not its state yet
@@ -62,19 +60,16 @@ def remove(paths: Paths, prefix: Sequence[str]) -> list[str]:
     """
     addresses = [ipaddress.ip_address(proxy.inside) for proxy in find(paths, prefix)]
     owners = set[str]()
-    for network in _inspect(prefix, "network", "--filter", "type=custom") if addresses else []:
-        subnets = [
-            ipaddress.ip_network(item["Subnet"])
-            for item in network["IPAM"]["Config"] or []
-            if item.get("Subnet")
-        ]
+    custom = _ids(prefix, "network", "--filter", "type=custom") if addresses else []
+    for network in asking.networks(_docker(prefix), custom):
+        subnets = [ipaddress.ip_network(subnet) for subnet in network.subnets]
         if any(address in subnet for address in addresses for subnet in subnets):
-            name = (network["Labels"] or {}).get(LABEL)
+            name = network.labels.get(LABEL)
             if name:
                 owners.add(name)
             else:
                 log.warn(
-                    f"Docker's network {network['Name']} holds ports for no container: remove it, and restart"
+                    f"Docker's network {network.name} holds ports for no container: remove it, and restart"
                     " the engine, to free them"
                 )
     for name in sorted(owners):
@@ -92,13 +87,12 @@ def _mark(paths: Paths) -> Path:
 
 def _unowned(paths: Paths, prefix: Sequence[str]) -> list[Proxy]:
     proxies = _proxies(paths)
-    owned = set[tuple[str, str, str]]()
-    for entry in _inspect(prefix, "container") if proxies else []:
-        for port, bindings in (entry["NetworkSettings"]["Ports"] or {}).items():
-            owned |= {
-                (port.rpartition("/")[2], binding["HostIp"], binding["HostPort"])
-                for binding in bindings or []
-            }
+    running = _ids(prefix, "container") if proxies else []  # what ends before the next question is left out
+    owned = {
+        (one.port.rpartition("/")[2], one.host_ip, one.host_port)
+        for container in asking.containers(_docker(prefix), running)
+        for one in container.ports
+    }
     return [proxy for proxy in proxies if (proxy.protocol, proxy.address, proxy.port) not in owned]
 
 
@@ -124,13 +118,3 @@ def _ids(prefix: Sequence[str], kind: str, *options: str) -> list[str]:
     """Of containers: all with options, else those that run."""
     every = ["--all"] if kind == "container" and options else []
     return run.run([*_docker(prefix), kind, "ls", "--quiet", *every, *options]).out.split()
-
-
-def _inspect(prefix: Sequence[str], kind: str, *options: str) -> list[dict[str, Any]]:
-    """What ends between the two questions is left out."""
-    found = _ids(prefix, kind, *options)
-    return (
-        list(json.loads(run.run([*_docker(prefix), kind, "inspect", *found], check=False).out or "[]"))
-        if found
-        else []
-    )

@@ -1,0 +1,134 @@
+"""What is asked of Docker, with a client of the test's own on PATH: it prints what Docker 26 prints."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from osbox.engine import asking, docker, lostports
+from osbox.engine.engine import Engine
+from osbox.errors import Error
+from osbox.site.site import Paths
+from tests.conftest import PROJECT
+
+ENGINE = Engine("host", "26")
+CASES = PROJECT / "tests/cases/docker"
+DOWN = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?\n"
+CLIENT = """\
+#!/bin/sh
+echo "$@" >>{0}/asked
+cat {0}/out
+cat {0}/err >&2
+exit "$(cat {0}/code)"
+"""
+Client = Callable[..., Path]
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Has a client that prints this; returns the file of what it was asked."""
+    program = tmp_path / "docker"
+    program.write_text(CLIENT.format(tmp_path))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def prints(out: str = "[]\n", err: str = "", code: int = 0) -> Path:
+        for name, text in (("out", out), ("err", err), ("code", str(code))):
+            (tmp_path / name).write_text(text)
+        return tmp_path / "asked"
+
+    return prints
+
+
+def absent(kind: str, *names: str) -> str:
+    return "".join(f"Error response from daemon: No such {kind}: {name}\n" for name in names)
+
+
+def test_an_image_has_a_place_for_each_tag_that_was_asked_for(client: Client) -> None:
+    asked = client((CASES / "image.json").read_text(), absent("image", "os-nova-api:latest"), 1)
+    found = docker.images(ENGINE, "os-nova-api:latest", "os-keystone:latest")
+    assert asked.read_text() == "image inspect os-nova-api:latest os-keystone:latest\n"
+    assert list(found) == ["os-keystone:latest"]
+    assert found["os-keystone:latest"].labels["io.osbox.release"] == "2026.1"
+
+
+def test_one_image_by_any_name(client: Client) -> None:
+    client((CASES / "image.json").read_text())
+    found = docker.image(ENGINE, "sha256:3f45684e")
+    assert found
+    assert found.tags[0] == "os-keystone:latest"
+
+
+def test_containers(client: Client) -> None:
+    client((CASES / "container.json").read_text(), absent("container", "b"), 1)
+    assert [one.name for one in docker.containers(ENGINE, "keystone.os-in-a-box", "b")] == [
+        "keystone.os-in-a-box"
+    ]
+
+
+def test_what_is_not_there_is_left_out(client: Client) -> None:
+    client(err=absent("image", "a"), code=1)
+    assert docker.image(ENGINE, "a") is None
+    assert docker.images(ENGINE, "a") == {}
+    client(err=absent("container", "a"), code=1)
+    assert docker.container(ENGINE, "a") is None
+    assert docker.containers(ENGINE, "a") == []
+
+
+def test_nothing_is_asked_for_nothing(client: Client) -> None:
+    asked = client(err=DOWN, code=1)
+    assert docker.images(ENGINE) == {}
+    assert docker.containers(ENGINE) == []
+    assert not asked.exists()
+
+
+NO_ANSWER = {
+    "the engine is down": ("[]\n", DOWN, 1),
+    "nobody may ask it": (
+        "[]\n",
+        "permission denied while trying to connect to the Docker daemon socket\n",
+        1,
+    ),
+    "it ended in between": ("[]\n", absent("image", "b") + "error during connect: EOF\n", 1),
+    "the client was killed": ("", "", 137),
+    "the engine's processes are gone": (
+        "",
+        "nsenter: cannot open /proc/9/ns/mnt: No such file or directory",
+        1,
+    ),
+    "no JSON": ("<html>502 Bad Gateway</html>", "", 0),
+    "half of it": ('[{"Id": "sha', "", 0),
+    "no list": ('{"message": "page not found"}', "", 0),
+    "something else": ('[{"Id": "a"}, {"Id": "b"}]', "", 0),
+    "not even objects": ('["a", "b"]', "", 0),
+}
+
+
+@pytest.mark.parametrize("case", NO_ANSWER)
+def test_no_answer_is_not_taken_for_nothing(client: Client, case: str) -> None:
+    out, err, code = NO_ANSWER[case]
+    client(out, err, code)
+    for ask in (
+        lambda: docker.images(ENGINE, "a", "b"),
+        lambda: docker.containers(ENGINE, "a", "b"),
+        lambda: asking.networks(["docker"], ["a", "b"]),
+    ):
+        with pytest.raises(Error, match="the container engine gave no answer") as caught:
+            ask()
+        assert "inspect a b" in caught.value.evidence
+        assert (err or out)[:60].strip() in caught.value.evidence
+        assert caught.value.hint
+
+
+def test_ports_are_not_lost_because_the_engine_gives_no_answer(
+    client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Taken for "no container", it had every proxy's network removed, and its containers."""
+    monkeypatch.setattr(
+        lostports, "_proxies", lambda _: [lostports.Proxy(1, "tcp", "0.0.0.0", "80", "10.0.0.2")]
+    )
+    monkeypatch.setattr(lostports, "_ids", lambda *_: ["a"])
+    client(err=DOWN, code=1)
+    with pytest.raises(Error, match="the container engine gave no answer"):
+        lostports.find(Paths(tmp_path, tmp_path), [])
