@@ -6,7 +6,6 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -17,6 +16,7 @@ from osbox.cloud import plan as planning
 from osbox.cloud import stack
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
+from osbox.engine.info import ContainerInfo, ImageInfo, State
 from osbox.images import catalogue
 from osbox.images.catalogue import IMAGES, Image
 from osbox.images.inside import programs as within
@@ -173,17 +173,20 @@ def test_the_page_has_every_series() -> None:
 def test_the_release_that_runs_here(
     monkeypatch: pytest.MonkeyPatch, here: dict[str, str], expected: str
 ) -> None:
-    def inspect(_: Engine, kind: str, name: str) -> list[dict[str, Any]]:
-        assert (
-            name == {"container": "ironic-conductor.os-in-a-box", "image": "os-ironic-conductor:latest"}[kind]
-        )
-        return (
-            [{"Config": {"Labels": {"io.osbox.release": here[kind]} if here[kind] else None}}]
-            if kind in here
-            else []
-        )
+    found = {kind: {"io.osbox.release": name} if name else {} for kind, name in here.items()}
 
-    monkeypatch.setattr(docker, "inspect", inspect)
+    def container(_: Engine, name: str) -> ContainerInfo | None:
+        assert name == "ironic-conductor.os-in-a-box"
+        if "container" not in found:
+            return None
+        return ContainerInfo("1", name, "x", "sha256:1", State("running"), found["container"])
+
+    def image(_: Engine, name: str) -> ImageInfo | None:
+        assert name == "os-ironic-conductor:latest"
+        return ImageInfo("sha256:1", labels=found["image"]) if "image" in found else None
+
+    monkeypatch.setattr(docker, "container", container)
+    monkeypatch.setattr(docker, "image", image)
     assert stack.release(Engine("private", "26"), Site()) == expected
 
 
@@ -197,7 +200,7 @@ def test_up_takes_the_environment_of_the_release_of_its_images(paths: Paths) -> 
     of = {"old": "2025.1", "new": "2026.1", "none": "", "gone": "1999.1"}
 
     images = {
-        f"os-ironic-conductor:{version}": {"Config": {"Labels": {"io.osbox.release": name}}}
+        f"os-ironic-conductor:{version}": ImageInfo("sha256:1", labels={"io.osbox.release": name})
         for version, name in of.items()
     }
     found = {version: planning.of_release(paths, images, version) for version in of}

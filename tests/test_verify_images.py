@@ -95,7 +95,7 @@ def test_a_file_changed_in_the_storage_is_seen(at: tuple[Paths, Engine], own: st
     run.run(
         running.argv("docker", "build", "--quiet", "--no-cache", "-t", KEYSTONE.tag(own), "-"), input=text
     )
-    storage = Path(inventory.entry(running, KEYSTONE, own)["GraphDriver"]["Data"]["UpperDir"])
+    storage = Path(inventory.entry(running, KEYSTONE, own).directories[0])
     (storage / "x").write_text("evil\n")
     [report] = verify.verify(paths, running, [KEYSTONE], version=own)
     assert report.problems[0].startswith("the engine cannot read it: ")

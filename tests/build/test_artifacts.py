@@ -14,6 +14,7 @@ import pytest
 from osbox.build import artifacts
 from osbox.engine import docker
 from osbox.engine.engine import Engine
+from osbox.engine.info import ImageInfo
 from osbox.errors import Error
 from osbox.site.site import Paths, Site
 
@@ -49,14 +50,14 @@ class FakeBuilds:
             Path(output, name).write_bytes(content)
         return 0
 
-    def inspect(self, engine: Engine, kind: str, *names: str) -> list[dict[str, Any]]:
-        return [{"Id": self.base}]
+    def image(self, engine: Engine, name: str) -> ImageInfo:
+        return ImageInfo(self.base)
 
 
 @pytest.fixture
 def builds(monkeypatch: pytest.MonkeyPatch) -> FakeBuilds:
     fake = FakeBuilds()
-    for name in ("build_argv", "build", "inspect"):
+    for name in ("build_argv", "build", "image"):
         monkeypatch.setattr(docker, name, getattr(fake, name))
     return fake
 

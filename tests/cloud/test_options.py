@@ -10,6 +10,7 @@ from osbox.cloud import envfile
 from osbox.cloud.options import known as options
 from osbox.cloud.options.names import PROJECT_OF, Address, Known, Option, Type, allowed, refused, text
 from osbox.engine.engine import Engine
+from osbox.engine.info import ImageInfo
 from osbox.errors import UserError
 from osbox.images import facts
 from osbox.site.load import find_paths
@@ -226,7 +227,7 @@ ROWS = [
         "/etc/nova/nova.conf.d/00-openstack.conf": "[DEFAULT]\nlog_color = false\n",
     },
 ]
-IMAGES = {"os-nova-api:latest": {"Id": "sha256:1"}}
+IMAGES = {"os-nova-api:latest": ImageInfo("sha256:1")}
 ENGINE = Engine("host", "26")
 
 

@@ -13,6 +13,7 @@ from osbox.cloud.applied import Applied
 from osbox.cloud.changes import Change, Live, Start, Wanted, containers, differences, observed
 from osbox.engine import docker, engine
 from osbox.engine.engine import Engine
+from osbox.engine.info import ImageInfo
 from osbox.errors import UserError
 from osbox.images.catalogue import IMAGES
 from osbox.network import connect as network
@@ -241,16 +242,17 @@ ENGINE = Engine("host", "26")
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch, paths: Paths) -> Paths:
     """A machine with all images, one service, and nothing of a cloud."""
-    entries = [
-        {"Id": f"sha256:{number}", "RepoTags": [image.tag("latest")], "Config": {}}
+    entries = {
+        image.tag("latest"): ImageInfo(f"sha256:{number}", (image.tag("latest"),))
         for number, image in enumerate(IMAGES)
-    ]
+    }
     model = {
         "services": {"nova-api": CONFIG},
         "networks": {"control": {"name": "x-control"}},
         "volumes": {"mysql-data": {"name": "mysql-data"}},
     }
-    monkeypatch.setattr(docker, "inspect", lambda _, kind, *names: entries if kind == "image" else [])
+    monkeypatch.setattr(docker, "images", lambda *_: entries)
+    monkeypatch.setattr(docker, "containers", lambda *_: [])
     monkeypatch.setattr(docker, "ids", lambda *_: [])
     monkeypatch.setattr(compose, "render", lambda *_, **__: model)
     monkeypatch.setattr(compose, "digests", lambda *_: {"nova-api": "a"})

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from osbox.engine.info import ImageInfo
 from osbox.images import contents, inventory, layers, packages
 from osbox.images.contents import DIRECTORY, FILE, LINK, Entry, Layer
 
@@ -109,8 +110,7 @@ def step(made: str, size: int = 0) -> dict[str, str]:
     ],
 )
 def test_layers_get_the_sizes_of_their_steps(history: list[dict[str, str]], sizes: list[int]) -> None:
-    entry = {"Id": "sha256:1", "Size": 8, "RootFS": {"Layers": ["a", "b", "c"]}}
-    found = layers.paired(entry, history)
+    found = layers.paired(ImageInfo("sha256:1", size=8, layers=("a", "b", "c")), history)
     assert [size for _, size, _ in found] == sizes
     assert [one for one, _, _ in found] == (["a", "b", "c"] if len(sizes) == 3 else ["sha256:1"])
 

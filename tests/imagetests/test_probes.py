@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from osbox.engine.info import ImageInfo
 from osbox.images import oslo
 from osbox.images.contents import DIRECTORY, FILE, LINK, Entry, Layer
 from osbox.images.runspec import load
@@ -37,7 +38,7 @@ def found(
     made = SimpleNamespace(
         read=lambda: reading.files_of(layers),
         exceptions=lambda _: exceptions or {},
-        config={},
+        info=ImageInfo("sha256:x"),
         history=history,
         needles={"the secret x": b"s3cret"},
     )

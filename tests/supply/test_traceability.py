@@ -11,6 +11,7 @@ import pytest
 from osbox import run
 from osbox.build import budgets, dockerfile, provenance
 from osbox.commands.inventory import age
+from osbox.engine.info import ImageInfo
 from osbox.errors import Error, UserError
 from osbox.images import catalogue, inventory, labels
 from osbox.images.inventory import Steps
@@ -166,13 +167,10 @@ def test_age(ago: int, told: str) -> None:
 # --------------------------------------------------------------------------------
 
 
-def entry(**found: str) -> dict[str, Any]:
-    return {
-        "Id": "sha256:aa",
-        "Created": "2026-11-23T04:13:00Z",
-        "RootFS": {"Layers": ["sha256:b1", "sha256:b2"]},
-        "Config": {"Labels": found},
-    }
+def entry(**found: str) -> ImageInfo:
+    return ImageInfo(
+        "sha256:aa", created="2026-11-23T04:13:00Z", layers=("sha256:b1", "sha256:b2"), labels=found
+    )
 
 
 def statement(**found: str) -> dict[str, Any]:

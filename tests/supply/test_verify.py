@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from osbox.build import accounts, provenance
+from osbox.engine.info import ImageInfo
 from osbox.images import catalogue, contents, inventory, labels, packages
 from osbox.images.contents import DIRECTORY, FILE, LINK, Entry, Tree
 from osbox.images.packages import Package
@@ -162,16 +164,11 @@ KEYSTONE = catalogue.BY_NAME["os-keystone"]
 LABELS = {f"{labels.OCI}title": "os-keystone", f"{labels.OCI}version": "1", labels.INPUTS: "d"}
 
 
-def entry(**changes: Any) -> dict[str, Any]:
-    return {
-        "Id": IMAGE,
-        "Created": "2026-11-23T04:13:00Z",
-        "Architecture": "amd64",
-        "RootFS": {"Layers": ["sha256:b1"]},
-        "Config": {"Labels": LABELS},
-        "RepoTags": ["os-keystone:1"],
-        **changes,
-    }
+def entry(**changes: Any) -> ImageInfo:
+    made = ImageInfo(
+        IMAGE, ("os-keystone:1",), "2026-11-23T04:13:00Z", "amd64", layers=("sha256:b1",), labels=LABELS
+    )
+    return replace(made, **changes)
 
 
 def statement() -> dict[str, Any]:
@@ -180,12 +177,10 @@ def statement() -> dict[str, Any]:
 
 def test_the_tag_points_to_what_was_built() -> None:
     assert list(verify._origin(entry(), statement())) == []
-    assert list(verify._origin(entry(Id="sha256:bb"), statement())) == [
+    assert list(verify._origin(entry(id="sha256:bb"), statement())) == [
         f"the tag points to sha256:bb, but {IMAGE[:19]} was built"
     ]
-    assert list(verify._origin(entry(RootFS={"Layers": []}), statement())) == [
-        "its layers are not those that were built"
-    ]
+    assert list(verify._origin(entry(layers=()), statement())) == ["its layers are not those that were built"]
     assert list(verify._origin(entry(), None)) == ["no provenance was recorded: it was not built here"]
 
 
@@ -199,11 +194,11 @@ def test_a_layer_is_what_its_digest_says() -> None:
 
 def test_labels_are_those_of_the_build() -> None:
     assert list(verify._labels(KEYSTONE, "1", entry(), statement())) == []
-    other = entry(Config={"Labels": LABELS | {f"{labels.OCI}title": "os-nova-api"}})
+    other = entry(labels=LABELS | {f"{labels.OCI}title": "os-nova-api"})
     assert list(verify._labels(KEYSTONE, "1", other, None)) == [
         f"its label {labels.OCI}title is 'os-nova-api', not 'os-keystone'"
     ]
-    more = entry(Config={"Labels": LABELS | {"evil": "x"}})
+    more = entry(labels=LABELS | {"evil": "x"})
     assert list(verify._labels(KEYSTONE, "1", more, statement())) == ["its label evil is 'x', not None"]
 
 

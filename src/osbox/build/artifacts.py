@@ -211,8 +211,8 @@ def _tree(directory: Path) -> list[Path]:
 
 
 def _image_id(engine: Engine, name: str) -> str:
-    found = docker.inspect(engine, "image", name)
-    return str(found[0]["Id"]) if found else ""
+    found = docker.image(engine, name)
+    return found.id if found else ""
 
 
 def _remove_others(directory: Path, kind: str) -> None:

@@ -69,14 +69,9 @@ def check(paths: Paths, engine: Engine, images: Sequence[Image], *, version: str
     """Raise Error when an image is over its budget, or, when all were built, all together are."""
     names = {image.tag(version): image.name for image in images if not image.internal}
     everything = {image.tag(version): image.name for image in catalogue.IMAGES}
-    entries = docker.inspect(engine, "image", *everything)
-    made = inventory.steps(paths, engine, entries)
-    there = {
-        everything[tag]: made[entry["Id"]]
-        for entry in entries
-        for tag in entry["RepoTags"]
-        if tag in everything
-    }
+    entries = docker.images(engine, *everything)
+    made = inventory.steps(paths, engine, list(entries.values()))
+    there = {everything[tag]: made[entry.id] for tag, entry in entries.items()}
     found = excesses(load(paths), {name: there[name] for name in names.values() if name in there}, there)
     if found:
         raise over(found)

@@ -7,11 +7,11 @@ else will do then.
 
 import hashlib
 import os
-from typing import Any
 
 from osbox import lock, log
 from osbox.engine import docker, engine
 from osbox.engine import root as engine_root
+from osbox.engine.info import ImageInfo
 from osbox.errors import Error, UserError
 from osbox.images import contents
 from osbox.site import sources
@@ -38,21 +38,22 @@ def ensure(paths: Paths, at: engine.Engine) -> str:
     """
     wanted = os.environ.get("OSBOX_DEBIAN", "")
     with lock.alone(paths.home / "debian.lock", "The Debian base image is being made"):
-        found = docker.inspect(at, "image", TAG)
-        if not found or (wanted and docker.labels(found[0]).get(SOURCE, "") != wanted) or _is_stale(found[0]):
+        found = docker.image(at, TAG)
+        if not found or (wanted and found.labels.get(SOURCE, "") != wanted) or _is_stale(found):
             if wanted:
                 _fetch(paths, at, wanted)
             elif not _pull(paths, at):
                 _bootstrap(paths, at)
-            found = docker.inspect(at, "image", TAG)
+            found = docker.image(at, TAG)
+    if not found:
+        raise Error(f"the image {TAG} was removed while it was made", hint="the same command again")
     # Not its id: that differs between engines, and between two images of the same files.
-    return contents.content(found[0]["RootFS"]["Layers"])
+    return contents.content(found.layers)
 
 
-def _is_stale(entry: dict[str, Any]) -> bool:
+def _is_stale(entry: ImageInfo) -> bool:
     """Whether it was made here, and is made in another way now."""
-    labels = docker.labels(entry)
-    return labels.get(SOURCE, "") in ("", TAG) and labels.get(RECIPE, "") != _recipe()
+    return entry.labels.get(SOURCE, "") in ("", TAG) and entry.labels.get(RECIPE, "") != _recipe()
 
 
 def _recipe() -> str:
@@ -72,7 +73,7 @@ def _pull(paths: Paths, at: engine.Engine) -> bool:
 
 def _fetch(paths: Paths, at: engine.Engine, name: str) -> None:
     """Take an image of a registry and give it our tag, and the label that tells its source."""
-    mine = not docker.inspect(at, "image", name)
+    mine = not docker.image(at, name)
     with log.step(f"Fetch the Debian base image {name}"), docker.logins(paths, at) as env:
         result = docker.docker(at, "pull", "--quiet", name, check=False, timeout=PULL_SECONDS, env=env)
         if result.code != 0:

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from osbox import log, run
 from osbox.board import Board
@@ -13,6 +12,7 @@ from osbox.build.pool import Outcome, Task
 from osbox.build.provenance import Inputs
 from osbox.engine import docker
 from osbox.engine.engine import Engine
+from osbox.engine.info import ImageInfo
 from osbox.errors import Error, UserError
 from osbox.images import catalogue, labels
 from osbox.images.catalogue import Image
@@ -74,11 +74,7 @@ def _build_all(paths: Paths, engine: Engine, tasks: Sequence[Task], jobs: int | 
 
 
 def _refuse_to_replace(engine: Engine, tasks: Sequence[Task], version: str) -> None:
-    there = {
-        tag
-        for entry in _inspect(engine, [task.image for task in tasks], version)
-        for tag in entry["RepoTags"]
-    }
+    there = _there(engine, [task.image for task in tasks], version)
     other = [task for task in tasks if task.argv and task.tag in there and not task.image.internal]
     if other:
         names = ", ".join(task.tag for task in other)
@@ -105,9 +101,7 @@ def plan(
     inputs."""
     digests = {"": debian.ensure(paths, engine)}
     builder_tag, commit = catalogue.BUILDER.tag(version), labels.commit(paths.project)
-    there = {
-        tag: docker.labels(entry) for entry in _inspect(engine, images, version) for tag in entry["RepoTags"]
-    }
+    there = _there(engine, images, version)
     tasks = []
     for image in images:
         tag, file = image.tag(version), paths.logs / "build" / f"{image.name}.log"
@@ -122,7 +116,7 @@ def plan(
             tasks.append(Task(image, tag, (), file, problem=str(error)))
             continue
         digests[image.name] = inputs
-        if not no_cache and there.get(tag, {}).get(INPUTS) == inputs:
+        if not no_cache and tag in there and there[tag].labels.get(INPUTS) == inputs:
             tasks.append(Task(image, tag, (), file, inputs=inputs))
             continue
         argv = docker.build_argv(
@@ -172,7 +166,7 @@ def clean(
     used = _used(engine)
     # What no image needs any more goes with the last of them.
     both = [*wanted, catalogue.BUILDER] if set(catalogue.IMAGES) <= set(wanted) else list(wanted)
-    there = {tag for entry in _inspect(engine, both, version) for tag in entry["RepoTags"]}
+    there = _there(engine, both, version)
     kept = []
     for image in both:
         tag = image.tag(version)
@@ -198,7 +192,7 @@ def _clean_cache(paths: Paths, engine: Engine) -> None:
 
     The machine's own engine has one cache for all its users: not ours to empty.
     """
-    if docker.inspect(engine, "image", debian.TAG):
+    if docker.image(engine, debian.TAG):
         docker.docker(engine, "image", "rm", debian.TAG)
     shutil.rmtree(paths.logs / "build", ignore_errors=True)
     if engine.kind == "host":
@@ -252,15 +246,16 @@ def current_step(output: str) -> str:
     return run.tail(steps[-1], 1)[:90] if steps else ""
 
 
-def _inspect(engine: Engine, images: Sequence[Image], version: str) -> list[dict[str, Any]]:
-    return docker.inspect(engine, "image", *(image.tag(version) for image in images))
+def _there(engine: Engine, images: Sequence[Image], version: str) -> dict[str, ImageInfo]:
+    """Those of the images that are there, by tag."""
+    return docker.images(engine, *(image.tag(version) for image in images))
 
 
 def _used(engine: Engine) -> dict[str, list[str]]:
     """Tags that containers, running or not, were made from."""
     used: dict[str, list[str]] = {}
-    for entry in docker.inspect(engine, "container", *docker.ids(engine, "container")):
-        used.setdefault(entry["Config"]["Image"], []).append(entry["Name"].lstrip("/"))
+    for entry in docker.containers(engine, *docker.ids(engine, "container")):
+        used.setdefault(entry.image, []).append(entry.name)
     return used
 
 

@@ -21,8 +21,9 @@ from osbox.build import debian, dockerfile
 from osbox.build.accounts import digest_of_link
 from osbox.engine import docker
 from osbox.engine.engine import Engine
+from osbox.engine.info import ImageInfo
 from osbox.errors import Error
-from osbox.images import catalogue, labels, layers
+from osbox.images import catalogue, labels
 from osbox.images.catalogue import Image
 from osbox.site.site import Paths
 
@@ -64,22 +65,23 @@ def record(
         for image in images
     }
     names = dict.fromkeys([*tags, *(name for needed in tags.values() for name in needed)])
-    entries = {tag: entry for entry in docker.inspect(engine, "image", *names) for tag in entry["RepoTags"]}
+    entries = docker.images(engine, *names)
     at, versions = labels.commit(paths.project), _versions(engine)
     for image, inputs in images.items():
         tag = image.tag(version)
-        entry = entries.get(tag, {})
+        entry = entries.get(tag)
         before = load(paths, tag)
-        if labels.inputs(entry) == inputs.digest and not (before and subjects(before)[0] == entry["Id"]):
+        is_made = entry and entry.labels.get(labels.INPUTS) == inputs.digest
+        if entry and is_made and not (before and subjects(before)[0] == entry.id):
             target = file(paths, tag)
-            bases = {name: entries[name]["Id"] for name in tags[tag] if name in entries}
+            bases = {name: entries[name].id for name in tags[tag] if name in entries}
             document = statement(image, entry, bases, inputs.files, release=release, at=at, versions=versions)
             whole.write(target, json.dumps(document, indent=2) + "\n")
 
 
 def statement(
     image: Image,
-    entry: Mapping[str, Any],
+    entry: ImageInfo,
     bases: Mapping[str, str],
     read: Mapping[str, str],
     *,
@@ -89,16 +91,16 @@ def statement(
 ) -> dict[str, Any]:
     """The statement about one image.
 
-    entry: what `docker image inspect` says of it; bases: ids of what it was made from; read: its files.
+    entry: what Docker says of it; bases: ids of what it was made from; read: its files.
     """
-    found = docker.labels(entry)
+    found = entry.labels
     names = {
         "title": found.get(f"{labels.OCI}title", image.name),
         "version": found.get(f"{labels.OCI}version", ""),
     }
-    subject = [{"name": f"{names['title']}:{names['version']}", "digest": _digest(entry["Id"])}]
+    subject = [{"name": f"{names['title']}:{names['version']}", "digest": _digest(entry.id)}]
     subject += [
-        {"name": f"layer {number}", "digest": _digest(one)} for number, one in enumerate(layers.of(entry), 1)
+        {"name": f"layer {number}", "digest": _digest(one)} for number, one in enumerate(entry.layers, 1)
     ]
     return {
         "_type": STATEMENT,
@@ -121,7 +123,7 @@ def statement(
             },
             "runDetails": {
                 "builder": {"id": BUILDER, "version": dict(versions)},
-                "metadata": {"finishedOn": entry["Created"]},
+                "metadata": {"finishedOn": entry.created},
             },
         },
     }

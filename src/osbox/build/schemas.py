@@ -42,9 +42,7 @@ def make(paths: Paths, engine: Engine, release: str, version: str) -> dict[str, 
     """
     tags = [BY_NAME[name].tag(version) for name in ("os-mysql", *MIGRATES.values())]
     of_release = {
-        tag: docker.labels(entry).get(labels.RELEASE, "")
-        for entry in docker.inspect(engine, "image", *tags)
-        for tag in entry["RepoTags"]
+        tag: entry.labels.get(labels.RELEASE, "") for tag, entry in docker.images(engine, *tags).items()
     }
     wrong = [tag for tag in tags if of_release.get(tag) != ("" if tag == tags[0] else release)]
     if wrong:

@@ -12,6 +12,7 @@ from osbox.cloud.changes import SHARED, Change, Live, Wanted, containers
 from osbox.cloud.options import known as options
 from osbox.engine import docker
 from osbox.engine.engine import Engine
+from osbox.engine.info import ImageInfo
 from osbox.errors import UserError
 from osbox.images import catalogue, labels
 from osbox.images.catalogue import BY_NAME, IMAGES
@@ -22,8 +23,8 @@ from osbox.site.site import Paths, Site
 RACK = "os-rack"  # started with the first virtual node
 CONDUCTOR = BY_NAME["os-ironic-conductor"]  # its label says which release all images of a version are of
 
-Images = Mapping[str, Mapping[str, Any]]
-"""By tag, as `docker image inspect` gives them."""
+Images = Mapping[str, ImageInfo]
+"""By tag."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def _wanted(
     for service, config in model["services"].items():
         mode = str(config.get("network_mode", ""))
         follows = mode.removeprefix(SHARED) if mode.startswith(SHARED) else ""
-        identity = images.get(config["image"], {}).get("Id", "")
+        image = images.get(config["image"])
+        identity = image.id if image else ""
         found.append(Wanted(service, config["image"], identity, digests[service], config, follows))
     return found
 
@@ -100,10 +102,9 @@ def _file(paths: Paths, file: Path, wanted: Mapping[Path, str]) -> Change:
     )
 
 
-def _images(engine: Engine, version: str) -> dict[str, dict[str, Any]]:
+def _images(engine: Engine, version: str) -> dict[str, ImageInfo]:
     """The images of a version, by tag; raises UserError when one that is always started is not there."""
-    tags = [image.tag(version) for image in IMAGES]
-    found = {tag: entry for entry in docker.inspect(engine, "image", *tags) for tag in entry["RepoTags"]}
+    found = docker.images(engine, *(image.tag(version) for image in IMAGES))
     _require(
         found, version, [image.name for image in IMAGES if image.name not in (catalogue.OPENSTACK, RACK)]
     )
@@ -120,14 +121,14 @@ def _require(images: Images, version: str, names: Iterable[str]) -> None:
 def of_release(paths: Paths, images: Images, version: str) -> Mapping[str, str]:
     """What the release of these images wants otherwise; nothing for a release that is not in this
     checkout."""
-    name = docker.labels(images[CONDUCTOR.tag(version)]).get(labels.RELEASE, "")
+    name = images[CONDUCTOR.tag(version)].labels.get(labels.RELEASE, "")
     return releases.read(paths.releases / name).environment if name in releases.known(paths.releases) else {}
 
 
 def release(engine: Engine, site: Site) -> str:
     """The OpenStack release that runs here, or else that of the images called latest; "" when neither is
     here."""
-    found = docker.inspect(engine, "container", f"ironic-conductor.{site.name}") or docker.inspect(
-        engine, "image", CONDUCTOR.tag("latest")
+    found = docker.container(engine, f"ironic-conductor.{site.name}") or docker.image(
+        engine, CONDUCTOR.tag("latest")
     )
-    return docker.labels(found[0]).get(labels.RELEASE, "") if found else ""
+    return found.labels.get(labels.RELEASE, "") if found else ""

@@ -69,7 +69,7 @@ def vulnerable(context: typer.Context, name: One, *, version: Version = "latest"
                 " again"
             ),
         )
-    found = database.of(inventory.contained(here.base, here.engine(), [entry])[entry["Id"]])
+    found = database.of(inventory.contained(here.base, here.engine(), [entry])[entry.id])
     if json:
         print_json(found)
         return

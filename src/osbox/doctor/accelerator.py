@@ -46,7 +46,7 @@ def check_accelerator(facts: Facts) -> Iterator[Finding]:
             yield ok("accelerator: there is no /dev/kvm, and virtual nodes are emulated")
         return
     image = BY_NAME["os-rack"].tag("latest")
-    if facts.engine is None or not docker.inspect(facts.engine, "image", image):
+    if facts.engine is None or not docker.image(facts.engine, image):
         yield ok("accelerator: /dev/kvm is there; whether it works is told when the image os-rack is built")
         return
     begin = time.monotonic()

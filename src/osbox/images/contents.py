@@ -4,7 +4,7 @@ Pure.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 FILE, DIRECTORY, LINK = "file", "directory", "link"
@@ -95,7 +95,7 @@ def line(entry: Entry) -> str:
     return "\0".join(words)
 
 
-def content(layers: list[str]) -> str:
+def content(layers: Sequence[str]) -> str:
     """A digest of an image's content: the same in every engine, whichever way that numbers its images."""
     return hashlib.sha256("\n".join(layers).encode()).hexdigest()
 

@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from osbox import log
 from osbox.engine import docker
 from osbox.engine.engine import Engine
+from osbox.engine.info import ImageInfo
 from osbox.errors import Error
 from osbox.images import catalogue, contents, facts, layers, packages
 from osbox.images.catalogue import Image
@@ -69,16 +69,18 @@ def listing(paths: Paths, engine: Engine) -> tuple[Listing, dict[str, list[Packa
     id."""
     tags = docker.ids(engine, "image", "reference=os-*")
     ours = [tag for tag in dict.fromkeys(tags) if tag.partition(":")[0] in catalogue.BY_NAME]
-    entries = {entry["Id"]: entry for entry in docker.inspect(engine, "image", *ours)}
+    there = docker.images(engine, *ours)
+    entries = {entry.id: entry for entry in there.values()}
     made, inside = (
         steps(paths, engine, list(entries.values())),
         contained(paths, engine, list(entries.values())),
     )
-    rows = [(tag, entry) for entry in entries.values() for tag in entry["RepoTags"] if tag in ours]
     order = list(catalogue.BY_NAME)
-    rows.sort(key=lambda row: (row[0].partition(":")[2], order.index(row[0].partition(":")[0])))
+    rows = sorted(
+        there.items(), key=lambda row: (row[0].partition(":")[2], order.index(row[0].partition(":")[0]))
+    )
     holders = Counter(one for item in made.values() for one in {row[0] for row in item})
-    found = tuple(_listed(tag, entry, made[entry["Id"]], inside[entry["Id"]], holders) for tag, entry in rows)
+    found = tuple(_listed(tag, entry, made[entry.id], inside[entry.id], holders) for tag, entry in rows)
     total, rack = unique(
         {item.name + item.version: made[item.id] for item in found if item.name != RACK},
         {item.name + item.version: made[item.id] for item in found if item.name == RACK},
@@ -96,70 +98,66 @@ def unique(images: Mapping[str, Steps], more: Mapping[str, Steps]) -> tuple[int,
 
 
 def _listed(
-    tag: str, entry: Mapping[str, Any], made: Steps, inside: list[Package], holders: Mapping[str, int]
+    tag: str, entry: ImageInfo, made: Steps, inside: list[Package], holders: Mapping[str, int]
 ) -> Listed:
     name, _, version = tag.partition(":")
-    found = docker.labels(entry)
     own = sum(size for one, size, _ in made if holders[one] == 1)
     kinds = Counter(package.kind for package in inside)
     return Listed(
         name,
         version,
-        entry["Id"],
+        entry.id,
         sum(size for _, size, _ in made),
         own,
-        entry["Created"],
-        entry["Config"].get("User") or "root",
-        found.get(RELEASE, ""),
+        entry.created,
+        entry.user or "root",
+        entry.labels.get(RELEASE, ""),
         kinds[DEBIAN],
         kinds[PYTHON],
     )
 
 
-def steps(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]) -> dict[str, Steps]:
-    """The layers of images, by id. entries: as `docker image inspect` gives them."""
-    found = {entry["Id"]: facts.kept(paths, entry["Id"], "layers") for entry in entries}
-    new = [entry for entry in entries if found[entry["Id"]] is None]
+def steps(paths: Paths, engine: Engine, entries: Sequence[ImageInfo]) -> dict[str, Steps]:
+    """The layers of images, by id."""
+    found = {entry.id: facts.kept(paths, entry.id, "layers") for entry in entries}
+    new = [entry for entry in entries if found[entry.id] is None]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for entry, made in zip(new, pool.map(lambda entry: layers.steps(engine, entry), new), strict=True):
-            found[entry["Id"]] = made
-            facts.keep(paths, entry["Id"], "layers", made)
+            found[entry.id] = made
+            facts.keep(paths, entry.id, "layers", made)
     return {one: [(str(a), int(b), str(c)) for a, b, c in rows or []] for one, rows in found.items()}
 
 
-def contained(paths: Paths, engine: Engine, entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Package]]:
+def contained(paths: Paths, engine: Engine, entries: Sequence[ImageInfo]) -> dict[str, list[Package]]:
     """The packages of images, by id: straight from the engine's directories where it has such, else by
     reading the layers."""
-    kept = {entry["Id"]: facts.kept(paths, entry["Id"], "packages") for entry in entries}
+    kept = {entry.id: facts.kept(paths, entry.id, "packages") for entry in entries}
     found = {one: [Package(*row) for row in rows] for one, rows in kept.items() if rows is not None}
     slow = []
     for entry in entries:
-        if entry["Id"] not in found:
+        if entry.id not in found:
             inside = _from_directories(_directories(entry))
-            found |= {entry["Id"]: inside} if inside is not None else {}
+            found |= {entry.id: inside} if inside is not None else {}
             slow += [entry] if inside is None else []
     if slow:
         with log.step(f"Read the packages of {len(slow)} images"):
-            read = layers.read(engine, [entry["Id"] for entry in slow], packages.is_wanted)
-        found |= {
-            entry["Id"]: of(contents.merge(read[one] for one in layers.of(entry) if one in read))
-            for entry in slow
-        }
+            read = layers.read(engine, [entry.id for entry in slow], packages.is_wanted)
+        found |= {entry.id: of(layers.tree(entry, read)) for entry in slow}
     for one, inside in found.items():
         if kept[one] is None:
             facts.keep(paths, one, "packages", [astuple(package) for package in inside])
     return found
 
 
-def entry(engine: Engine, image: Image, version: str) -> dict[str, Any]:
-    """What `docker image inspect` says of an image; raises Error if it is not there."""
-    found = docker.inspect(engine, "image", image.tag(version))
+def entry(engine: Engine, image: Image, version: str) -> ImageInfo:
+    """What Docker says of an image; raises Error if it is not there."""
+    found = docker.image(engine, image.tag(version))
     if not found:
         raise Error(
             f"{image.tag(version)} is not built",
             hint=f"osbox build {image.name}" + (f" --version {version}" if version != "latest" else ""),
         )
-    return found[0]
+    return found
 
 
 def of(tree: contents.Tree) -> list[Package]:
@@ -167,18 +165,11 @@ def of(tree: contents.Tree) -> list[Package]:
     return [*packages.debian(tree.text(packages.STATUS)), *packages.python(tree.entries)]
 
 
-def _directories(entry: Mapping[str, Any]) -> list[Path]:
+def _directories(entry: ImageInfo) -> list[Path]:
     """The directories of an image's layers, the highest first, where the storage driver has one for each;
     else none."""
-    driver = entry.get("GraphDriver") or {}
-    data = driver.get("Data") or {}
-    names = [data.get("UpperDir", ""), *data.get("LowerDir", "").split(":")]
-    places = [Path(name) for name in names if name]
-    ok = (
-        driver.get("Name") == "overlay2"
-        and len(places) == len(layers.of(entry))
-        and all(os.access(place, os.R_OK) for place in places)
-    )
+    places = [Path(name) for name in entry.directories]
+    ok = len(places) == len(entry.layers) and all(os.access(place, os.R_OK) for place in places)
     return places if ok else []
 
 

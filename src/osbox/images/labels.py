@@ -5,14 +5,11 @@ Description and licence stand in the Dockerfiles: they are true however an image
 
 import re
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from osbox import run
-from osbox.engine import docker
 from osbox.images import catalogue, packages
 from osbox.images.catalogue import Image
 from osbox.site.site import Paths
@@ -84,11 +81,6 @@ def of(
     if catalogue.OPENSTACK in (image.name, image.base):
         found |= {RELEASE: release, SERVICE: service(paths, image, release)}
     return {name: value for name, value in found.items() if value}
-
-
-def inputs(entry: Mapping[str, Any]) -> str:
-    """The digest of what an image was made from, as `docker image inspect` says it; "" if it is not ours."""
-    return docker.labels(entry).get(INPUTS, "")
 
 
 def service(paths: Paths, image: Image, release: str) -> str:

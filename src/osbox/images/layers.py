@@ -18,6 +18,8 @@ from typing import IO, Any, cast
 from osbox import run
 from osbox.engine import docker
 from osbox.engine.engine import Engine
+from osbox.engine.info import ImageInfo
+from osbox.images import contents
 from osbox.images.contents import DIRECTORY, FILE, LINK, Entry, Layer
 
 BLOCK = 1 << 20
@@ -80,9 +82,9 @@ def read(
     return found
 
 
-def of(entry: Mapping[str, Any]) -> list[str]:
-    """The digests of an image's layers, the lowest first, as `docker image inspect` says them."""
-    return list(entry["RootFS"].get("Layers") or [])
+def tree(image: ImageInfo, found: Mapping[str, Layer]) -> contents.Tree:
+    """The file system of an image, of those of its layers that were read."""
+    return contents.merge(found[one] for one in image.layers if one in found)
 
 
 def _layer(body: IO[bytes], wanted: Callable[[str], bool], examine: Examine | None = None) -> Layer | None:
@@ -144,27 +146,25 @@ def _blocks(source: IO[bytes] | None) -> Iterator[bytes]:
         yield block
 
 
-def steps(engine: Engine, entry: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+def steps(engine: Engine, image: ImageInfo) -> list[tuple[str, int, str]]:
     """An image's layers, the lowest first: digest, bytes, and the instruction that made it."""
-    text = docker.docker(
-        engine, "history", "--no-trunc", "--human=false", "--format", "json", entry["Id"]
-    ).out
-    return paired(entry, [json.loads(row) for row in reversed(text.splitlines())])
+    text = docker.docker(engine, "history", "--no-trunc", "--human=false", "--format", "json", image.id).out
+    return paired(image, [json.loads(row) for row in reversed(text.splitlines())])
 
 
-def paired(entry: Mapping[str, Any], history: Sequence[Mapping[str, str]]) -> list[tuple[str, int, str]]:
+def paired(image: ImageInfo, history: Sequence[Mapping[str, str]]) -> list[tuple[str, int, str]]:
     """Layers with the steps of a history that made them.
 
     The engine tells sizes by step, not by layer; most steps made none.
 
     Of an image from elsewhere, for which the two do not fit together, all is one piece.
     """
-    ids = of(entry)
     for metadata in (
         METADATA_ONLY,
         NO_LAYER,
     ):  # the classic builder makes no layer for WORKDIR where the directory is there
         made = [row for row in history if int(row["Size"]) or not metadata.match(row["CreatedBy"])]
-        if len(made) == len(ids):
-            return [(one, int(row["Size"]), row["CreatedBy"]) for one, row in zip(ids, made, strict=True)]
-    return [(str(entry["Id"]), int(entry["Size"]), "")]
+        if len(made) == len(image.layers):
+            pairs = zip(image.layers, made, strict=True)
+            return [(one, int(row["Size"]), row["CreatedBy"]) for one, row in pairs]
+    return [(image.id, image.size, "")]

@@ -5,16 +5,16 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from osbox.board import Board
 from osbox.engine import docker
 from osbox.engine.engine import Engine
+from osbox.engine.info import ImageInfo
 from osbox.errors import Error
-from osbox.images import layers, runspec
+from osbox.images import runspec
 from osbox.images.catalogue import Image
 from osbox.images.sandbox import Sandbox
 from osbox.imagetests import files, life, programs, reading, recipe
@@ -63,7 +63,7 @@ class Session:
     sandbox: Sandbox
     board: Board | None
     specs: dict[str, runspec.RunSpec]
-    there: dict[str, dict[str, Any]]
+    there: dict[str, ImageInfo]
     needles: dict[str, bytes]
     files: Future[dict[str, Files]]
     doing: dict[str, str] = field(default_factory=dict)
@@ -99,15 +99,14 @@ def check_tags(
     doing: dict[str, str] = {}
     scratch = paths.home / "tests" / f"images-{os.getpid()}"
     board = None if quiet else Board(lambda tag: doing.get(tag, ""))
-    found = docker.inspect(engine, "image", *(tag for _, tag in wanted))
-    there = {tag: entry for entry in found for tag in entry["RepoTags"]}
+    there = docker.images(engine, *(tag for _, tag in wanted))
     secret = needles(paths)
     pool, reader = ThreadPoolExecutor(jobs or os.cpu_count() or 1), ThreadPoolExecutor(1)
     try:
         with Sandbox(engine, scratch) as sandbox:
             # Layers are read while the first containers start.
             read = reader.submit(
-                reading.read, engine, list({entry["Id"]: entry for entry in found}.values()), secret
+                reading.read, engine, list({entry.id: entry for entry in there.values()}.values()), secret
             )
             session = Session(paths, sandbox, board, runspec.load(paths.compose), there, secret, read, doing)
             return _test_all(session, wanted, pool)
@@ -162,13 +161,13 @@ def _problems(session: Session, image: Image, tag: str) -> list[str]:
         session.paths,
         image,
         tag,
-        entry["Config"],
+        entry,
         history,
         spec,
         session.sandbox,
         inside,
         session.needles,
-        lambda: session.files.result()[entry["Id"]],
+        lambda: session.files.result()[entry.id],
         first=lambda: _is_first(session, entry),
     )
     # It starts while the other tests run.
@@ -176,9 +175,9 @@ def _problems(session: Session, image: Image, tag: str) -> list[str]:
         return list(_probed(session, replace(subject, running=running)))
 
 
-def _is_first(session: Session, entry: Mapping[str, Any]) -> bool:
+def _is_first(session: Session, entry: ImageInfo) -> bool:
     """Whether no image before this one had the same layers of Python packages."""
-    files, diff_ids = session.files.result()[entry["Id"]], layers.of(entry)
+    files, diff_ids = session.files.result()[entry.id], entry.layers
     key = tuple(
         diff_ids[number]
         for number in sorted({number for path, number in files.layer.items() if path.startswith("opt/")})

@@ -87,7 +87,7 @@ def world_writable(subject: Subject) -> Iterator[str]:
 def leaks(subject: Subject) -> Iterator[str]:
     """This machine is not in it: no secret, path, proxy or package source in its files, its settings or its
     history."""
-    told = repr(subject.config).encode() + subject.history.encode()
+    told = subject.info.config.encode() + subject.history.encode()
     yield from (
         f"its settings or its history name {what}"
         for what, needle in subject.needles.items()

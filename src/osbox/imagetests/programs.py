@@ -92,10 +92,10 @@ def _task(subject: Subject) -> dict[str, Any]:
     if subject.health:
         commands["health"] = subject.health
     if subject.waits:
-        commands["unreachable"] = [*subject.config["Entrypoint"], *(subject.config.get("Cmd") or [])]
+        commands["unreachable"] = [*subject.info.entrypoint, *subject.info.cmd]
     wsgi = [
         item.partition("=")[2].partition(":")[0]
-        for item in subject.config.get("Env") or []
+        for item in subject.info.env
         if item.startswith("OSBOX_WSGI=")
     ]
     return {

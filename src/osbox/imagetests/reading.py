@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from osbox.engine.engine import Engine
+from osbox.engine.info import ImageInfo
 from osbox.images import contents, layers, packages
 from osbox.images.contents import Layer, Tree
 
@@ -24,14 +25,10 @@ class Files:
     found: Sequence[tuple[str, str]]
 
 
-def read(
-    engine: Engine, entries: Sequence[Mapping[str, Any]], needles: Mapping[str, bytes]
-) -> dict[str, Files]:
-    """The files of images by id, each layer read once. entries: as `docker image inspect` gives them."""
-    found = layers.read(engine, [entry["Id"] for entry in entries], is_wanted, examiner(needles))
-    return {
-        entry["Id"]: files_of([found[one] for one in layers.of(entry) if one in found]) for entry in entries
-    }
+def read(engine: Engine, entries: Sequence[ImageInfo], needles: Mapping[str, bytes]) -> dict[str, Files]:
+    """The files of images by id, each layer read once."""
+    found = layers.read(engine, [entry.id for entry in entries], is_wanted, examiner(needles))
+    return {entry.id: files_of([found[one] for one in entry.layers if one in found]) for entry in entries}
 
 
 def files_of(image: Sequence[Layer]) -> Files:

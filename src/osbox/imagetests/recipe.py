@@ -27,8 +27,8 @@ def recipe(subject: Subject) -> Iterator[str]:
 
 def frame(subject: Subject) -> Iterator[str]:
     """User, entry point, command and health check are declared as they should be; the root is read-only."""
-    config, reason = subject.config, (subject.config.get("Labels") or {}).get(ROOT_REASON, "")
-    user = (config.get("User") or "root").partition(":")[0]
+    info, reason = subject.info, subject.info.labels.get(ROOT_REASON, "")
+    user = (info.user or "root").partition(":")[0]
     if user in ("root", "0") and not reason:
         yield f"runs as root, and no label {ROOT_REASON} says why"
     if user not in ("root", "0") and reason:
@@ -38,15 +38,15 @@ def frame(subject: Subject) -> Iterator[str]:
     if not subject.inside["read_only"]:
         yield "its root file system could be written to"
     first = "rack" if subject.image.name == "os-rack" else "bootstrap"
-    if config.get("Entrypoint") != [first]:
-        yield f"its entry point is {config.get('Entrypoint')}, not {first}"
+    if info.entrypoint != (first,):
+        yield f"its entry point is {list(info.entrypoint) or None}, not {first}"
     if not subject.serves:
         return
-    if (config.get("Cmd") or ["rack"])[0] in ("/bin/sh", "sh"):
-        yield f"its command is in shell form: {config['Cmd']}"
-    if not config.get("Cmd") and first == "bootstrap":
+    if info.cmd and info.cmd[0] in ("/bin/sh", "sh"):
+        yield f"its command is in shell form: {list(info.cmd)}"
+    if not info.cmd and first == "bootstrap":
         yield "has no command"
-    if (config.get("Healthcheck") or {}).get("Test", [""])[0] != "CMD":
+    if info.healthcheck[:1] != ("CMD",):
         yield "has no health check in exec form"
 
 

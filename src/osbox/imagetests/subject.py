@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from osbox.engine.info import ImageInfo
 from osbox.images import catalogue
 from osbox.images.catalogue import Image
 from osbox.images.runspec import RunSpec
@@ -35,7 +36,7 @@ class Subject:
     paths: Paths
     image: Image
     tag: str
-    config: dict[str, Any]
+    info: ImageInfo
     history: str
     spec: RunSpec
     sandbox: Sandbox
@@ -72,12 +73,12 @@ class Subject:
     @property
     def health(self) -> list[str]:
         """The command of its health check; [] when it has none."""
-        return list((self.config.get("Healthcheck") or {}).get("Test", [])[1:])
+        return list(self.info.healthcheck[1:])
 
     @property
     def release(self) -> str:
         """The OpenStack release that it is of; "" for what has none."""
-        return str((self.config.get("Labels") or {}).get("io.osbox.release", ""))
+        return self.info.labels.get("io.osbox.release", "")
 
     @property
     def of_the_release(self) -> bool:

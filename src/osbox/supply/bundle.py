@@ -163,8 +163,8 @@ def _settled(pack: Callable[[], T]) -> T:
 
 
 def _contents(engine: Engine, tags: Sequence[str]) -> Mapping[str, str]:
-    found = docker.inspect(engine, "image", *tags)
-    return {tag: contents.content(entry["RootFS"]["Layers"]) for tag, entry in zip(tags, found, strict=True)}
+    found = docker.images(engine, *tags)
+    return {tag: contents.content(found[tag].layers) for tag in tags}
 
 
 # --- the checkout

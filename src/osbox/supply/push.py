@@ -131,13 +131,13 @@ def _rank(image: Image) -> int:
 def _push(engine: Engine, env: Mapping[str, str], board: Board, target: Target) -> str | Error:
     """Push one image and return its digest; an error is returned, so that the others go on."""
     board.start(target.name)
-    before = docker.inspect(engine, "image", target.name)
+    before = docker.image(engine, target.name)
     docker.docker(engine, "tag", target.tag, target.name)
     try:
         result = docker.docker(engine, "push", target.name, check=False, env=env)
     finally:
         if before:
-            docker.docker(engine, "tag", before[0]["Id"], target.name)
+            docker.docker(engine, "tag", before.id, target.name)
         else:
             docker.docker(engine, "image", "rm", target.name, check=False)
     found = DIGEST.search(result.out)
@@ -208,11 +208,8 @@ def explain(name: str, said: str, engine: Engine) -> Error:
 
 def _require(engine: Engine, targets: Sequence[Target]) -> dict[str, str]:
     """The ids of the images by tag; raises UserError when some are not built."""
-    have = {
-        tag: entry["Id"]
-        for entry in docker.inspect(engine, "image", *(target.tag for target in targets))
-        for tag in entry["RepoTags"]
-    }
+    found = docker.images(engine, *(target.tag for target in targets))
+    have = {tag: entry.id for tag, entry in found.items()}
     lacking = [target.tag for target in targets if target.tag not in have]
     if lacking:
         raise UserError(f"images are not built: {', '.join(lacking)}", hint="osbox build")

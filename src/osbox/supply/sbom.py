@@ -27,8 +27,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from osbox import files, run
-from osbox.engine import docker
 from osbox.engine.engine import Engine
+from osbox.engine.info import ImageInfo
 from osbox.images import contents, inventory, layers, packages
 from osbox.images.catalogue import Image
 from osbox.images.packages import PYTHON, Locked, Package
@@ -43,10 +43,10 @@ LONGEST_NAME = 100  # what is longer in a License header is a whole licence
 def make(paths: Paths, engine: Engine, image: Image, version: str) -> str:
     """The document of an image, as JSON; it is made once and then kept by image id."""
     entry = inventory.entry(engine, image, version)
-    file = paths.inventory / f"{entry['Id'].removeprefix('sha256:')}.{SUFFIX}"
+    file = paths.inventory / f"{entry.id.removeprefix('sha256:')}.{SUFFIX}"
     if not file.exists():
-        read = layers.read(engine, [entry["Id"]], packages.is_wanted)
-        tree = contents.merge(read[one] for one in layers.of(entry) if one in read)
+        read = layers.read(engine, [entry.id], packages.is_wanted)
+        tree = layers.tree(entry, read)
         text = (
             json.dumps(
                 document(entry, image.tag(version), tree, _debian(tree, entry)), indent=2, sort_keys=True
@@ -57,10 +57,8 @@ def make(paths: Paths, engine: Engine, image: Image, version: str) -> str:
     return file.read_text()
 
 
-def document(
-    entry: Mapping[str, Any], tag: str, tree: contents.Tree, debian: Mapping[str, Any]
-) -> dict[str, Any]:
-    """One document of debsbom's and of ours. entry: what `docker image inspect` says."""
+def document(entry: ImageInfo, tag: str, tree: contents.Tree, debian: Mapping[str, Any]) -> dict[str, Any]:
+    """One document of debsbom's and of ours."""
     ours = json.loads(JsonV1Dot6(_python(tree)).output_as_string())
     root = _image(entry, tag)
     system = debian["metadata"]["component"]
@@ -78,9 +76,9 @@ def document(
         "bomFormat": "CycloneDX",
         "specVersion": SCHEMA,
         "version": 1,
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, entry['Id'])}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, entry.id)}",
         "metadata": {
-            "timestamp": entry["Created"][:19] + "+00:00",
+            "timestamp": entry.created[:19] + "+00:00",
             "component": root,
             "tools": {"components": tools},
         },
@@ -91,25 +89,25 @@ def document(
     }
 
 
-def _image(entry: Mapping[str, Any], tag: str) -> dict[str, Any]:
+def _image(entry: ImageInfo, tag: str) -> dict[str, Any]:
     """The image itself: its id is the digest of its configuration, which names its layers."""
     name, _, version = tag.partition(":")
-    found = {key: value for key, value in docker.labels(entry).items() if not key.endswith("description")}
+    found = {key: value for key, value in entry.labels.items() if not key.endswith("description")}
     return {
         "type": "container",
         "bom-ref": f"image:{tag}",
         "name": name,
         "version": version,
-        "purl": str(PackageURL("oci", None, name, entry["Id"])),
-        "hashes": [{"alg": "SHA-256", "content": entry["Id"].removeprefix("sha256:")}],
+        "purl": str(PackageURL("oci", None, name, entry.id)),
+        "hashes": [{"alg": "SHA-256", "content": entry.id.removeprefix("sha256:")}],
         "properties": [
             *({"name": key, "value": value} for key, value in sorted(found.items())),
-            *({"name": "io.osbox.layer", "value": one} for one in layers.of(entry)),
+            *({"name": "io.osbox.layer", "value": one} for one in entry.layers),
         ],
     }
 
 
-def _debian(tree: contents.Tree, entry: Mapping[str, Any]) -> dict[str, Any]:
+def _debian(tree: contents.Tree, entry: ImageInfo) -> dict[str, Any]:
     """debsbom's document, of dpkg's database and the copyright files; it gets them as the archive of a file
     system."""
     with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +130,7 @@ def _debian(tree: contents.Tree, entry: Mapping[str, Any]) -> dict[str, Any]:
             "-",
             "--with-licenses",
         ]
-        words += ["--timestamp", entry["Created"][:19] + "+00:00", "--distro-arch", entry["Architecture"]]
+        words += ["--timestamp", entry.created[:19] + "+00:00", "--distro-arch", entry.architecture]
         return dict(json.loads(run.run([sys.executable, "-m", "debsbom.cli", *map(str, words)]).out))
 
 

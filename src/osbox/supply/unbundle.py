@@ -176,12 +176,7 @@ def _lacking(at: Engine | None, manifest: Manifest) -> list[str]:
 
 
 def _contents(at: Engine, tags: Mapping[str, str]) -> dict[str, str]:
-    return {
-        tag: contents.content(entry["RootFS"]["Layers"])
-        for entry in docker.inspect(at, "image", *tags)
-        for tag in entry["RepoTags"]
-        if tag in tags
-    }
+    return {tag: contents.content(entry.layers) for tag, entry in docker.images(at, *tags).items()}
 
 
 def _refuse_to_replace(at: Engine | None, lacking: Sequence[str], manifest: Manifest) -> None:

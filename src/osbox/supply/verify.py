@@ -11,6 +11,7 @@ from osbox import run
 from osbox.build import accounts, provenance
 from osbox.engine import docker
 from osbox.engine.engine import Engine
+from osbox.engine.info import ImageInfo
 from osbox.errors import Error, UserError
 from osbox.images import contents, inventory, labels, layers, packages
 from osbox.images.catalogue import Image
@@ -41,7 +42,7 @@ class Report:
 
 def verify(paths: Paths, engine: Engine, wanted: Sequence[Image], *, version: str) -> list[Report]:
     """Hold images against their provenance, their locks and the databases of their package managers."""
-    entries = _entries(engine, wanted, version)
+    entries = docker.images(engine, *(image.tag(version) for image in wanted))
     read, broken = _read(engine, entries)
     made = _made(paths)
     return [
@@ -56,20 +57,18 @@ def verify(paths: Paths, engine: Engine, wanted: Sequence[Image], *, version: st
 
 def digests(engine: Engine, wanted: Sequence[Image], *, version: str) -> dict[str, str]:
     """The digests of images' file systems, by tag; raises Error for one that is not built."""
-    entries = _entries(engine, wanted, version)
+    entries = docker.images(engine, *(image.tag(version) for image in wanted))
     missing = next((image for image in wanted if image.tag(version) not in entries), None)
     if missing:
         inventory.entry(engine, missing, version)
-    read = layers.read(
-        engine, list(dict.fromkeys(entry["Id"] for entry in entries.values())), lambda _: False
-    )
-    return {tag: contents.digest(_tree(entry, read).entries) for tag, entry in entries.items()}
+    read = layers.read(engine, list(dict.fromkeys(entry.id for entry in entries.values())), lambda _: False)
+    return {tag: contents.digest(layers.tree(entry, read).entries) for tag, entry in entries.items()}
 
 
 def tree(engine: Engine, image: Image, *, version: str) -> contents.Tree:
     """The whole file system of an image; raises Error if it is not built."""
     entry = inventory.entry(engine, image, version)
-    return _tree(entry, layers.read(engine, [entry["Id"]], lambda _: False))
+    return layers.tree(entry, layers.read(engine, [entry.id], lambda _: False))
 
 
 def raise_for(reports: Sequence[Report]) -> None:
@@ -82,26 +81,13 @@ def raise_for(reports: Sequence[Report]) -> None:
         )
 
 
-def _entries(engine: Engine, wanted: Sequence[Image], version: str) -> dict[str, dict[str, Any]]:
-    tags = {image.tag(version): image for image in wanted}
-    found = {
-        tag: entry
-        for entry in docker.inspect(engine, "image", *tags)
-        for tag in entry["RepoTags"]
-        if tag in tags
-    }
-    return {tag: found[tag] for tag in tags if tag in found}
-
-
-def _read(
-    engine: Engine, entries: Mapping[str, Mapping[str, Any]]
-) -> tuple[dict[str, Layer], dict[str, str]]:
+def _read(engine: Engine, entries: Mapping[str, ImageInfo]) -> tuple[dict[str, Layer], dict[str, str]]:
     """All layers, and why those of an image cannot be read: the engine hands out no layer whose files were
     changed in its storage."""
     try:
         return (
             layers.read(
-                engine, list(dict.fromkeys(entry["Id"] for entry in entries.values())), packages.is_wanted
+                engine, list(dict.fromkeys(entry.id for entry in entries.values())), packages.is_wanted
             ),
             {},
         )
@@ -109,14 +95,10 @@ def _read(
         found, broken = dict[str, Layer](), dict[str, str]()
     for tag, entry in entries.items():
         try:
-            found |= layers.read(engine, [entry["Id"]], packages.is_wanted)
+            found |= layers.read(engine, [entry.id], packages.is_wanted)
         except Error as error:
             broken[tag] = f"the engine cannot read it: {run.tail(error.evidence, 1)}"
     return found, broken
-
-
-def _tree(entry: Mapping[str, Any], read: Mapping[str, Layer]) -> contents.Tree:
-    return contents.merge(read[one] for one in layers.of(entry) if one in read)
 
 
 def _report(
@@ -124,14 +106,14 @@ def _report(
     image: Image,
     version: str,
     *,
-    entry: Mapping[str, Any] | None,
+    entry: ImageInfo | None,
     read: Mapping[str, Layer],
     made: Mapping[str, list[str]],
 ) -> Report:
     if not entry:
         return Report(image.name, version, "", 0, 0, 0, ("it is not built",))
     document = provenance.load(paths, image.tag(version))
-    tree = _tree(entry, read)
+    tree = layers.tree(entry, read)
     inside = inventory.of(tree)
     patterns = [
         pattern
@@ -162,30 +144,30 @@ def _report(
     )
 
 
-def _origin(entry: Mapping[str, Any], document: Mapping[str, Any] | None) -> Iterator[str]:
+def _origin(entry: ImageInfo, document: Mapping[str, Any] | None) -> Iterator[str]:
     """The tag points to the image that was built."""
     if not document:
         yield "no provenance was recorded: it was not built here"
         return
     one, built = provenance.subjects(document)
-    if entry["Id"] != one:
-        yield f"the tag points to {entry['Id'][:19]}, but {one[:19]} was built"
-    elif layers.of(entry) != built:
+    if entry.id != one:
+        yield f"the tag points to {entry.id[:19]}, but {one[:19]} was built"
+    elif list(entry.layers) != built:
         yield "its layers are not those that were built"
 
 
-def _layers(entry: Mapping[str, Any], read: Mapping[str, Layer]) -> Iterator[str]:
+def _layers(entry: ImageInfo, read: Mapping[str, Layer]) -> Iterator[str]:
     """Every layer holds what its digest says: it was computed of what the engine handed out."""
-    for number, one in enumerate(layers.of(entry), 1):
+    for number, one in enumerate(entry.layers, 1):
         if one not in read:
             yield f"layer {number} does not hold what its digest {one[:19]} says"
 
 
 def _labels(
-    image: Image, version: str, entry: Mapping[str, Any], document: Mapping[str, Any] | None
+    image: Image, version: str, entry: ImageInfo, document: Mapping[str, Any] | None
 ) -> Iterator[str]:
     """Its labels name it, and are those it was built with."""
-    found = docker.labels(entry)
+    found = entry.labels
     wanted = {f"{labels.OCI}title": image.name, f"{labels.OCI}version": version}
     if document:
         wanted |= document["predicate"]["buildDefinition"]["internalParameters"]["labels"]

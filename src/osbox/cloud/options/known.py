@@ -17,6 +17,7 @@ from osbox import log, run
 from osbox.cloud.options.names import PROJECT_OF, Address, Known, Option, Type, require_word, text, variable
 from osbox.engine import docker
 from osbox.engine.engine import Engine
+from osbox.engine.info import ImageInfo
 from osbox.errors import Error, UserError
 from osbox.images import facts, oslo, runspec
 from osbox.images.catalogue import IMAGES
@@ -29,8 +30,8 @@ WHAT = "options"
 DEFAULT = "default"
 """The source of what nobody set."""
 
-Images = Mapping[str, Mapping[str, Any]]
-"""By tag, as `docker image inspect` gives them."""
+Images = Mapping[str, ImageInfo]
+"""By tag."""
 
 
 @dataclass(frozen=True)
@@ -134,15 +135,10 @@ def project(paths: Paths, engine: Engine, name: str, images: Images) -> Project:
     return Project(_known(paths, engine, name, images), environments, frozenset(secrets))
 
 
-def images_of(engine: Engine, version: str) -> dict[str, dict[str, Any]]:
+def images_of(engine: Engine, version: str) -> Images:
     """Those images of a version that are there and read oslo.config, by tag."""
     tags = [image.tag(version) for image in IMAGES if image.project in oslo.NAMESPACES]
-    return {
-        tag: entry
-        for entry in docker.inspect(engine, "image", *tags)
-        for tag in entry["RepoTags"]
-        if tag in tags
-    }
+    return docker.images(engine, *tags)
 
 
 def _known(paths: Paths, engine: Engine, name: str, images: Images) -> Known:
@@ -152,10 +148,10 @@ def _known(paths: Paths, engine: Engine, name: str, images: Images) -> Known:
     if not found:
         raise UserError(f"the image {names[0]} is not built, so its options are not known", hint="make all")
     tag, entry = found
-    rows = facts.kept(paths, entry["Id"], WHAT)
+    rows = facts.kept(paths, entry.id, WHAT)
     if rows is None:
         rows = _ask(engine, name, tag)
-        facts.keep(paths, entry["Id"], WHAT, rows)
+        facts.keep(paths, entry.id, WHAT, rows)
     described, files = rows
     options = [
         Option(
