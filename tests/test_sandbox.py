@@ -47,8 +47,9 @@ def hold(running: Engine) -> Iterator[Hold]:
 
     def start(box: Sandbox) -> tuple[str, Path]:
         with box.started(f"{IMAGE}:latest", RunSpec(), "--entrypoint=true") as identity:
-            state = docker.inspect(running, "container", identity)[0]
-            name, file = state["Name"].lstrip("/"), Path(state["ResolvConfPath"]).with_name("held")
+            words = ("container", "inspect", "--format", "{{.Name}} {{.ResolvConfPath}}", identity)
+            name, path = docker.docker(running, *words).out.strip().lstrip("/").split(" ", maxsplit=1)
+            file = Path(path).with_name("held")
             file.touch()
             held[name] = file
             run.run(["chattr", "+i", str(file)])

@@ -1,10 +1,18 @@
-"""Our Compose files, as other versions of Compose than the private engine's read them."""
+"""Our Compose files, as other versions of Compose than the private engine's read them; their containers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from osbox.cloud import compose
+from osbox.cloud.changes import Live
+from osbox.cloud.compose import ServiceState
+from osbox.engine import docker, info
+from osbox.engine.engine import Engine
+from osbox.site.site import Site
+from tests.answers import answer
 from tests.conftest import PROJECT
 
 FILES = sorted((PROJECT / "compose").glob("*.yaml"))
@@ -18,3 +26,37 @@ def test_a_health_checks_start_interval_comes_with_its_period(file: Path) -> Non
     assert [
         name for name, check in checks.items() if "start_interval" in check and "start_period" not in check
     ] == []
+
+
+STARTED = "2026-11-23T09:12:02.304529396Z"
+
+
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """An engine with one container of a cloud, and one that Compose was interrupted with."""
+    there = info.container(answer("container")[0])
+    renamed = replace(there, name="36edfdff24ae_keystone.os-in-a-box")
+    monkeypatch.setattr(docker, "ids", lambda *_: [there.name, renamed.name])
+    monkeypatch.setattr(
+        docker, "containers", lambda _, *names: [one for one in (there, renamed) if one.name in names]
+    )
+    return Engine("host", "26")
+
+
+def test_what_is_seen_of_a_service(running: Engine) -> None:
+    state = ServiceState("keystone", "running", "unhealthy", "os-keystone:latest", STARTED, "36edfdff24ae")
+    assert compose.observe(running, Site(), "keystone") == {"keystone": state}
+    assert compose.observe(running, Site(), "mysql") == {}
+
+
+def test_a_container_is_known_by_its_service_or_else_by_its_name(running: Engine) -> None:
+    found = compose.live(running, Site())
+    assert list(found) == ["keystone", "36edfdff24ae_keystone.os-in-a-box"]
+    assert found["keystone"] == Live(
+        "keystone",
+        info.container(answer("container")[0]).id,
+        "running",
+        STARTED,
+        info.image(answer("image")[0]).id,
+        "4bb46517cac3",
+    )

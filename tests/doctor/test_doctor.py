@@ -11,6 +11,7 @@ from osbox import doctor
 from osbox.cloud.services import SERVICES
 from osbox.doctor import clock, journals, logscan, machine, names, services
 from osbox.doctor.finding import Facts, Finding, ok
+from osbox.engine.info import ContainerInfo, State
 from osbox.errors import Error
 from osbox.site.site import Paths, Site
 
@@ -95,18 +96,17 @@ def test_the_list_of_harmless_lines_is_of_our_services_with_reasons() -> None:
         assert item.reason
 
 
-def facts(tmp_path: Path, containers: dict[str, Any] | None = None) -> Facts:
+def facts(tmp_path: Path, containers: dict[str, ContainerInfo] | None = None) -> Facts:
     return Facts(Paths(tmp_path, tmp_path), Site(), Paths(tmp_path, tmp_path), containers=containers or {})
 
 
-def container(status: str = "running", health: str = "healthy", **more: Any) -> dict[str, Any]:
-    state = {
-        "Status": status,
-        "Health": {"Status": health, "Log": [{"Output": "said"}]},
-        "StartedAt": STAMP,
-        "ExitCode": 3,
-    }
-    return {"State": {**state, **more.pop("state", {})}, "RestartCount": 0, "Config": {"Labels": {}}, **more}
+def container(
+    status: str = "running", health: str = "healthy", *, oom_killed: bool = False, **more: Any
+) -> ContainerInfo:
+    state = State(
+        status, exit_code=3, oom_killed=oom_killed, started_at=STAMP, health=health, health_log=("said",)
+    )
+    return ContainerInfo("1", "x", "os-x:latest", "sha256:1", state, **more)
 
 
 def test_containers(tmp_path: Path) -> None:
@@ -114,9 +114,9 @@ def test_containers(tmp_path: Path) -> None:
     assert [one.level for one in services.check_services(facts(tmp_path, well))] == ["ok"]
     bad = {
         **well,
-        "mysql": container("exited", state={"OOMKilled": True}),
+        "mysql": container("exited", oom_killed=True),
         "keystone": container(health="unhealthy"),
-        "nova-api": container(RestartCount=4),
+        "nova-api": container(restart_count=4),
         "glance-api": container(health="starting"),
     }
     del bad["rabbitmq"]
@@ -131,8 +131,8 @@ def test_containers(tmp_path: Path) -> None:
 
 
 def test_a_clock_before_the_release_is_wrong(tmp_path: Path) -> None:
-    labels = {"Labels": {"org.opencontainers.image.created": "2099-01-01T00:00:00+00:00"}}
-    found = list(clock.check_clock(facts(tmp_path, {"mysql": container(Config=labels)})))
+    labels = {"org.opencontainers.image.created": "2099-01-01T00:00:00+00:00"}
+    found = list(clock.check_clock(facts(tmp_path, {"mysql": container(labels=labels)})))
     assert "this machine's clock is wrong" in found[0].what
     assert found[0].level == "error"
 

@@ -10,10 +10,9 @@ from osbox.engine import asking, docker, lostports
 from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.site.site import Paths
-from tests.conftest import PROJECT
+from tests.answers import CASES
 
 ENGINE = Engine("host", "26")
-CASES = PROJECT / "tests/cases/docker"
 DOWN = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?\n"
 CLIENT = """\
 #!/bin/sh

@@ -3,18 +3,11 @@
 tests/cases/docker has answers as Docker 26 gives them; the bare ones lack all that may be left out.
 """
 
-import json
-from typing import Any
-
 import pytest
 
 from osbox.engine import info
 from osbox.engine.info import Binding, NetworkInfo, State
-from tests.conftest import PROJECT
-
-
-def answer(name: str) -> list[dict[str, Any]]:
-    return list(json.loads((PROJECT / "tests/cases/docker" / f"{name}.json").read_text()))
+from tests.answers import answer
 
 
 def test_an_image() -> None:

@@ -246,10 +246,10 @@ def _stopped(scene: Scene, services: Sequence[str]) -> Cause | None:
     if scene.engine is None:
         return Cause("the container engine does not run, and so none of the cloud's services", "osbox up")
     names = [f"{service}.{scene.site.name}" for service in services]
-    states = {
-        item["Name"].lstrip("/"): item["State"]["Status"]
-        for item in docker.inspect(scene.engine, "container", *names)
-    }
+    try:
+        states = {item.name: item.state.status for item in docker.containers(scene.engine, *names)}
+    except Error as error:
+        return Cause(error.message, error.hint)
     for name in names:
         if states.get(name) != "running":
             return Cause(

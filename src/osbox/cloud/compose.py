@@ -18,6 +18,7 @@ from osbox.cloud import envfile
 from osbox.cloud.changes import SHARED, Live
 from osbox.engine import docker
 from osbox.engine.engine import Engine
+from osbox.engine.info import ContainerInfo
 from osbox.environment import without
 from osbox.errors import Error
 from osbox.site.site import LABEL, Paths, Site
@@ -194,13 +195,13 @@ def digests(
 def observe(engine: Engine, site: Site, *services: str) -> dict[str, ServiceState]:
     """The containers of this deployment (or of these services), by service."""
     return {
-        item["Config"]["Labels"].get(SERVICE, ""): ServiceState(
-            item["Config"]["Labels"].get(SERVICE, ""),
-            item["State"]["Status"],
-            item["State"].get("Health", {}).get("Status", ""),
-            item["Config"]["Image"],
-            item["State"]["StartedAt"],
-            item["Id"][:12],
+        item.labels.get(SERVICE, ""): ServiceState(
+            item.labels.get(SERVICE, ""),
+            item.state.status,
+            item.state.health,
+            item.image,
+            item.state.started_at,
+            item.id[:12],
         )
         for item in _containers(engine, site, *services)
     }
@@ -214,21 +215,20 @@ def live(engine: Engine, site: Site) -> dict[str, Live]:
     """
     found = {}
     for item in _containers(engine, site):
-        labels, state, name = docker.labels(item), item["State"], item["Name"].removeprefix("/")
-        service = labels.get(SERVICE, "")
-        key = service if name == f"{service}.{site.name}" else name
+        service, state = item.labels.get(SERVICE, ""), item.state
+        key = service if item.name == f"{service}.{site.name}" else item.name
         found[key] = Live(
             key,
-            item["Id"],
-            state["Status"],
-            state["StartedAt"],
-            item["Image"],
-            labels.get(HASH, ""),
-            state["ExitCode"],
+            item.id,
+            state.status,
+            state.started_at,
+            item.image_id,
+            item.labels.get(HASH, ""),
+            state.exit_code,
         )
     return found
 
 
-def _containers(engine: Engine, site: Site, *services: str) -> list[dict[str, Any]]:
+def _containers(engine: Engine, site: Site, *services: str) -> list[ContainerInfo]:
     names = [f"{name}.{site.name}" for name in services] or docker.ids(engine, "container", label(site))
-    return docker.inspect(engine, "container", *names)
+    return docker.containers(engine, *names)

@@ -228,26 +228,16 @@ def _networks(server: Any) -> str:
 def _containers(here: Context) -> list[dict[str, str]]:
     at = here.engine()
     states = stack.observe(at, here.site)
-    facts = docker.inspect(at, "container", *(f"{name}.{here.site.name}" for name in sorted(states)))
+    facts = docker.containers(at, *(f"{name}.{here.site.name}" for name in sorted(states)))
     return [
         {
-            "name": item["Name"].lstrip("/"),
-            "image": item["Config"]["Image"],
-            "status": f"{item['State']['Status']} ({_health(item)})",
-            "ports": _published(item["NetworkSettings"]["Ports"]),
+            "name": item.name,
+            "image": item.image,
+            "status": f"{item.state.status} ({item.state.health or 'no check'})",
+            "ports": ", ".join(sorted({f"{bound.host_port}->{bound.port}" for bound in item.ports})),
         }
         for item in facts
     ]
-
-
-def _published(ports: dict[str, list[dict[str, str]] | None]) -> str:
-    return ", ".join(
-        sorted({f"{bound['HostPort']}->{port}" for port, binds in ports.items() for bound in binds or []})
-    )
-
-
-def _health(item: dict[str, Any]) -> str:
-    return str(item["State"].get("Health", {}).get("Status", "no check"))
 
 
 def _table(console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

@@ -55,7 +55,7 @@ def check_clock(facts: Facts) -> Iterator[Finding]:
 
 def _made(facts: Facts) -> datetime | None:
     """When the images that run, or else the checkout, were committed; None when neither says."""
-    told = [docker.labels(item).get(f"{labels.OCI}created", "") for item in facts.containers.values()]
+    told = [item.labels.get(f"{labels.OCI}created", "") for item in facts.containers.values()]
     commit = None if any(told) else labels.commit(facts.paths.project)
     times = [datetime.fromisoformat(text) for text in (*told, commit.created if commit else "") if text]
     return max(times, default=None)

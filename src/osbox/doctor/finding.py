@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from osbox.cloud import compose
 from osbox.engine import docker
 from osbox.engine.engine import Engine
+from osbox.engine.info import ContainerInfo
 from osbox.site.site import Paths, Site
 
 Level = Literal["ok", "warning", "error"]
@@ -26,21 +27,20 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """What all checks share: one look at the deployment's containers, by service, as `docker inspect` gives
-    them."""
+    """What all checks share: one look at the deployment's containers, by service."""
 
     paths: Paths
     site: Site
     base: Paths
     """Where the engine is: deployments with a name share it."""
     engine: Engine | None = None
-    containers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    containers: Mapping[str, ContainerInfo] = field(default_factory=dict)
     servers: frozenset[str] = frozenset()
     """The addresses of Neutron's own DHCP servers; empty when it does not say."""
 
     @property
     def running(self) -> set[str]:
-        return {service for service, item in self.containers.items() if item["State"]["Status"] == "running"}
+        return {service for service, item in self.containers.items() if item.state.status == "running"}
 
 
 Check = Callable[[Facts], Iterable[Finding]]
@@ -58,13 +58,10 @@ def error(what: str, evidence: str, then: str) -> Finding:
     return Finding("error", what, evidence, then)
 
 
-def containers(engine: Engine | None, site: Site) -> dict[str, Mapping[str, Any]]:
+def containers(engine: Engine | None, site: Site) -> dict[str, ContainerInfo]:
     """The containers of this deployment, by service."""
     if engine is None:
         return {}
     names = docker.ids(engine, "container", compose.label(site))
-    found = {
-        docker.labels(item).get("com.docker.compose.service", ""): item
-        for item in docker.inspect(engine, "container", *names)
-    }
+    found = {item.labels.get(compose.SERVICE, ""): item for item in docker.containers(engine, *names)}
     return {service: item for service, item in found.items() if service}

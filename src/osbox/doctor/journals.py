@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from osbox.doctor import logscan
 from osbox.doctor.finding import Facts, Finding, ok, warning
@@ -52,12 +51,11 @@ def _told(service: str, groups: list[Group]) -> Finding:
 
 def _lines(facts: Facts, service: str) -> list[str]:
     assert facts.engine is not None  # noqa: S101 - for the type checker
-    item: Any = facts.containers[service]
     words = [
         "logs",
         "--timestamps",
         "--since",
-        item["State"]["StartedAt"],
+        facts.containers[service].state.started_at,
         "--tail",
         str(LINES),
         f"{service}.{facts.site.name}",

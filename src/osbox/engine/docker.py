@@ -4,14 +4,12 @@ Every function takes the Engine, whose prefix reaches the right client and paths
 the engine gives no answer: that is never taken for "not there".
 """
 
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from osbox import run
 from osbox.engine import asking
@@ -70,19 +68,6 @@ def containers(engine: Engine, *names: str) -> list[ContainerInfo]:
 def container(engine: Engine, name: str) -> ContainerInfo | None:
     """The container of a name or an id; None if there is none."""
     return next(iter(containers(engine, name)), None)
-
-
-def inspect(engine: Engine, kind: str, *names: str) -> list[dict[str, Any]]:
-    """`docker KIND inspect` of those names that exist (kind: container, image, network, volume)."""
-    if not names:
-        return []
-    text = docker(engine, kind, "inspect", *names, check=False).out
-    return list(json.loads(text or "[]"))
-
-
-def labels(entry: Mapping[str, Any]) -> dict[str, str]:
-    """The labels of an image or a container, as `inspect` gave it; one without any has null there."""
-    return dict(entry.get("Config", {}).get("Labels") or {})
 
 
 def ids(engine: Engine, kind: str, *filters: str) -> list[str]:

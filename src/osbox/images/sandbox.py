@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from osbox import run
 from osbox.engine import docker
 from osbox.engine.engine import Engine
+from osbox.engine.info import State
 from osbox.errors import Error
 from osbox.images.runspec import RunSpec
 
@@ -97,12 +97,12 @@ class Sandbox:
         """Wait for a container's health; returns "" or why it is not healthy."""
         deadline = time.monotonic() + HEALTHY_SECONDS
         while time.monotonic() < deadline:
-            state = docker.inspect(self.engine, "container", name)[0]["State"]
-            if state.get("Health", {}).get("Status") == "healthy":
+            state = self._state(name)
+            if state.health == "healthy":
                 return ""
-            if not state["Running"]:
-                return f"it ended with exit code {state['ExitCode']}: {self._last_line(name)}"
-            if "Health" not in state:
+            if not state.running:
+                return f"it ended with exit code {state.exit_code}: {self._last_line(name)}"
+            if not state.health:
                 return "and nothing says whether it is well"
             time.sleep(POLL_SECONDS)
         return (
@@ -114,10 +114,10 @@ class Sandbox:
         ended."""
         deadline = time.monotonic() + TURN_SECONDS
         while time.monotonic() < deadline:
-            state = docker.inspect(self.engine, "container", name)[0]["State"]
-            if state.get("Health", {}).get("Status") == health:
+            state = self._state(name)
+            if state.health == health:
                 return True
-            if not state["Running"]:
+            if not state.running:
                 return False
             time.sleep(POLL_SECONDS)
         return False
@@ -148,15 +148,19 @@ class Sandbox:
 
         Raises Error when it had ended before.
         """
-        state = docker.inspect(self.engine, "container", name)[0]["State"]
-        if not state["Running"]:
-            raise Error(f"it ended with exit code {state['ExitCode']}: {self._last_line(name)}")
+        state = self._state(name)
+        if not state.running:
+            raise Error(f"it ended with exit code {state.exit_code}: {self._last_line(name)}")
         begin = time.monotonic()
         docker.docker(self.engine, "stop", f"--time={grace}", name, timeout=grace + RUN_SECONDS)
-        return (
-            docker.inspect(self.engine, "container", name)[0]["State"]["ExitCode"],
-            time.monotonic() - begin,
-        )
+        return self._state(name).exit_code, time.monotonic() - begin
+
+    def _state(self, name: str) -> State:
+        """How a container is; raises Error when somebody has removed it."""
+        found = docker.container(self.engine, name)
+        if not found:
+            raise Error(f"the test's container {name[:12]} was removed")
+        return found.state
 
     def _last_line(self, name: str) -> str:
         result = docker.docker(self.engine, "logs", "--tail", "1", name, check=False)
@@ -195,6 +199,5 @@ def require(result: run.Result, what: str) -> str:
     return result.out
 
 
-def _last_check(state: dict[str, Any]) -> str:
-    log = state.get("Health", {}).get("Log") or [{}]
-    return str(log[-1].get("Output", "no check ran")).strip()[-200:]
+def _last_check(state: State) -> str:
+    return (state.health_log or ("no check ran",))[-1].strip()[-200:]
