@@ -71,13 +71,13 @@ def container(engine: Engine, name: str) -> ContainerInfo | None:
 
 
 def ids(engine: Engine, kind: str, *filters: str) -> list[str]:
-    """Names of all objects of a kind under the given `--filter`s."""
+    """Names of all objects of a kind under the given `--filter`s; of an image that lost its tag, the id."""
     words = ["ps", "-a"] if kind == "container" else [kind, "ls"]
     column = {
         "container": "{{.Names}}",
         "network": "{{.Name}}",
         "volume": "{{.Name}}",
-        "image": "{{.Repository}}:{{.Tag}}",
+        "image": '{{if eq .Tag "<none>"}}{{.ID}}{{else}}{{.Repository}}:{{.Tag}}{{end}}',
     }[kind]
     flags = [word for item in filters for word in ("--filter", item)]
     return docker(engine, *words, *flags, "--format", column).out.split()

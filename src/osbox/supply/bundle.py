@@ -164,6 +164,8 @@ def _settled(pack: Callable[[], T]) -> T:
 
 def _contents(engine: Engine, tags: Sequence[str]) -> Mapping[str, str]:
     found = docker.images(engine, *tags)
+    if gone := [tag for tag in tags if tag not in found]:
+        raise Error(f"removed while the bundle was made: {', '.join(gone)}", hint="osbox build, then again")
     return {tag: contents.content(found[tag].layers) for tag in tags}
 
 
