@@ -15,7 +15,6 @@ from osbox.engine.firewall import Own
 from osbox.errors import Error
 from osbox.site.ledger import Entry, ledger
 from osbox.site.site import Paths, Site
-from tests.conftest import PROJECT
 
 OWN = Own(
     frozenset({"osbox-engine", "osbox"}),
@@ -249,27 +248,16 @@ def test_only_what_osbox_puts_into_its_directory_is_removed(
         (paths.home / name).parent.mkdir(parents=True)
         (paths.home / name).touch()
     (paths.home / "site.toml").touch()
-    engine.remove_files(paths, engine.KEPT)
+    engine.remove_files(paths, keep_images=True)
     assert sorted(entry.name for entry in paths.home.iterdir()) == [
         "artifacts",
         "engine",
         "site.toml",
         "thesis",
     ]
-    engine.remove_files(paths, ())
+    engine.remove_files(paths)
     assert [entry.name for entry in paths.home.iterdir()] == ["thesis"]
     assert "thesis" in capsys.readouterr().err
-
-
-def test_all_that_osbox_puts_into_its_directory_is_known() -> None:
-    names = {
-        name
-        for path in (PROJECT / "src/osbox").rglob("*.py")
-        for name in re.findall(r"\bhome / f?\"([^\"{]+)\"", path.read_text())
-    }
-    assert names
-    # Advisories are the operator's own files: read, never made, and so never removed.
-    assert names - set(engine.MADE) == {"vulnerabilities"}
 
 
 FAILURES = {

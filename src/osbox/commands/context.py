@@ -16,7 +16,7 @@ from osbox.network import converge as net
 from osbox.site import deployments
 from osbox.site.ledger import ledger
 from osbox.site.load import find_paths, load_site
-from osbox.site.site import Paths, Site
+from osbox.site.site import Lock, Paths, Site
 
 IMAGES, CLOUD, NETWORK, METAL, ENGINE = "Images", "Cloud", "Network", "Bare metal", "Engine"
 
@@ -52,7 +52,7 @@ class Context:
             )  # the machine was restarted: dockerd starts the containers as soon as it runs
         return engine.start(self.base, self.base_site)
 
-    def alone(self, command: str, what: str = "machine") -> AbstractContextManager[None]:
+    def alone(self, command: str, what: Lock = "machine") -> AbstractContextManager[None]:
         """One command at a time that changes the same of this deployment: its machine, contents or nodes.
 
         A second one says so and waits.
@@ -62,7 +62,7 @@ class Context:
             if what != "machine"
             else f"Another command changes {self.site.name}"
         )
-        return lock.alone(self.paths.home / f"{what}.lock", busy, f"osbox {command}")
+        return lock.alone(self.paths.lock(what), busy, f"osbox {command}")
 
     def again(self) -> "Context":
         """This deployment as its files say it now: while a command waited for its turn, another one may have

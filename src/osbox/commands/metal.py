@@ -45,7 +45,7 @@ def rack_add(  # noqa: PLR0917 - the options of a node
     with here.alone("rack add"):
         stack.start_rack(here.paths, here.site, at)
         made = rack.define(at, here.site, wanted)
-        file = here.paths.home / "rack.yaml"
+        file = here.paths.rack_yaml
         files.write(
             file, rack.enrolment(rack.nodes(at, here.site), here.site, here.paths.secrets / "bmc-password")
         )

@@ -53,7 +53,7 @@ def up(
         here = here.again()
         site = _site(here, listen, workers)
         if workers and sitefile.put(here.paths.home, {("workers",): workers}):
-            log.say(f"workers = {workers} is kept in {here.paths.home / sitefile.NAME}")
+            log.say(f"workers = {workers} is kept in {here.paths.site_toml}")
         network_changes = net.ensure_bridge(here.paths, site)
         changed = stack.up(here.paths, site, at, version=version)
         network_changes += network.reconnect(here.paths, site, at)
@@ -68,7 +68,7 @@ def up(
     )
     log.out.print(
         "  osbox openstack catalog list        or:  export"
-        f" OS_CLIENT_CONFIG_FILE={here.paths.home}/clouds.yaml OS_CLOUD={here.site.name}"
+        f" OS_CLIENT_CONFIG_FILE={here.paths.clouds_yaml} OS_CLOUD={here.site.name}"
     )
 
 
@@ -256,7 +256,7 @@ def _purge(here: Context, at: engine.Engine | None, *, keep_images: bool) -> lis
         engine.stop(here.base)  # containers of an engine that died may still hold the network
     gone = [str(change) for change in network.remove(here.paths, here.site, at or engine.tools(here.base))]
     if here.named:
-        return gone + engine.remove_files(here.paths, engine.KEPT if keep_images else ())
+        return gone + engine.remove_files(here.paths, keep_images=keep_images)
     if not keep_images and at and at.kind == "host":
         gone += images.remove_all(at)
     return gone + engine.purge(here.paths, here.site, keep_images=keep_images)
@@ -265,7 +265,7 @@ def _purge(here: Context, at: engine.Engine | None, *, keep_images: bool) -> lis
 def openstack(context: typer.Context) -> None:
     """The openstack client with this cloud's credentials: osbox openstack server list"""
     here: Context = context.obj
-    if not (here.paths.home / "clouds.yaml").exists():
+    if not here.paths.clouds_yaml.exists():
         raise UserError("there is no cloud yet", hint="osbox up")
     words = list(context.args)
     # Nodes belong to the system, not to a project: the administrator sees all of them with a token of that

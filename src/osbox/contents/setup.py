@@ -63,7 +63,7 @@ def key_pair(cloud: "Connection", paths: Paths) -> list[str]:
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - slow to import
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
 
-    private = paths.home / "id_ed25519"
+    private = paths.private_key
     changed = []
     if not private.exists():
         key = Ed25519PrivateKey.generate()

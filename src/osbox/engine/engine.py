@@ -16,7 +16,7 @@ from osbox import environment, lock, log, run, waiting
 from osbox.engine import footprint, host, lostports, processes
 from osbox.engine import root as engine_root
 from osbox.errors import Error, UserError
-from osbox.site.site import Paths, Site
+from osbox.site.site import Lifetime, Paths, Site, declared
 
 __all__ = ["Engine", "find", "purge", "remove_files", "require_root", "start", "stop", "tools"]
 
@@ -110,61 +110,6 @@ def stop(paths: Paths) -> bool:
     return bool(pid or ended)
 
 
-KEPT = (
-    "engine",
-    "artifacts",
-    "downloads",
-    "inventory",
-    "provenance",
-    "tools",
-    "build-secrets",
-    "site.toml",
-    "checks.jsonl",
-)
-"""What `down --purge --keep-images` leaves in the state directory: what can be made again, at a cost, and
-what was written by hand.
-
-checks.jsonl is of the project's own tests: which of them passed with what (docs/testing.md).
-"""
-MADE = (
-    *KEPT,
-    "applied.json",
-    "applied.json.new",
-    "clouds",
-    "engine.gone",
-    "secrets",
-    "logs",
-    "tests",
-    "clouds.yaml",
-    "debian.tar",
-    "demo.svg",
-    "id_ed25519",
-    "id_ed25519.new",
-    "id_ed25519.pub",
-    "ledger.json",
-    "ledger.json.new",
-    "openrc",
-    "options",
-    "rack.yaml",
-    "site.toml.new",
-    "stack.env",
-    "stack.env.new",
-    "tmp",
-    "checks.jsonl.new",
-    "clouds.yaml.new",
-    "openrc.new",
-    "rack.yaml.new",
-    *(
-        f"{name}.lock"
-        for name in ("build", "clouds", "contents", "debian", "guest", "machine", "nodes", "ramdisk")
-    ),
-)
-"""All that osbox puts there.
-
-Anything else stays: OSBOX_HOME may have been set to a directory with other things in it.
-"""
-
-
 def purge(paths: Paths, site: Site, *, keep_images: bool = False) -> list[str]:
     """Stop the private engine, undo what it changed on the host, remove the state directory; returns what was
     removed.
@@ -177,7 +122,7 @@ def purge(paths: Paths, site: Site, *, keep_images: bool = False) -> list[str]:
     gone = _empty(running) if running and running.kind == "private" else []
     gone += ["private engine"] if stop(paths) else []
     gone += footprint.undo(paths, site)
-    return gone + remove_files(paths, KEPT if keep_images else ())
+    return gone + remove_files(paths, keep_images=keep_images)
 
 
 def _empty(engine: Engine) -> list[str]:
@@ -196,25 +141,28 @@ def _empty(engine: Engine) -> list[str]:
     return gone
 
 
-def remove_files(paths: Paths, kept: tuple[str, ...]) -> list[str]:
-    """Remove what osbox made in a state directory, and the directory if nothing else is in it."""
+def remove_files(paths: Paths, *, keep_images: bool = False) -> list[str]:
+    """Remove what osbox made in a state directory, and the directory if nothing else is in it; with
+    keep_images, what is dear to make again stays."""
+    doomed = {Lifetime.REMADE} if keep_images else {Lifetime.REMADE, Lifetime.KEPT}
     gone = []
     for entry in sorted(paths.home.iterdir()) if paths.home.is_dir() else []:
-        if entry.name in kept or entry.name not in MADE:
+        known = declared(entry.name)
+        if known is None or known.lifetime not in doomed:
             continue
         place = entry
         if entry == paths.engine:
             # Renamed first: half an engine must not pass for a whole one when this is killed.
-            place = entry.with_name("engine.gone")
+            place = paths.engine_gone
             engine_root.remove_tree(place)
             engine_root.require_unmounted(entry)
             entry.rename(place)
         engine_root.remove_tree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
         gone.append(str(entry))
-    rest = [entry.name for entry in paths.home.iterdir()] if not kept and paths.home.is_dir() else []
+    rest = [entry.name for entry in paths.home.iterdir()] if not keep_images and paths.home.is_dir() else []
     if rest:
         log.say(f"In {paths.home} this stays, which osbox did not make: {', '.join(sorted(rest))}")
-    elif not kept and paths.home.is_dir() and not paths.home.is_mount():
+    elif not keep_images and paths.home.is_dir() and not paths.home.is_mount():
         paths.home.rmdir()
     return gone
 

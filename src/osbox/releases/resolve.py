@@ -80,7 +80,7 @@ def _resolve(paths: Paths, folder: Path, wanted: Release) -> dict[str, str]:
 @contextlib.contextmanager
 def _workplace(paths: Paths, folder: Path, wanted: Release) -> Iterator[Path]:
     """A directory with the inputs as uv wants them; the index's settings are in it, and go with it."""
-    place = paths.home / "tmp"
+    place = paths.tmp
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="lock-", dir=place) as directory:
         work = Path(directory)
@@ -148,7 +148,7 @@ def _environment(paths: Paths, place: Path) -> dict[str, str]:
     bundle = sources.ca_bundle()
     return {
         "UV_CONFIG_FILE": str(place / "uv.toml"),
-        "UV_CACHE_DIR": str(paths.home / "tools" / "uv-cache"),
+        "UV_CACHE_DIR": str(paths.tools / "uv-cache"),
         "UV_HTTP_TIMEOUT": str(HTTP_SECONDS),
         "UV_HTTP_RETRIES": str(RETRIES),
         "UV_PYTHON_DOWNLOADS": "never",
@@ -208,7 +208,7 @@ def _write(folder: Path, found: Mapping[str, str]) -> None:
 def _uv(paths: Paths) -> Path:
     """uv in the version that the images are made with, installed with hashes into the state directory."""
     wanted = paths.images / UV_LOCK
-    directory = paths.home / "tools" / f"uv-{hashlib.sha256(wanted.read_bytes()).hexdigest()[:12]}"
+    directory = paths.tools / f"uv-{hashlib.sha256(wanted.read_bytes()).hexdigest()[:12]}"
     if (directory / "bin" / "uv").is_file():
         return directory / "bin" / "uv"
     new = directory.with_name(f"{directory.name}.{os.getpid()}")

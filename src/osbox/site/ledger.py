@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from osbox import files, lock
 from osbox.errors import Error
+from osbox.site.site import Paths
 
 Kind = Literal["link", "address", "firewall", "port", "file", "mount", "namespace", "sysctl"]
 
@@ -104,4 +105,4 @@ class Ledger:
 
 def ledger(home: Path) -> Ledger:
     """The ledger of the deployment whose state directory this is."""
-    return Ledger(home / "ledger.json")
+    return Ledger(Paths.ledger.at(home))

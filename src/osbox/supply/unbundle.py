@@ -87,7 +87,7 @@ def _load(paths: Paths, site: Site, opened: Bundle, *, root: bool, artifacts: Se
             _unpack_artifact(paths, opened, member)
         loaded.append(_made(member))
     _copy(
-        opened, opened.manifest.wheels(), paths.home / "downloads" / "wheels"
+        opened, opened.manifest.wheels(), paths.wheels
     )  # a bundle can be made of this one, without a network
     at = engine.start(paths, site)
     lacking = _lacking(at, opened.manifest)
