@@ -1,13 +1,20 @@
 """The state directory: everything in it is declared in one place, with its lifetime; secrets are for root."""
 
 import ast
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from osbox.site.site import STATE, Lifetime, Paths, StateFile, declared
+from osbox.cloud import applied, compose, credentials
+from osbox.cloud.applied import Applied
+from osbox.contents import setup
+from osbox.site import secrets, sources
+from osbox.site.site import STATE, Lifetime, Paths, Site, StateFile, declared
 from tests.conftest import PROJECT
 
 HOME_OF = PROJECT / "src" / "osbox" / "site" / "site.py"
@@ -70,3 +77,64 @@ def test_the_page_has_them_all() -> None:
     ]
     assert absent == []
     assert "`*.lock`" in table
+
+
+# --- secrets
+# --------------------------------------------------------------------------------
+
+
+def made_a_key(paths: Paths) -> None:
+    compute = SimpleNamespace(find_keypair=lambda _: None, create_keypair=lambda **_: None)
+    cloud: Any = SimpleNamespace(compute=compute)
+    setup.key_pair(cloud, paths)
+
+
+def wrote_options(paths: Paths) -> None:
+    compose.write(paths, compose.files(paths, {}, {"nova-api": {"OS_VNC__PASSWORD": "x"}}))
+
+
+def wrote_credentials(paths: Paths) -> None:
+    secrets.ensure(paths)
+    credentials.write_credentials(paths, Site())
+
+
+WRITERS: Mapping[str, Callable[[Paths], object]] = {
+    "applied.json": lambda paths: applied.write(paths, Applied({"nova": {"image": "x"}})),
+    "build-secrets": sources.build_secrets,
+    "clouds.yaml": wrote_credentials,
+    "id_ed25519": made_a_key,
+    "openrc": wrote_credentials,
+    "options": wrote_options,
+    "secrets": secrets.ensure,
+}
+
+
+@pytest.mark.parametrize("name", sorted(name for name, item in STATE.items() if item.secret))
+@pytest.mark.parametrize("before", ["nothing", "readable by all"])
+def test_what_is_secret_is_for_root_alone(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, name: str, before: str
+) -> None:
+    """Whatever the umask is, and also where an older osbox left it to be read by all."""
+    monkeypatch.setattr(os, "chown", lambda *_: None)  # secrets are given to the containers' user
+    old = os.umask(0)
+    try:
+        WRITERS[name](paths)
+        if before == "readable by all":
+            for place in (paths.home / name, *(paths.home / name).rglob("*")):
+                place.chmod(0o755 if place.is_dir() else 0o644)
+            for lost in list(paths.secrets.glob("*"))[:1] if name == "secrets" else []:
+                lost.unlink()
+            WRITERS[name](paths)
+    finally:
+        os.umask(old)
+    top = paths.home / name
+    files = [path for path in top.rglob("*") if path.is_file()] if top.is_dir() else [top]
+    if top.is_dir():
+        assert mode(top) == 0o700
+    assert files
+    if (name, before) != ("secrets", "readable by all"):  # one that is there is never written again
+        assert {mode(file) for file in files} == {0o600}
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777

@@ -40,8 +40,6 @@ def read(paths: Paths) -> Applied:
 
 def write(paths: Paths, applied: Applied) -> None:
     """Keep it, whole or not at all (0600: a site's option may be nobody else's business)."""
-    if applied == read(paths):
-        return
     starts = {name: asdict(start) for name, start in applied.starts.items()}
     whole = {"format": FORMAT, "services": applied.services, "starts": starts}
-    files.write(paths.applied, json.dumps(whole, sort_keys=True), mode=files.PRIVATE)
+    files.write_changed(paths.applied, json.dumps(whole, sort_keys=True), mode=files.PRIVATE)

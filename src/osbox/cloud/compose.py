@@ -77,7 +77,7 @@ def files(
 
 def outdated(paths: Paths, wanted: Mapping[Path, str]) -> list[Path]:
     """Those of the files that are missing or differ, and the options' files that are no longer wanted."""
-    late = [file for file, text in wanted.items() if not file.is_file() or file.read_text() != text]
+    late = [file for file, text in wanted.items() if not whole.is_so(file, text, mode=_mode(paths, file))]
     return late + [file for file in sorted(paths.options.glob("*.env")) if file not in wanted]
 
 
@@ -87,7 +87,14 @@ def write(paths: Paths, wanted: Mapping[Path, str]) -> None:
         if file not in wanted:
             file.unlink()
         else:
-            whole.write(file, wanted[file])
+            if file.parent == paths.options:
+                whole.private_directory(paths.options)
+            whole.write(file, wanted[file], mode=_mode(paths, file))
+
+
+def _mode(paths: Paths, file: Path) -> int:
+    """An option of the site may be a password."""
+    return whole.PRIVATE if file.parent == paths.options else whole.PUBLIC
 
 
 def version(paths: Paths) -> str:

@@ -50,7 +50,7 @@ def build_secrets(paths: Paths) -> dict[str, Path]:
     # be in.
     contents = {**{name: text.encode() for name, text in texts.items()}, "ca": ca_text()}
     directory = paths.build_secrets
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    whole.private_directory(directory)
     secrets = {}
     for name, content in contents.items():
         file = directory / name
