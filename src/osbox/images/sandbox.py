@@ -4,12 +4,12 @@ removed."""
 import itertools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from osbox import run
+from osbox import run, waiting
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error
@@ -50,14 +50,22 @@ class Sandbox:
 
         It refuses a removal while another one of the same container goes on, which a busy disk draws out.
         """
-        deadline = time.monotonic() + TURN_SECONDS
-        said = ""
-        while names := docker.ids(self.engine, "container", f"label={self._label}"):
-            if time.monotonic() > deadline:
-                return said or f"still there: {' '.join(names)}"
-            said = docker.docker(self.engine, "rm", "--force", "--volumes", *names, check=False).err.strip()
-            time.sleep(POLL_SECONDS if said else 0)
-        return ""
+        refusal = ""
+
+        def gone() -> bool:
+            nonlocal refusal
+            if names := self._containers():
+                result = docker.docker(self.engine, "rm", "--force", "--volumes", *names, check=False)
+                refusal = result.err.strip()
+                return not refusal and not self._containers()
+            return True
+
+        if waiting.happens(gone, TURN_SECONDS, poll=POLL_SECONDS):
+            return ""
+        return refusal or f"still there: {' '.join(self._containers())}"
+
+    def _containers(self) -> list[str]:
+        return docker.ids(self.engine, "container", f"label={self._label}")
 
     def run(self, tag: str, spec: RunSpec, command: list[str], *options: str, text: str = "") -> run.Result:
         """Run an image to its end; text is its standard input."""
@@ -95,16 +103,13 @@ class Sandbox:
 
     def until_healthy(self, name: str) -> str:
         """Wait for a container's health; returns "" or why it is not healthy."""
-        deadline = time.monotonic() + HEALTHY_SECONDS
-        while time.monotonic() < deadline:
-            state = docker.inspect(self.engine, "container", name)[0]["State"]
-            if state.get("Health", {}).get("Status") == "healthy":
-                return ""
-            if not state["Running"]:
-                return f"it ended with exit code {state['ExitCode']}: {self._last_line(name)}"
-            if "Health" not in state:
-                return "and nothing says whether it is well"
-            time.sleep(POLL_SECONDS)
+        state = self._state(name, lambda state: _health(state) in ("healthy", None), HEALTHY_SECONDS)
+        if _health(state) == "healthy":
+            return ""
+        if not state["Running"]:
+            return f"it ended with exit code {state['ExitCode']}: {self._last_line(name)}"
+        if _health(state) is None:
+            return "and nothing says whether it is well"
         return (
             f"not healthy within {HEALTHY_SECONDS} s: {_last_check(state)}; its log: {self._last_line(name)}"
         )
@@ -112,15 +117,20 @@ class Sandbox:
     def until(self, name: str, health: str) -> bool:
         """Wait for a container's health (healthy, unhealthy); False if it did not come, or the container
         ended."""
-        deadline = time.monotonic() + TURN_SECONDS
-        while time.monotonic() < deadline:
+        return _health(self._state(name, lambda state: _health(state) == health, TURN_SECONDS)) == health
+
+    def _state(self, name: str, settled: Callable[[dict[str, Any]], bool], seconds: float) -> dict[str, Any]:
+        """The state of a container as soon as it is settled or the container has ended; the last one that was
+        seen when the time is over."""
+        state: dict[str, Any] = {}
+
+        def look() -> bool:
+            nonlocal state
             state = docker.inspect(self.engine, "container", name)[0]["State"]
-            if state.get("Health", {}).get("Status") == health:
-                return True
-            if not state["Running"]:
-                return False
-            time.sleep(POLL_SECONDS)
-        return False
+            return settled(state) or not state["Running"]
+
+        waiting.happens(look, seconds, poll=POLL_SECONDS)
+        return state
 
     @contextmanager
     def standing_still(self, name: str) -> Iterator[None]:
@@ -193,6 +203,12 @@ def require(result: run.Result, what: str) -> str:
     if result.code != 0:
         raise Error(f"{what} ended with exit code {result.code}: {run.tail(result.err or result.out, 1)}")
     return result.out
+
+
+def _health(state: dict[str, Any]) -> str | None:
+    """None when the image has no health check."""
+    health: str | None = state.get("Health", {}).get("Status")
+    return health
 
 
 def _last_check(state: dict[str, Any]) -> str:
