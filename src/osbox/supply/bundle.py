@@ -25,7 +25,7 @@ from typing import TypeVar
 
 import zstandard
 
-from osbox import log, run
+from osbox import checksums, log, run
 from osbox.build import provenance
 from osbox.engine import docker
 from osbox.engine import root as engine_root
@@ -356,12 +356,12 @@ def _pack_artifact(directory: Path, parts: Path) -> Member:
 def _assemble(file: Path, parts: Path, manifest: Manifest) -> None:
     text = manifests.render(manifest).encode()
     digests = {manifests.LOAD: manifests.sha256(SCRIPT), manifests.MANIFEST: hashlib.sha256(text).hexdigest()}
-    sums = manifests.sums(digests | {member.name: member.sha256 for member in manifest.members}).encode()
+    sums = checksums.render(digests | {member.name: member.sha256 for member in manifest.members}).encode()
     new = file.with_name(file.name + ".new")
     with tarfile.open(new, "w", format=tarfile.GNU_FORMAT) as tar:
         for name, content in (
             (manifests.LOAD, SCRIPT.read_bytes()),
-            (manifests.SUMS, sums),
+            (checksums.FILE, sums),
             (manifests.MANIFEST, text),
         ):
             _add(
