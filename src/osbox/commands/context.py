@@ -43,14 +43,18 @@ class Context:
     def engine(self) -> Engine:
         """The running engine; it is started if need be, after the bridge that its containers publish ports
         on."""
-        if self.named:
-            deployments.settle(self.base, self.base_site, self.site.name)
+        self.settle()  # also after a while of waiting: a purge may have come before
         lost = not (Path("/sys/class/net") / self.site.bridge).exists()
         if lost and ledger(self.paths.home).find("link", self.site.bridge) and os.geteuid() == 0:
             net.ensure_bridge(
                 self.paths, self.site
             )  # the machine was restarted: dockerd starts the containers as soon as it runs
         return engine.start(self.base, self.base_site)
+
+    def settle(self) -> None:
+        """Have written down where a deployment with a name is."""
+        if self.named:
+            deployments.settle(self.base, self.base_site, self.site.name)
 
     def alone(self, command: str, what: Lock = "machine") -> AbstractContextManager[None]:
         """One command at a time that changes the same of this deployment: its machine, contents or nodes.

@@ -47,9 +47,9 @@ def up(
     engine.require_root()
     _site(here, listen, workers)  # a wrong address is refused before anything is started
     begin = time.monotonic()
-    here.engine()  # which settles where a new deployment is, and its lock
+    here.settle()  # where a new deployment is, and its lock
     with here.alone("up"):
-        at = here.engine()  # a purge may have come before
+        at = here.engine()
         here = here.again()
         site = _site(here, listen, workers)
         if workers and sitefile.put(here.paths.home, {("workers",): workers}):

@@ -232,10 +232,9 @@ def _launch(paths: Paths, site: Site, root: Path) -> int:
 
 
 def _wait(paths: Paths, site: Site, pid: int) -> Engine:
-    waiting.happens(lambda: find(paths, site) or not processes.alive(pid), START_SECONDS, poll=0.1)
-    engine = find(paths, site)
-    if engine:
-        return engine
+    answer = waiting.happens(lambda: find(paths, site) or not processes.alive(pid), START_SECONDS, poll=0.1)
+    if isinstance(answer, Engine):
+        return answer
     raise Error(
         "the private engine did not start", evidence=_log_tail(paths), hint=f"read {paths.engine}/dockerd.log"
     )
