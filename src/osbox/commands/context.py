@@ -2,7 +2,8 @@
 
 import json
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,10 @@ from osbox.site.load import find_paths, load_site
 from osbox.site.site import Lock, Paths, Site
 
 IMAGES, CLOUD, NETWORK, METAL, ENGINE = "Images", "Cloud", "Network", "Bare metal", "Engine"
+
+# In this order they are taken by who takes more than one, `osbox setup` (contents, then ramdisk) included.
+OF_A_DEPLOYMENT: tuple[Lock, ...] = ("machine", "contents", "nodes")
+OF_ALL: tuple[Lock, ...] = ("build", "guest", "ramdisk", "debian")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs to read.")]
 
@@ -61,12 +66,36 @@ class Context:
 
         A second one says so and waits.
         """
-        busy = (
-            f"Another command changes the {what} of {self.site.name}"
-            if what != "machine"
-            else f"Another command changes {self.site.name}"
-        )
-        return lock.alone(self.paths.lock(what), busy, f"osbox {command}")
+        return lock.alone(self.paths.lock(what), _busy(self.site.name, what), f"osbox {command}")
+
+    @contextmanager
+    def all_alone(self, command: str) -> Iterator[None]:
+        """No other command works in this deployment's state directory meanwhile; in that of all deployments
+        none builds, either.
+
+        Where there is none, none is made.
+        """
+        with ExitStack() as held:
+            for what in (
+                (*OF_A_DEPLOYMENT, *(() if self.named else OF_ALL)) if self.paths.home.is_dir() else ()
+            ):
+                held.enter_context(self.alone(command, what))
+            yield
+
+    @contextmanager
+    def alone_with_the_engine(self, command: str) -> Iterator[None]:
+        """No command changes the machine of any deployment meanwhile, or builds: they need the engine."""
+        deployed = {self.base_site.name: self.base}
+        deployed |= {name: deployments.paths(self.base, name) for name in deployments.names(self.base)}
+        with ExitStack() as held:
+            for name, paths in deployed.items() if self.base.home.is_dir() else ():
+                held.enter_context(
+                    lock.alone(paths.lock("machine"), _busy(name, "machine"), f"osbox {command}")
+                )
+            if self.base.home.is_dir():
+                busy = _busy(self.base_site.name, "build")
+                held.enter_context(lock.alone(self.base.lock("build"), busy, f"osbox {command}"))
+            yield
 
     def again(self) -> "Context":
         """This deployment as its files say it now: while a command waited for its turn, another one may have
@@ -79,6 +108,13 @@ class Context:
     def found(self) -> Engine | None:
         """The engine if it runs."""
         return engine.find(self.base, self.base_site)
+
+
+def _busy(name: str, what: Lock) -> str:
+    """What a second command says when it has to wait."""
+    if what in OF_ALL:
+        return f"Another command builds ({what})"
+    return f"Another command changes {name if what == 'machine' else f'the {what} of {name}'}"
 
 
 def load(wanted: str | None, name: str | None = None) -> Context:

@@ -277,17 +277,18 @@ def _clean(here: Context) -> None:
         sessions.connect(here.paths, here.site),
         sessions.connect(here.paths, here.site, system=True),
     )
-    if servers.delete(project, SERVER):
-        log.out.print(f"Removed the server {SERVER}")
     at = here.engine()
-    names = (
-        [node.name for node in rack.nodes(at, here.site)]
-        if stack.RACK in stack.observe(at, here.site)
-        else []
-    )
-    if not names:
-        log.out.print("Nothing to remove in the rack")
-        return
-    for name in nodes.forget(system, names, uncleaned=True):
-        log.out.print(f"Removed the node {name}")
-    log.out.print("Removed the virtual nodes: " + ", ".join(rack.remove(at, here.site, names)))
+    with here.alone("demo --clean"), here.alone("demo --clean", "nodes"):
+        if servers.delete(project, SERVER):
+            log.out.print(f"Removed the server {SERVER}")
+        names = (
+            [node.name for node in rack.nodes(at, here.site)]
+            if stack.RACK in stack.observe(at, here.site)
+            else []
+        )
+        if not names:
+            log.out.print("Nothing to remove in the rack")
+            return
+        for name in nodes.forget(system, names, uncleaned=True):
+            log.out.print(f"Removed the node {name}")
+        log.out.print("Removed the virtual nodes: " + ", ".join(rack.remove(at, here.site, names)))

@@ -224,7 +224,9 @@ def down(
         hint = "\n".join(f"osbox --name {name} down --purge" for name in others)
         raise UserError(f"other clouds use this engine: {', '.join(others)}", hint=hint)
     with ExitStack() as held:
-        if here.paths.home.is_dir():
+        if purge:
+            held.enter_context(here.all_alone("down --purge"))
+        elif here.paths.home.is_dir():
             held.enter_context(here.alone("down"))
         gone = _down(here, purge=purge, keep_images=keep_images)
     if log.is_verbose():

@@ -8,7 +8,7 @@ there is written down before it first starts and put back by `purge` (osbox.engi
 import os
 import shutil
 import signal
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,8 +97,13 @@ def stop(paths: Paths) -> bool:
 
     The machine's own Docker is left alone.
 
-    Of an engine that was killed, the containers are ended.
+    Of an engine that was killed, the containers are ended; one that is being started is waited for.
     """
+    with _lock(paths) if paths.engine.is_dir() else nullcontext():
+        return _stop(paths)
+
+
+def _stop(paths: Paths) -> bool:
     pid = _private_pid(paths)
     if pid:
         with suppress(ProcessLookupError):
@@ -177,7 +182,7 @@ def require_root() -> None:
 
 def _start_private(paths: Paths, site: Site) -> Engine:
     if lostports.pending(paths):
-        stop(paths)
+        _stop(paths)
         lostports.settle(paths)
     pid = _private_pid(paths)
     if pid:
@@ -192,7 +197,7 @@ def _start_private(paths: Paths, site: Site) -> Engine:
             engine = _wait(paths, site, _launch(paths, site, root))
             freed = lostports.remove(paths, engine.prefix)
             if freed:
-                stop(paths)
+                _stop(paths)
                 engine = _wait(paths, site, _launch(paths, site, root))
                 lostports.settle(paths)
                 log.say(
