@@ -28,7 +28,7 @@ OF_ALL: tuple[Lock, ...] = ("build", "guest", "ramdisk", "debian")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs to read.")]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Context:
     """paths, site: of the deployment that is meant.
 
@@ -57,9 +57,10 @@ class Context:
         return engine.start(self.base, self.base_site)
 
     def settle(self) -> None:
-        """Have written down where a deployment with a name is."""
+        """Have written down what a deployment with a name goes by, and go by it: another one that was begun
+        at the same time may have taken what this one was told first."""
         if self.named:
-            deployments.settle(self.base, self.base_site, self.site.name)
+            self.site = deployments.settle(self.base, self.base_site, self.site.name)
 
     def alone(self, command: str, what: Lock = "machine") -> AbstractContextManager[None]:
         """One command at a time that changes the same of this deployment: its machine, contents or nodes.

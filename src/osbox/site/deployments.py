@@ -7,6 +7,7 @@ own.
 
 import ipaddress
 import re
+from pathlib import Path
 
 from osbox import files, lock
 from osbox.errors import Error, UserError
@@ -51,20 +52,27 @@ def site(base: Paths, base_site: Site, name: str) -> Site:
     )
 
 
-def settle(base: Paths, base_site: Site, name: str) -> None:
-    """Write down what a new deployment goes by, so that no later one takes it."""
+def settle(base: Paths, base_site: Site, name: str) -> Site:
+    """Write down what a new deployment goes by, so that no later one takes it; returns what is written.
+
+    It is chosen in turn: of two that are begun at once, each was told the same before.
+    """
     file = paths(base, name).site_toml
-    if file.exists():
-        return
-    with lock.alone(base.lock("clouds")):
-        wish = _free(base, base_site, name)
-        files.write(
-            file,
-            f'name = "{wish.name}"\nbridge = "{wish.bridge}"\nveth = ["{wish.veth[0]}",'
-            f' "{wish.veth[1]}"]\nsubnet = "{wish.subnet}"\ncontrol_subnet ='
-            f' "{wish.control_subnet}"\ncontrol_bridge = "{wish.control_bridge}"\nloopback ='
-            f' "{wish.loopback}"\n',
-        )
+    if not file.exists():
+        with lock.alone(base.lock("clouds")):
+            if not file.exists():
+                _write(file, _free(base, base_site, name))
+    return site(base, base_site, name)
+
+
+def _write(file: Path, wish: Site) -> None:
+    files.write(
+        file,
+        f'name = "{wish.name}"\nbridge = "{wish.bridge}"\nveth = ["{wish.veth[0]}",'
+        f' "{wish.veth[1]}"]\nsubnet = "{wish.subnet}"\ncontrol_subnet ='
+        f' "{wish.control_subnet}"\ncontrol_bridge = "{wish.control_bridge}"\nloopback ='
+        f' "{wish.loopback}"\n',
+    )
 
 
 def _free(base: Paths, base_site: Site, name: str) -> Site:
