@@ -19,12 +19,16 @@ def write(
     shared: bool = False,
 ) -> None:
     """Have a file with this content, on the disk before it has its name; its directory is made when it is
-    missing.
+    missing. Of a link it is written where that leads.
 
     mode: without one that of the file that was there, or 0644. owner: the user and group it is given, ours
     without one. shared: several processes may be writing it at once, each for itself. Raises OSError, after
     which the old file is as it was.
     """
+    if file.is_symlink():
+        file = Path(
+            os.path.realpath(file)
+        )  # the new one lies beside it: across disks it could not be renamed
     if mode is None:
         mode = mode_of(file) if file.exists() else PUBLIC
     file.parent.mkdir(parents=True, exist_ok=True)

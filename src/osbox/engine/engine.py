@@ -156,20 +156,40 @@ def remove_files(paths: Paths, *, keep_images: bool = False) -> list[str]:
         if known is None or known.lifetime not in doomed:
             continue
         place = entry
-        if entry == paths.engine:
+        if entry == paths.engine and not entry.is_symlink():
             # Renamed first: half an engine must not pass for a whole one when this is killed.
             place = paths.engine_gone
             engine_root.remove_tree(place)
             engine_root.require_unmounted(entry)
             entry.rename(place)
-        engine_root.remove_tree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
+        _remove(place)
         gone.append(str(entry))
-    rest = [entry.name for entry in paths.home.iterdir()] if not keep_images and paths.home.is_dir() else []
-    if rest:
-        log.say(f"In {paths.home} this stays, which osbox did not make: {', '.join(sorted(rest))}")
-    elif not keep_images and paths.home.is_dir() and not paths.home.is_mount():
-        paths.home.rmdir()
+    if not keep_images and paths.home.is_dir():
+        _remove_home(paths.home)
     return gone
+
+
+def _remove(place: Path) -> None:
+    """Of a link, what it leads to stays: nobody knows what else is there."""
+    if place.is_symlink():
+        log.say(f"{place} was a link; this stays: {place.resolve()}")
+        place.unlink()
+    elif place.is_dir():
+        engine_root.remove_tree(place)
+    else:
+        place.unlink()
+
+
+def _remove_home(home: Path) -> None:
+    """Remove a state directory, unless something is left in it that is not ours; a link or a mount is the
+    operator's own."""
+    rest = sorted(entry.name for entry in home.iterdir())
+    if rest:
+        log.say(f"In {home} this stays, which osbox did not make: {', '.join(rest)}")
+    elif home.is_symlink():
+        log.say(f"{home} is a link to {home.resolve()}; both stay, and nothing is left there")
+    elif not home.is_mount():
+        home.rmdir()
 
 
 def require_root() -> None:

@@ -99,7 +99,8 @@ def remove_tree(top: Path) -> None:
 
 def require_unmounted(top: Path) -> None:
     """Raise Error when something is mounted below a directory that is to be removed."""
-    mounts = [str(point) for point in _mount_points() if top in point.parents]
+    real = top.resolve()  # as the kernel names mounts
+    mounts = [str(point) for point in _mount_points() if real in point.parents]
     if mounts:
         hint = "umount " + " ".join(reversed(mounts))
         raise Error(

@@ -95,7 +95,7 @@ class Ledger:
     def _write(self, entries: tuple[Entry, ...]) -> None:
         files.write(self.file, _Book(entries=entries).model_dump_json(indent=2) + "\n")
         if not entries:
-            self.file.unlink()
+            self.file.resolve().unlink()  # a link to another place stays one
 
     def _locked(self) -> AbstractContextManager[None]:
         """One writer at a time. The directory itself is the lock, so that no lock file stays behind."""

@@ -31,7 +31,7 @@ def _change(home: Path, edits: Mapping[Where, Value | None]) -> list[Where]:
     home.mkdir(parents=True, exist_ok=True)
     with lock.alone(home):  # two commands at once change the file one after the other
         load_site(home)  # a file with errors is told, not made worse
-        file = Paths.site_toml.at(home).resolve()  # it may be a link into somebody's repository
+        file = Paths.site_toml.at(home)
         text, done = file.read_bytes().decode() if file.exists() else "", []
         for where, value in edits.items():
             data = tomllib.loads(text)
