@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from osbox import lock, log
+from osbox import lock, log, plain, run
 from osbox.engine import engine
 from osbox.engine.engine import Engine
 from osbox.network import converge as net
@@ -109,6 +109,17 @@ class Context:
     def found(self) -> Engine | None:
         """The engine if it runs."""
         return engine.find(self.base, self.base_site)
+
+
+def show(argv: Sequence[str]) -> int:
+    """Run what prints lines, and return its exit code; they have no control codes but on a terminal.
+
+    The private engine's Compose begins each line of a log with one though it is told `--ansi never`, and a
+    node's firmware knows no pipes.
+    """
+    if log.out.is_terminal:
+        return run.attach(argv)
+    return run.stream(argv, lambda line: print(plain.text(line), flush=True))
 
 
 def _busy(name: str, what: Lock) -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from osbox import files, log, run
 from osbox.cloud import sessions, stack
-from osbox.commands.context import Context, Json, print_json
+from osbox.commands.context import Context, Json, print_json, show
 from osbox.contents import images
 from osbox.errors import UserError
 from osbox.metal import enroll as nodes
@@ -204,9 +204,6 @@ def console(
             f"{name} is not a node of the rack: the console of real hardware is its BMC's",
             hint="osbox rack list",
         )
-    argv = (
-        rack.console_log_argv(at, here.site, name, follow=follow)
-        if log_only or follow
-        else rack.console_argv(at, here.site, name)
-    )
-    raise typer.Exit(run.attach(argv))
+    if log_only or follow:
+        raise typer.Exit(show(rack.console_log_argv(at, here.site, name, follow=follow)))
+    raise typer.Exit(run.attach(rack.console_argv(at, here.site, name)))

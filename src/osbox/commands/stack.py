@@ -13,7 +13,7 @@ from osbox import log, run
 from osbox.build import images
 from osbox.cloud import credentials, stack
 from osbox.cloud.changes import Change
-from osbox.commands.context import Context, Json, print_json
+from osbox.commands.context import Context, Json, print_json, show
 from osbox.engine import engine
 from osbox.errors import UserError
 from osbox.network import connect as network
@@ -201,7 +201,7 @@ def logs(
     argv = stack.logs_argv(
         at, here.paths, services or [], follow=follow, tail=tail, rack=stack.RACK in states
     )
-    raise typer.Exit(run.attach(argv))
+    raise typer.Exit(show(argv))
 
 
 def down(
