@@ -51,6 +51,19 @@ def test_an_inspection_is_ended_and_the_node_deleted() -> None:
     assert ironic.asked == ["abort", "maintenance", "delete"]
 
 
+def test_a_node_that_stands_in_its_firmware_is_switched_off_before_ironic_asks_it_to() -> None:
+    """It heeds no soft power off, and Ironic gives it a minute."""
+    ironic = Ironic("inspect wait", "inspect wait", "inspect failed")
+    assert forget(ironic, switch_off=lambda node: ironic.asked.append(f"off {node.name}")) == ["rack-1"]
+    assert ironic.asked == ["off rack-1", "abort"] * 2 + ["maintenance", "delete"]
+
+
+def test_one_that_is_cleaned_stays_on() -> None:
+    ironic = Ironic("clean wait", "available")
+    forget(ironic, switch_off=lambda node: ironic.asked.append(f"off {node.name}"))
+    assert ironic.asked == ["maintenance", "delete"]
+
+
 def test_a_cleaning_is_waited_for_unless_it_does_not_matter() -> None:
     ironic = Ironic("clean wait", "clean wait", "available")
     assert forget(ironic) == ["rack-1"]

@@ -3,6 +3,7 @@ end."""
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -289,6 +290,6 @@ def _clean(here: Context) -> None:
         if not names:
             log.out.print("Nothing to remove in the rack")
             return
-        for name in nodes.forget(system, names, uncleaned=True):
+        for name in nodes.forget(system, names, uncleaned=True, switch_off=partial(metal.switch_off, here)):
             log.out.print(f"Removed the node {name}")
         log.out.print("Removed the virtual nodes: " + ", ".join(rack.remove(at, here.site, names)))

@@ -133,6 +133,11 @@ def _is_off(here: Context, node: Any) -> bool:
     return virtual is not None and virtual.state in rack.OFF
 
 
+def switch_off(here: Context, node: Any) -> None:
+    """Take a virtual node's power; real hardware is left as it is."""
+    rack.switch_off(here.engine(), here.site, node.driver_info)
+
+
 @node_app.command("list")
 def node_list(context: typer.Context, json: Json = False) -> None:
     """Show the nodes as Ironic sees them."""
@@ -181,7 +186,7 @@ def forget(context: typer.Context, names: Annotated[list[str], typer.Argument(me
     stack.require_up(here.paths, here.site)
     system = sessions.connect(here.paths, here.site, system=True)
     with here.alone("node forget", "nodes"):
-        gone = nodes.forget(system, names)
+        gone = nodes.forget(system, names, switch_off=partial(switch_off, here))
     log.out.print("Forgotten: " + (", ".join(gone) or "none of these was there"))
 
 

@@ -285,21 +285,33 @@ def show(system: "Connection", name: str) -> dict[str, Any]:
 
 
 def forget(
-    system: "Connection", names: Sequence[str], *, uncleaned: bool = False, seconds: float = STEP_SECONDS
+    system: "Connection",
+    names: Sequence[str],
+    *,
+    uncleaned: bool = False,
+    seconds: float = STEP_SECONDS,
+    switch_off: Callable[[Any], object] = lambda _: None,
 ) -> list[str]:
     """Delete nodes from Ironic and return those that were there.
 
-    An inspection is ended; a cleaning is waited for, unless uncleaned.
+    An inspection is ended; a cleaning is waited for, unless uncleaned. switch_off is called with a node, as
+    Ironic has it, before Ironic is asked to end what it does: it powers off softly, and waits
+    [conductor]power_state_change_timeout, 60 s, for a node in its firmware, which heeds none.
 
     Raises UserError for a node that holds a server.
     """
     deadline = time.monotonic() + seconds
-    return [
-        name for name in names if _forgotten(system, name, deadline - time.monotonic(), uncleaned=uncleaned)
-    ]
+    gone = []
+    for name in names:
+        left = deadline - time.monotonic()
+        if _forgotten(system, name, left, uncleaned=uncleaned, switch_off=switch_off):
+            gone.append(name)
+    return gone
 
 
-def _forgotten(system: "Connection", name: str, seconds: float, *, uncleaned: bool) -> bool:
+def _forgotten(
+    system: "Connection", name: str, seconds: float, *, uncleaned: bool, switch_off: Callable[[Any], object]
+) -> bool:
     """Delete a node as soon as its state allows it; False when there is none of that name."""
     current: Any = None
 
@@ -317,6 +329,7 @@ def _forgotten(system: "Connection", name: str, seconds: float, *, uncleaned: bo
                 hint=f"osbox openstack server delete {current.instance_id}",
             )
         if state == "inspect wait" or (state == "clean wait" and uncleaned):
+            switch_off(current)
             _abort(system, current.id)
         return None
 
