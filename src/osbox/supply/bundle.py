@@ -206,7 +206,8 @@ def _changed(paths: Paths, names: Sequence[str]) -> list[str]:
 
 
 def _git(paths: Paths, *words: str) -> str:
-    # The clone may be somebody else's who became root by sudo: git would refuse.
+    # The clone may be somebody else's who became root by sudo: git would refuse
+    # (git-config(1), safe.directory).
     return run.run(["git", "-c", "safe.directory=*", "-C", str(paths.project), *words]).out
 
 
