@@ -20,9 +20,9 @@ import kolla
 from common import Figure, beside, median, out, report
 from place import Place, made, received, unique
 
+from osbox import checksums
 from osbox.engine import engine
 from osbox.images import catalogue
-from osbox.releases import release
 from osbox.site.load import load_site
 from osbox.site.site import HOME, Paths
 
@@ -150,7 +150,7 @@ def changed(place: Place, what: str, file: Path, runs: int, aim: float | None = 
 
 def confirm(file: Path) -> None:
     """A changed lock is refused unless the sums beside it are of it, as `osbox lock` leaves them."""
-    sums = file.with_name(release.SUMS)
+    sums = file.with_name(checksums.FILE)
     if sums.exists():
         names = [line.split()[1] for line in sums.read_text().splitlines()]
         sums.write_text(

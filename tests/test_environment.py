@@ -10,7 +10,7 @@ from osbox import environment, run
 from osbox.cloud import credentials, sessions
 from osbox.engine import engine, host
 from osbox.engine.engine import Engine
-from osbox.errors import UserError
+from osbox.errors import Error, UserError
 from osbox.site.site import Paths, Site
 
 STRANGE = {
@@ -48,6 +48,12 @@ def test_nothing_is_put_before_a_command_when_nothing_is_set(monkeypatch: pytest
 
 
 DOCKER = """#!/bin/sh
+if [ "$1" = --host ]; then
+    [ "$2" = unix:///var/run/docker.sock ] || exit 1
+    unset DOCKER_HOST DOCKER_CONTEXT
+    shift 2
+    [ "$1" != version ] || { [ -n "$LOCAL" ] && echo "\\"$LOCAL\\""; exit; }
+fi
 case "$1" in
     version) echo '"28.2.2"' ;;
     context) echo "${DOCKER_HOST:-unix:///var/run/docker.sock}" ;;
@@ -80,6 +86,21 @@ def test_an_engine_elsewhere_is_refused_by_name(
     ):
         engine.start(paths, site)
     host.refuse_beside_old()  # that one is not beside ours
+
+
+@pytest.mark.parametrize("variable", ["DOCKER_HOST", "DOCKER_CONTEXT"])
+def test_an_old_engine_here_is_seen_whatever_the_client_is_set_to(
+    docker: None, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """A private one beside it would rewrite its firewall chains."""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://build.example:2376")
+    monkeypatch.setenv(variable, "tcp://build.example:2376")
+    host.refuse_beside_old()
+    monkeypatch.setenv("LOCAL", "28.2.2")
+    host.refuse_beside_old()
+    monkeypatch.setenv("LOCAL", "20.10.24")
+    with pytest.raises(Error, match=r"Docker 20\.10\.24 runs on this machine"):
+        host.refuse_beside_old()
 
 
 @pytest.mark.usefixtures("home")

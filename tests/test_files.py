@@ -67,3 +67,40 @@ def test_a_full_disk_leaves_the_old_file(
         files.write(file, "new", shared=shared)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a file", "nothing yet"])
+def test_a_link_stays_and_what_it_leads_to_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, there: bool
+) -> None:
+    """Beside the target: the link's own directory may be of another disk, and a rename goes across none."""
+    disk, file = tmp_path / "disk", tmp_path / "home" / "ledger.json"
+    disk.mkdir()
+    file.parent.mkdir()
+    if there:
+        (disk / "real").write_text("old")
+        (disk / "real").chmod(0o640)
+    (disk / "again").symlink_to("real")
+    file.symlink_to("../disk/again")
+    seen = list[str]()
+    rename = Path.rename
+
+    def noted(self: Path, target: Path) -> Path:
+        seen.append(f"{self.parent} {target.parent}")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", noted)
+    files.write(file, "new")
+    assert (disk / "real").read_text() == file.read_text() == "new"
+    assert file.readlink() == Path("../disk/again")
+    assert mode(disk / "real") == (0o640 if there else 0o644)
+    assert seen == [f"{disk} {disk}"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "again",
+        "disk",
+        "home",
+        "ledger.json",
+        "real",
+    ]
+    assert files.write_changed(file, "newer")
+    assert file.is_symlink()

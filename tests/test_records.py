@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from osbox import run
-from osbox.engine import engine
+from osbox.site.site import Lifetime, declared
 from tests import digests, records
 from tests.made_up import MadeUp
 
@@ -229,7 +229,9 @@ def test_a_full_disk_costs_the_record_and_nothing_else(made_up: MadeUp) -> None:
 
 
 def test_records_outlive_a_purge_that_keeps_images() -> None:
-    assert records.FILE.name in engine.KEPT
+    known = declared(records.FILE.name)
+    assert known
+    assert known.lifetime == Lifetime.KEPT
 
 
 def test_the_digest_of_files(tmp_path: Path) -> None:

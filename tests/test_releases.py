@@ -1,7 +1,6 @@
 """Each folder of releases/ is whole, locked to its own inputs, and holds every service to its series; old and
 new ones build."""
 
-import hashlib
 import re
 import tomllib
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from osbox import checksums
 from osbox.build import images
 from osbox.cloud import plan as planning
 from osbox.cloud import stack
@@ -60,10 +60,10 @@ def test_a_release_is_whole_and_locked_to_its_inputs(name: str, paths: Paths) ->
     assert {file.name for file in (RELEASES / name).iterdir()} == {
         *release.INPUTS,
         *release.LOCKS,
-        release.SUMS,
+        checksums.FILE,
         "schema",
     }
-    assert lock.read_sums((RELEASES / name / release.SUMS).read_text()).keys() == {
+    assert checksums.parse((RELEASES / name / checksums.FILE).read_text()).keys() == {
         *release.INPUTS,
         *release.LOCKS,
     }
@@ -258,9 +258,3 @@ def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Report]]:
 @pytest.mark.parametrize("image", WITH_OPENSTACK, ids=lambda image: image.name)
 def test_image(image: Image, reports: dict[str, Report]) -> None:
     assert reports[image.name].problems == ()
-
-
-def test_hashes_are_those_of_the_files(tmp_path: Path) -> None:
-    """SHA256SUMS is what sha256sum writes."""
-    (tmp_path / "a").write_bytes(b"x")
-    assert lock.sums({"a": b"x"}) == f"{hashlib.sha256(b'x').hexdigest()}  a\n"

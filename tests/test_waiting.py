@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -41,6 +42,22 @@ def test_jobs_run_side_by_side_and_the_first_error_is_raised() -> None:
         waiting.beside({"patient": patient, "wrong": wrong})
     assert time.monotonic() - begin < 3
     assert waiting.happens(lambda: ended == ["patient"], 2, poll=0.05), "it was told to end"
+
+
+SLEEPERS = {
+    "waiting.py",
+    "engine/lostports.py",  # a second look after a while, whatever the first one said
+    "supply/bundle.py",  # a number of tries
+}
+
+
+def test_who_waits_waits_here() -> None:
+    """A loop of its own had each its own deadline, pause and last words."""
+    source = Path(waiting.__file__).parent
+    sleepers = {
+        str(path.relative_to(source)) for path in source.rglob("*.py") if "time.sleep(" in path.read_text()
+    }
+    assert sleepers == SLEEPERS
 
 
 STUBBORN = """

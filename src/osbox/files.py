@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-PRIVATE, PUBLIC = 0o600, 0o644
+PRIVATE, PUBLIC, PRIVATE_DIRECTORY = 0o600, 0o644, 0o700
 
 
 def write(
@@ -19,14 +19,18 @@ def write(
     shared: bool = False,
 ) -> None:
     """Have a file with this content, on the disk before it has its name; its directory is made when it is
-    missing.
+    missing. Of a link it is written where that leads.
 
     mode: without one that of the file that was there, or 0644. owner: the user and group it is given, ours
     without one. shared: several processes may be writing it at once, each for itself. Raises OSError, after
     which the old file is as it was.
     """
+    if file.is_symlink():
+        file = Path(
+            os.path.realpath(file)
+        )  # the new one lies beside it: across disks it could not be renamed
     if mode is None:
-        mode = file.stat().st_mode & 0o777 if file.exists() else PUBLIC
+        mode = mode_of(file) if file.exists() else PUBLIC
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_name(f"{file.name}.{os.getpid()}.new" if shared else f"{file.name}.new")
     try:
@@ -43,11 +47,28 @@ def write(
 
 def write_changed(file: Path, content: str | bytes, *, mode: int = PUBLIC, shared: bool = False) -> bool:
     """As `write`, unless the file is that already, mode included; returns whether it was written."""
-    wanted = content.encode() if isinstance(content, str) else content
-    if file.is_file() and file.stat().st_mode & 0o777 == mode and file.read_bytes() == wanted:
+    if is_so(file, content, mode=mode):
         return False
-    write(file, wanted, mode=mode, shared=shared)
+    write(file, content, mode=mode, shared=shared)
     return True
+
+
+def is_so(file: Path, content: str | bytes, *, mode: int = PUBLIC) -> bool:
+    """Whether there is a file with this content and mode."""
+    wanted = content.encode() if isinstance(content, str) else content
+    return file.is_file() and mode_of(file) == mode and file.read_bytes() == wanted
+
+
+def mode_of(file: Path) -> int:
+    """The permissions of what is there."""
+    return file.stat().st_mode & 0o777
+
+
+def private_directory(place: Path) -> None:
+    """Have a directory for its owner alone, also where one was there that others could read."""
+    place.mkdir(parents=True, exist_ok=True)
+    if mode_of(place) != PRIVATE_DIRECTORY:
+        place.chmod(PRIVATE_DIRECTORY)
 
 
 def _write(new: Path, content: bytes, mode: int) -> None:

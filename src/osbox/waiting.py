@@ -29,7 +29,7 @@ def wait(what: str, ready: Callable[[], T], seconds: float, *, poll: float = 1, 
     return answer
 
 
-def beside(jobs: Mapping[str, Callable[[threading.Event], None]]) -> None:
+def beside(jobs: Mapping[str, Callable[[threading.Event], object]]) -> None:
     """Run jobs at the same time, each in a thread, until all have ended; raises the first error of one, by
     order.
 
@@ -38,7 +38,7 @@ def beside(jobs: Mapping[str, Callable[[threading.Event], None]]) -> None:
     """
     stop, failed = threading.Event(), dict[str, BaseException]()
 
-    def run(name: str, job: Callable[[threading.Event], None]) -> None:
+    def run(name: str, job: Callable[[threading.Event], object]) -> None:
         try:
             job(stop)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for

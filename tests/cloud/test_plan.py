@@ -220,7 +220,7 @@ def test_what_was_applied_is_read_back(paths: Paths) -> None:
     assert applied.read(paths) == Applied()
     applied.write(paths, Applied({"nova-api": CONFIG}, {"nova-api": Start(4.2, 1)}))
     assert applied.read(paths) == Applied({"nova-api": CONFIG}, {"nova-api": Start(4.2, 1)})
-    assert (paths.home / applied.FILE).stat().st_mode & 0o777 == 0o600
+    assert (paths.applied).stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_what_was_applied_is_read_back(paths: Paths) -> None:
 )
 def test_a_record_that_cannot_be_read_is_no_record(paths: Paths, text: str) -> None:
     paths.home.mkdir()
-    Path(paths.home / applied.FILE).write_text(text)
+    Path(paths.applied).write_text(text)
     assert applied.read(paths) == Applied()
 
 

@@ -25,9 +25,9 @@ import yaml
 from osbox import run
 from osbox.cloud import envfile
 from osbox.cloud.services import AGENTS, SERVICES
-from osbox.engine.engine import KEPT
 from osbox.errors import Error
 from osbox.releases import folder as releases
+from osbox.site.site import STATE, Lifetime
 from tests.bootpath import bootserver
 from tests.cloud.test_options import awkward
 from tests.conftest import PROJECT
@@ -813,6 +813,7 @@ def test_demo_clean(osbox: Tool) -> None:
 def test_purge_leaves_the_host_as_it_was(osbox: Tool, before: dict[str, object]) -> None:
     osbox("down", "--purge", "--keep-images")
     assert differences(before, host()) == {}
-    assert {path.name for path in HOME.iterdir()} <= set(KEPT), (
+    kept = {name for name, known in STATE.items() if known.lifetime != Lifetime.REMADE}
+    assert {path.name for path in HOME.iterdir()} <= kept, (
         "only what can be made again, and the site's own settings"
     )

@@ -15,7 +15,6 @@ from osbox.engine.firewall import Own
 from osbox.errors import Error
 from osbox.site.ledger import Entry, ledger
 from osbox.site.site import Paths, Site
-from tests.conftest import PROJECT
 
 OWN = Own(
     frozenset({"osbox-engine", "osbox"}),
@@ -249,27 +248,62 @@ def test_only_what_osbox_puts_into_its_directory_is_removed(
         (paths.home / name).parent.mkdir(parents=True)
         (paths.home / name).touch()
     (paths.home / "site.toml").touch()
-    engine.remove_files(paths, engine.KEPT)
+    engine.remove_files(paths, keep_images=True)
     assert sorted(entry.name for entry in paths.home.iterdir()) == [
         "artifacts",
         "engine",
         "site.toml",
         "thesis",
     ]
-    engine.remove_files(paths, ())
+    engine.remove_files(paths)
     assert [entry.name for entry in paths.home.iterdir()] == ["thesis"]
     assert "thesis" in capsys.readouterr().err
 
 
-def test_all_that_osbox_puts_into_its_directory_is_known() -> None:
-    names = {
-        name
-        for path in (PROJECT / "src/osbox").rglob("*.py")
-        for name in re.findall(r"\bhome / f?\"([^\"{]+)\"", path.read_text())
-    }
-    assert names
-    # Advisories are the operator's own files: read, never made, and so never removed.
-    assert names - set(engine.MADE) == {"vulnerabilities"}
+@pytest.mark.parametrize("others", [True, False])
+def test_a_state_directory_that_is_a_link_is_emptied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, others: bool
+) -> None:
+    """On another disk: told as a defect, NotADirectoryError, before."""
+    disk, home = tmp_path / "disk", tmp_path / "home"
+    (disk / "engine" / "data").mkdir(parents=True)
+    (disk / "ledger.json").touch()
+    if others:
+        (disk / "thesis").touch()
+    home.symlink_to(disk)
+    engine.remove_files(Paths(tmp_path, home))
+    assert [entry.name for entry in disk.iterdir()] == ["thesis"] * others
+    assert home.is_symlink()
+    assert ("thesis" if others else f"{home} is a link to {disk}") in capsys.readouterr().err
+
+
+def test_what_is_linked_elsewhere_is_named(
+    paths: Paths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody knows what else is there."""
+    (tmp_path / "disk" / "downloads").mkdir(parents=True)
+    paths.home.mkdir(parents=True)
+    paths.downloads.symlink_to(tmp_path / "disk" / "downloads")
+    (tmp_path / "mine.toml").touch()
+    paths.site_toml.symlink_to(tmp_path / "mine.toml")
+    engine.remove_files(paths)
+    assert not paths.home.exists()
+    assert (tmp_path / "disk" / "downloads").is_dir()
+    assert (tmp_path / "mine.toml").exists()
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{tmp_path}/disk/downloads" in said.replace(" ", "")
+    assert f"{tmp_path}/mine.toml" in said.replace(" ", "")
+
+
+def test_a_mount_below_a_link_is_seen(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "disk" / "engine" / "root" / "proc").mkdir(parents=True)
+    paths.home.symlink_to(tmp_path / "disk")
+    monkeypatch.setattr(
+        engine_root, "_mount_points", lambda: [tmp_path / "disk" / "engine" / "root" / "proc"]
+    )
+    with pytest.raises(Error, match="something is mounted in it"):
+        engine.remove_files(paths)
+    assert (paths.engine / "root" / "proc").is_dir()
 
 
 FAILURES = {

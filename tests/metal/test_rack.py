@@ -275,3 +275,23 @@ def test_console_copies_until_the_escape_or_the_end(typed: bytes, reason: str) -
     assert console.join(keyboard, screen, port) == reason
     if typed:
         assert (os.read(shown, 100), os.read(node, 100)) == (b"login: ", b"ver\r")
+
+
+@pytest.mark.parametrize(
+    ("state", "off"), [("running", True), ("paused", True), ("off", False), ("crashed", False)]
+)
+def test_a_virtual_node_is_switched_off_hard(
+    monkeypatch: pytest.MonkeyPatch, state: str, *, off: bool
+) -> None:
+    one = rack.spec(SITE, 1)
+    listed = [{**asdict(one), "state": state, "disk_used_mib": 1, "console_bytes": 0}]
+    docker = Docker(monkeypatch, json.dumps(listed))
+    assert rack.switch_off(ENGINE, SITE, {"redfish_system_id": f"/redfish/v1/Systems/{one.uuid}"}) is off
+    expected = ["virsh", "destroy", "rack-1"] if off else ["rackctl", "list"]
+    assert docker.argv == [*EXEC, "rack.os-in-a-box", *expected]
+
+
+def test_real_hardware_is_left_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    Docker(monkeypatch, "[]")
+    assert rack.switch_off(ENGINE, SITE, {"redfish_system_id": "/redfish/v1/Systems/1"}) is False
+    assert rack.switch_off(ENGINE, SITE, {"ipmi_address": "192.0.2.7"}) is False

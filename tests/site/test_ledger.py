@@ -98,3 +98,15 @@ def test_a_killed_writer_leaves_a_whole_file(book: Ledger) -> None:
     assert names[0] == "provisioning"
     assert names[1:] == [f"l{n}" for n in range(1, len(names))]
     assert book.add(Entry(kind="link", name="after")), "the lock must have gone with its holder"
+
+
+def test_a_linked_file_stays_a_link(book: Ledger, tmp_path: Path) -> None:
+    book.file.parent.mkdir(parents=True)
+    book.file.symlink_to(tmp_path / "elsewhere.json")
+    book.add(BRIDGE)
+    assert book.file.is_symlink()
+    assert (tmp_path / "elsewhere.json").exists()
+    book.remove(BRIDGE.kind, BRIDGE.name)
+    assert not (tmp_path / "elsewhere.json").exists()
+    book.add(BRIDGE)
+    assert book.file.is_symlink()

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from osbox import waiting
 from osbox.bootpath import frames
 from osbox.errors import Error, UserError
 from osbox.site.site import Site
@@ -165,14 +166,10 @@ def _leave() -> None:
 def _wait_until_forwarding(ip: Any, index: int) -> None:
     """The bridge takes frames of a port when it has heard of its carrier: a moment later, or after its
     forward delay, if it has one."""
-    end = time.monotonic() + FORWARDING_SECONDS
-    while time.monotonic() < end:
-        if (
-            ip.get_links(index)[0].get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA", "IFLA_BRPORT_STATE")
-            == FORWARDING
-        ):
-            return
-        time.sleep(0.01)
+    where = ("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA", "IFLA_BRPORT_STATE")
+    waiting.happens(
+        lambda: ip.get_links(index)[0].get_nested(*where) == FORWARDING, FORWARDING_SECONDS, poll=0.01
+    )
 
 
 def _up() -> None:

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from osbox import lock, log, run
 from osbox.build import debian
@@ -38,7 +39,7 @@ GUEST_SPARE = GIB  # what a server needs beside the image's own files to be of a
 class Recipe:
     """What an artefact is made of: images/<kind>, more files and the build arguments."""
 
-    kind: str
+    kind: Literal["guest", "ramdisk"]
     args: dict[str, str]
     files: tuple[Path, ...] = ()
 
@@ -148,7 +149,7 @@ def _made(engine: Engine, paths: Paths, recipe: Recipe, on_line: Callable[[str],
     # The base image is named by tag: what the tag means now belongs to the inputs.
     identity = {**recipe.args, "base": _image_id(engine, recipe.args["DEBIAN"])}
     directory = paths.artifacts / f"{recipe.kind}-{input_hash(paths.project, inputs, identity)}"
-    with lock.alone(paths.home / f"{recipe.kind}.lock", f"The {recipe.kind} is being built"):
+    with lock.alone(paths.lock(recipe.kind), f"The {recipe.kind} is being built"):
         if not (directory / FACTS).is_file():
             _build(engine, paths, recipe, directory, on_line)
         _remove_others(directory, recipe.kind)

@@ -37,7 +37,7 @@ def ensure(paths: Paths, at: engine.Engine) -> str:
     Raises Error when the image that OSBOX_DEBIAN names cannot be had.
     """
     wanted = os.environ.get("OSBOX_DEBIAN", "")
-    with lock.alone(paths.home / "debian.lock", "The Debian base image is being made"):
+    with lock.alone(paths.lock("debian"), "The Debian base image is being made"):
         found = docker.image(at, TAG)
         if not found or (wanted and found.labels.get(SOURCE, "") != wanted) or _is_stale(found):
             if wanted:
@@ -92,7 +92,7 @@ def _fetch(paths: Paths, at: engine.Engine, name: str) -> None:
 
 def _bootstrap(paths: Paths, at: engine.Engine) -> None:
     """No registry: the same packages from the host's mirror. Trusted by apt's check of signatures."""
-    tar = paths.home / "debian.tar"
+    tar = paths.debian_tar
     with log.step("Make the Debian base image from Debian packages"):
         try:
             engine_root.debootstrap(paths, tar, PACKAGES, variant="apt")

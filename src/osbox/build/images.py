@@ -104,7 +104,7 @@ def plan(
     there = _there(engine, images, version)
     tasks = []
     for image in images:
-        tag, file = image.tag(version), paths.logs / "build" / f"{image.name}.log"
+        tag, file = image.tag(version), paths.build_logs / f"{image.name}.log"
         base = f"{image.base}:{version}"
         arguments = {"DEBIAN": debian.TAG, "RELEASE": release, "BASE": base, "BUILDER": builder_tag}
         builder = digests.get(catalogue.BUILDER.name, "")
@@ -194,7 +194,7 @@ def _clean_cache(paths: Paths, engine: Engine) -> None:
     """
     if docker.image(engine, debian.TAG):
         docker.docker(engine, "image", "rm", debian.TAG)
-    shutil.rmtree(paths.logs / "build", ignore_errors=True)
+    shutil.rmtree(paths.build_logs, ignore_errors=True)
     if engine.kind == "host":
         log.warn(
             "the build cache of the machine's own Docker is shared and was kept:"

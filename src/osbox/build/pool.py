@@ -50,7 +50,7 @@ class Outcome:
 def alone(paths: Paths) -> AbstractContextManager[None]:
     """One build at a time in a state directory: a second one says so and waits; what the first one made, it
     finds done."""
-    return lock.alone(paths.home / "build.lock", "Another build is running here")
+    return lock.alone(paths.lock("build"), "Another build is running here")
 
 
 class Builder:

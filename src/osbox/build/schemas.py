@@ -51,7 +51,7 @@ def make(paths: Paths, engine: Engine, release: str, version: str) -> dict[str, 
             f"images are {what}: {', '.join(wrong)}",
             hint=f"osbox build --release {release} --version {version}",
         )
-    specs, scratch = runspec.load(paths.compose), paths.home / "tests" / "schemas"
+    specs, scratch = runspec.load(paths.compose), paths.tests / "schemas"
     try:
         with Sandbox(engine, scratch) as box:
             secrets = sandbox.secrets(scratch, SECRETS)

@@ -15,7 +15,6 @@ from osbox import files
 from osbox.cloud.changes import Config, Start
 from osbox.site.site import Paths
 
-FILE = "applied.json"
 FORMAT = 1
 
 
@@ -31,7 +30,7 @@ class Applied:
 def read(paths: Paths) -> Applied:
     """What was applied last; empty when nothing was, or when it cannot be read."""
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        data: dict[str, Any] = json.loads((paths.home / FILE).read_text())
+        data: dict[str, Any] = json.loads((paths.applied).read_text())
         if data["format"] == FORMAT:
             return Applied(
                 dict(data["services"]), {name: Start(**item) for name, item in data["starts"].items()}
@@ -41,8 +40,6 @@ def read(paths: Paths) -> Applied:
 
 def write(paths: Paths, applied: Applied) -> None:
     """Keep it, whole or not at all (0600: a site's option may be nobody else's business)."""
-    if applied == read(paths):
-        return
     starts = {name: asdict(start) for name, start in applied.starts.items()}
     whole = {"format": FORMAT, "services": applied.services, "starts": starts}
-    files.write(paths.home / FILE, json.dumps(whole, sort_keys=True), mode=files.PRIVATE)
+    files.write_changed(paths.applied, json.dumps(whole, sort_keys=True), mode=files.PRIVATE)

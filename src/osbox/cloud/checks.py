@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from osbox.cloud import keystone, sessions
-from osbox.cloud.services import APIS, Agent, Api
+from osbox.cloud.services import BY_TYPE, Agent, Api
 from osbox.site.site import Paths, Site
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ Told = list[dict[str, Any]] | str
 
 def told_of_agents(authenticated: "Session", site: Site, agent: Agent) -> Told:
     """What the API of an agent's project tells of all its agents."""
-    api = next(item for item in APIS if item.type == agent.api)
+    api = BY_TYPE[agent.api]
     try:
         answer = authenticated.get(
             f"http://{site.loopback}:{api.port}{api.path}{agent.path}", headers=HEADERS, raise_exc=False

@@ -25,8 +25,6 @@ from osbox.site.site import LABEL, Paths, Site
 
 RACK = "rack"
 SERVICE, HASH = "com.docker.compose.service", "com.docker.compose.config-hash"
-OPTIONS = "options"
-"""In the state directory: a file of environment variables for each service with options of the site's own."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def environment(paths: Paths, site: Site, version: str, of_release: Mapping[str,
         "OSBOX_REDFISH_PORT": str(site.redfish_port),
         "OSBOX_VOLUME_PREFIX": "" if site.name == "os-in-a-box" else f"{site.name}-",
         "OSBOX_LISTEN": str(site.listen or ""),
-        "OSBOX_OPTIONS": str(paths.home / OPTIONS),
+        "OSBOX_OPTIONS": str(paths.options),
         "OSBOX_WORKERS": str(site.workers),
         **of_release,
     }
@@ -73,17 +71,15 @@ def files(
     variable)."""
     stack = "".join(f"{name}={value}\n" for name, value in values.items())
     of_options = {
-        paths.home / OPTIONS / f"{service}.env": envfile.text(found)
-        for service, found in options.items()
-        if found
+        paths.options / f"{service}.env": envfile.text(found) for service, found in options.items() if found
     }
-    return {paths.home / "stack.env": stack, **of_options}
+    return {paths.stack_env: stack, **of_options}
 
 
 def outdated(paths: Paths, wanted: Mapping[Path, str]) -> list[Path]:
     """Those of the files that are missing or differ, and the options' files that are no longer wanted."""
-    late = [file for file, text in wanted.items() if not file.is_file() or file.read_text() != text]
-    return late + [file for file in sorted((paths.home / OPTIONS).glob("*.env")) if file not in wanted]
+    late = [file for file, text in wanted.items() if not whole.is_so(file, text, mode=_mode(paths, file))]
+    return late + [file for file in sorted(paths.options.glob("*.env")) if file not in wanted]
 
 
 def write(paths: Paths, wanted: Mapping[Path, str]) -> None:
@@ -92,12 +88,19 @@ def write(paths: Paths, wanted: Mapping[Path, str]) -> None:
         if file not in wanted:
             file.unlink()
         else:
-            whole.write(file, wanted[file])
+            if file.parent == paths.options:
+                whole.private_directory(paths.options)
+            whole.write(file, wanted[file], mode=_mode(paths, file))
+
+
+def _mode(paths: Paths, file: Path) -> int:
+    """An option of the site may be a password."""
+    return whole.PRIVATE if file.parent == paths.options else whole.PUBLIC
 
 
 def version(paths: Paths) -> str:
     """The tag of the images that the cloud was last brought up with; without a cloud, `latest`."""
-    file = paths.home / "stack.env"
+    file = paths.stack_env
     lines = file.read_text().splitlines() if file.is_file() else []
     return next((line.partition("=")[2] for line in lines if line.startswith("OSBOX_VERSION=")), "latest")
 
@@ -109,7 +112,7 @@ def _overlays(paths: Paths, *, rack: bool, listen: bool) -> list[str]:
 
 def argv(engine: Engine, paths: Paths, *words: str, rack: bool = False) -> list[str]:
     """`docker compose` on our plain files, with this site's values from stack.env."""
-    values = paths.home / "stack.env"
+    values = paths.stack_env
     text = values.read_text()
     # Compose prefers the environment to its file: an OSBOX_HOME there is that of all deployments, not of the
     # one that is named.

@@ -29,11 +29,11 @@ def write_credentials(paths: Paths, site: Site) -> None:
         f"{site.name}-system": {"auth": {**auth, "system_scope": "all"}, **common},
     }
     files.write_changed(
-        paths.home / "clouds.yaml", yaml.safe_dump({"clouds": clouds}, sort_keys=False), mode=files.PRIVATE
+        paths.clouds_yaml, yaml.safe_dump({"clouds": clouds}, sort_keys=False), mode=files.PRIVATE
     )
     lines = [f"export OS_{key.upper()}={value}" for key, value in project.items()]
     openrc = "\n".join([*lines, "export OS_IDENTITY_API_VERSION=3", f"export OS_REGION_NAME={REGION}", ""])
-    files.write_changed(paths.home / "openrc", openrc, mode=files.PRIVATE)
+    files.write_changed(paths.openrc, openrc, mode=files.PRIVATE)
 
 
 def client() -> str:
@@ -47,7 +47,5 @@ def client_environment(paths: Paths, name: str) -> dict[str, str]:
     without a proxy."""
     cleared = {key: "" for key in os.environ if key.startswith("OS_")}
     return (
-        cleared
-        | environment.direct()
-        | {"OS_CLIENT_CONFIG_FILE": str(paths.home / "clouds.yaml"), "OS_CLOUD": name}
+        cleared | environment.direct() | {"OS_CLIENT_CONFIG_FILE": str(paths.clouds_yaml), "OS_CLOUD": name}
     )

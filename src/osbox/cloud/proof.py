@@ -3,7 +3,6 @@ container is well."""
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Event, Lock
 from typing import Generic, TypeVar
@@ -44,13 +43,16 @@ def prove(
     with shown.board:
         if not logged_in:
             shown.until({"keystone": lambda: probe_identity(paths, site)})
-        with ThreadPoolExecutor(
-            2
-        ) as pool:  # logins and the catalogue's reading cost Keystone most of a second, one after the other
-            member, system = sessions.session(paths, site), sessions.session(paths, site, system=True)
-            token = pool.submit(system.get_token)
-            changed = keystone.ensure_catalogue(paths, site, str(site.listen or site.address))
-            token.result()
+        member, system = sessions.session(paths, site), sessions.session(paths, site, system=True)
+        changed = list[str]()
+        public = str(site.listen or site.address)
+        # One after the other they cost Keystone most of a second.
+        waiting.beside(
+            {
+                "login": lambda _: system.get_token(),
+                "catalogue": lambda _: changed.extend(keystone.ensure_catalogue(paths, site, public)),
+            }
+        )
         checks: dict[str, Check] = {}
         for api in APIS:
             scope = system if api.type in ("baremetal", "identity") else member

@@ -52,6 +52,7 @@ APIS = (
     Api("neutron-server", "neutron", "network", 9696, "", "/v2.0/networks?limit=1&fields=id", user="neutron"),
     Api("ironic-api", "ironic", "baremetal", 6385, "", "/v1/nodes?limit=1", user="ironic"),
 )
+BY_TYPE = {api.type: api for api in APIS}
 AGENTS = (
     Agent("nova-conductor", "compute", "/os-services", "services", ("state", "up"), topic="nova conductor"),
     Agent("nova-scheduler", "compute", "/os-services", "services", ("state", "up"), topic="nova scheduler"),

@@ -109,7 +109,7 @@ def down(paths: Paths, site: Site, engine: Engine, *, volumes: bool = False) -> 
     """
     label = compose.label(site)
     containers = docker.ids(engine, "container", label)
-    if (paths.home / "stack.env").exists():
+    if paths.stack_env.exists():
         # First who watches power: a node that goes off with the rack must not be taken for one that somebody
         # switched off.
         run.run(

@@ -2,28 +2,33 @@
 
 import json
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from osbox import lock, log
+from osbox import lock, log, plain, run
 from osbox.engine import engine
 from osbox.engine.engine import Engine
 from osbox.network import converge as net
 from osbox.site import deployments
 from osbox.site.ledger import ledger
 from osbox.site.load import find_paths, load_site
-from osbox.site.site import Paths, Site
+from osbox.site.site import Lock, Paths, Site
 
 IMAGES, CLOUD, NETWORK, METAL, ENGINE = "Images", "Cloud", "Network", "Bare metal", "Engine"
+
+# In this order they are taken by who takes more than one, `osbox setup` (contents, then ramdisk) included.
+OF_A_DEPLOYMENT: tuple[Lock, ...] = ("machine", "contents", "nodes")
+OF_ALL: tuple[Lock, ...] = ("build", "guest", "ramdisk", "debian")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs to read.")]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Context:
     """paths, site: of the deployment that is meant.
 
@@ -43,8 +48,7 @@ class Context:
     def engine(self) -> Engine:
         """The running engine; it is started if need be, after the bridge that its containers publish ports
         on."""
-        if self.named:
-            deployments.settle(self.base, self.base_site, self.site.name)
+        self.settle()  # also after a while of waiting: a purge may have come before
         lost = not (Path("/sys/class/net") / self.site.bridge).exists()
         if lost and ledger(self.paths.home).find("link", self.site.bridge) and os.geteuid() == 0:
             net.ensure_bridge(
@@ -52,17 +56,47 @@ class Context:
             )  # the machine was restarted: dockerd starts the containers as soon as it runs
         return engine.start(self.base, self.base_site)
 
-    def alone(self, command: str, what: str = "machine") -> AbstractContextManager[None]:
+    def settle(self) -> None:
+        """Have written down what a deployment with a name goes by, and go by it: another one that was begun
+        at the same time may have taken what this one was told first."""
+        if self.named:
+            self.site = deployments.settle(self.base, self.base_site, self.site.name)
+
+    def alone(self, command: str, what: Lock = "machine") -> AbstractContextManager[None]:
         """One command at a time that changes the same of this deployment: its machine, contents or nodes.
 
         A second one says so and waits.
         """
-        busy = (
-            f"Another command changes the {what} of {self.site.name}"
-            if what != "machine"
-            else f"Another command changes {self.site.name}"
-        )
-        return lock.alone(self.paths.home / f"{what}.lock", busy, f"osbox {command}")
+        return lock.alone(self.paths.lock(what), _busy(self.site.name, what), f"osbox {command}")
+
+    @contextmanager
+    def all_alone(self, command: str) -> Iterator[None]:
+        """No other command works in this deployment's state directory meanwhile; in that of all deployments
+        none builds, either.
+
+        Where there is none, none is made.
+        """
+        with ExitStack() as held:
+            for what in (
+                (*OF_A_DEPLOYMENT, *(() if self.named else OF_ALL)) if self.paths.home.is_dir() else ()
+            ):
+                held.enter_context(self.alone(command, what))
+            yield
+
+    @contextmanager
+    def alone_with_the_engine(self, command: str) -> Iterator[None]:
+        """No command changes the machine of any deployment meanwhile, or builds: they need the engine."""
+        deployed = {self.base_site.name: self.base}
+        deployed |= {name: deployments.paths(self.base, name) for name in deployments.names(self.base)}
+        with ExitStack() as held:
+            for name, paths in deployed.items() if self.base.home.is_dir() else ():
+                held.enter_context(
+                    lock.alone(paths.lock("machine"), _busy(name, "machine"), f"osbox {command}")
+                )
+            if self.base.home.is_dir():
+                busy = _busy(self.base_site.name, "build")
+                held.enter_context(lock.alone(self.base.lock("build"), busy, f"osbox {command}"))
+            yield
 
     def again(self) -> "Context":
         """This deployment as its files say it now: while a command waited for its turn, another one may have
@@ -75,6 +109,24 @@ class Context:
     def found(self) -> Engine | None:
         """The engine if it runs."""
         return engine.find(self.base, self.base_site)
+
+
+def show(argv: Sequence[str]) -> int:
+    """Run what prints lines, and return its exit code; they have no control codes but on a terminal.
+
+    The private engine's Compose begins each line of a log with one though it is told `--ansi never`, and a
+    node's firmware knows no pipes.
+    """
+    if log.out.is_terminal:
+        return run.attach(argv)
+    return run.stream(argv, lambda line: print(plain.text(line), flush=True))
+
+
+def _busy(name: str, what: Lock) -> str:
+    """What a second command says when it has to wait."""
+    if what in OF_ALL:
+        return f"Another command builds ({what})"
+    return f"Another command changes {name if what == 'machine' else f'the {what} of {name}'}"
 
 
 def load(wanted: str | None, name: str | None = None) -> Context:

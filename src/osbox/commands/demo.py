@@ -3,6 +3,7 @@ end."""
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -90,7 +91,7 @@ def demo(
     step("Request", f"osbox openstack {run.line(create)}", lambda: _create(here, create))
     server = step("Deploy", f"osbox openstack server show {SERVER}", lambda: _active(here))
     screen = step("Boot", f"osbox node console {server.node}", lambda: _login(here, server))
-    login = f"ssh -i {here.paths.home}/id_ed25519 {USER}@{server.address}"
+    login = f"ssh -i {here.paths.private_key} {USER}@{server.address}"
     answer = step(
         "SSH",
         login,
@@ -136,7 +137,7 @@ def _prepare(
 
     upload = step("Contents", "osbox setup --no-guest", filled)
     step("Rack", "osbox rack add --nodes 1", lambda: metal.rack_add(context, nodes=1, firmware=firmware))
-    file = here.paths.home / "rack.yaml"
+    file = here.paths.rack_yaml
     step("Enrol", f"osbox node enroll {file}", lambda: metal.enroll(context, file))
 
     def ready() -> None:
@@ -189,7 +190,7 @@ def _picture(here: Context, times: list[tuple[str, float]], screen: str, answer:
     all_times = [*times, ("All", sum(seconds for _, seconds in times))]
     titles, seconds = zip(*((title, log.seconds(took)) for title, took in all_times), strict=True)
     _table(console, "osbox demo", titles, [seconds])
-    file = here.paths.home / "demo.svg"
+    file = here.paths.picture
     console.save_svg(str(file), title="osbox demo")
     log.say(f"The picture: {file}")
 
@@ -267,17 +268,18 @@ def _clean(here: Context) -> None:
         sessions.connect(here.paths, here.site),
         sessions.connect(here.paths, here.site, system=True),
     )
-    if servers.delete(project, SERVER):
-        log.out.print(f"Removed the server {SERVER}")
     at = here.engine()
-    names = (
-        [node.name for node in rack.nodes(at, here.site)]
-        if stack.RACK in stack.observe(at, here.site)
-        else []
-    )
-    if not names:
-        log.out.print("Nothing to remove in the rack")
-        return
-    for name in nodes.forget(system, names, uncleaned=True):
-        log.out.print(f"Removed the node {name}")
-    log.out.print("Removed the virtual nodes: " + ", ".join(rack.remove(at, here.site, names)))
+    with here.alone("demo --clean"), here.alone("demo --clean", "nodes"):
+        if servers.delete(project, SERVER):
+            log.out.print(f"Removed the server {SERVER}")
+        names = (
+            [node.name for node in rack.nodes(at, here.site)]
+            if stack.RACK in stack.observe(at, here.site)
+            else []
+        )
+        if not names:
+            log.out.print("Nothing to remove in the rack")
+            return
+        for name in nodes.forget(system, names, uncleaned=True, switch_off=partial(metal.switch_off, here)):
+            log.out.print(f"Removed the node {name}")
+        log.out.print("Removed the virtual nodes: " + ", ".join(rack.remove(at, here.site, names)))

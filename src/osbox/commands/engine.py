@@ -25,7 +25,8 @@ def stop(context: typer.Context) -> None:
     """Stop the private engine and every container in it. Its images and volumes stay."""
     here: Context = context.obj
     engine.require_root()
-    stopped = engine.stop(here.base)
+    with here.alone_with_the_engine("engine stop"):
+        stopped = engine.stop(here.base)
     log.out.print(
         "The private engine is stopped" if stopped else "The private engine does not run; nothing to stop"
     )

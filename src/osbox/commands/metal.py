@@ -9,7 +9,7 @@ from rich.table import Table
 
 from osbox import files, log, run
 from osbox.cloud import sessions, stack
-from osbox.commands.context import Context, Json, print_json
+from osbox.commands.context import Context, Json, print_json, show
 from osbox.contents import images
 from osbox.errors import UserError
 from osbox.metal import enroll as nodes
@@ -45,7 +45,7 @@ def rack_add(  # noqa: PLR0917 - the options of a node
     with here.alone("rack add"):
         stack.start_rack(here.paths, here.site, at)
         made = rack.define(at, here.site, wanted)
-        file = here.paths.home / "rack.yaml"
+        file = here.paths.rack_yaml
         files.write(
             file, rack.enrolment(rack.nodes(at, here.site), here.site, here.paths.secrets / "bmc-password")
         )
@@ -133,6 +133,11 @@ def _is_off(here: Context, node: Any) -> bool:
     return virtual is not None and virtual.state in rack.OFF
 
 
+def switch_off(here: Context, node: Any) -> None:
+    """Take a virtual node's power; real hardware is left as it is."""
+    rack.switch_off(here.engine(), here.site, node.driver_info)
+
+
 @node_app.command("list")
 def node_list(context: typer.Context, json: Json = False) -> None:
     """Show the nodes as Ironic sees them."""
@@ -181,7 +186,7 @@ def forget(context: typer.Context, names: Annotated[list[str], typer.Argument(me
     stack.require_up(here.paths, here.site)
     system = sessions.connect(here.paths, here.site, system=True)
     with here.alone("node forget", "nodes"):
-        gone = nodes.forget(system, names)
+        gone = nodes.forget(system, names, switch_off=partial(switch_off, here))
     log.out.print("Forgotten: " + (", ".join(gone) or "none of these was there"))
 
 
@@ -204,9 +209,6 @@ def console(
             f"{name} is not a node of the rack: the console of real hardware is its BMC's",
             hint="osbox rack list",
         )
-    argv = (
-        rack.console_log_argv(at, here.site, name, follow=follow)
-        if log_only or follow
-        else rack.console_argv(at, here.site, name)
-    )
-    raise typer.Exit(run.attach(argv))
+    if log_only or follow:
+        raise typer.Exit(show(rack.console_log_argv(at, here.site, name, follow=follow)))
+    raise typer.Exit(run.attach(rack.console_argv(at, here.site, name)))

@@ -37,7 +37,7 @@ def put(
         values[spelled[0]] = _typed(projects[address.project].known.find(address).type.name, written)
     changed = sitefile.put(here.paths.home, values)
     for where in changed:
-        log.out.print(f"{'.'.join(where[1:])} is set in {here.paths.home / sitefile.NAME}", markup=False)
+        log.out.print(f"{'.'.join(where[1:])} is set in {here.paths.site_toml}", markup=False)
     log.out.print(f"Next: {NEXT}" if changed else "Nothing to change")
 
 
@@ -52,9 +52,7 @@ def unset(
         here.paths.home, [where for address in wanted for where in _spellings(here, address)]
     )
     for where in gone:
-        log.out.print(
-            f"{'.'.join(where[1:])} is removed from {here.paths.home / sitefile.NAME}", markup=False
-        )
+        log.out.print(f"{'.'.join(where[1:])} is removed from {here.paths.site_toml}", markup=False)
     log.out.print(f"Next: {NEXT}" if gone else "Nothing to change: none of them was set")
 
 

@@ -13,7 +13,7 @@ from osbox import log, run
 from osbox.build import images
 from osbox.cloud import credentials, stack
 from osbox.cloud.changes import Change
-from osbox.commands.context import Context, Json, print_json
+from osbox.commands.context import Context, Json, print_json, show
 from osbox.engine import engine
 from osbox.errors import UserError
 from osbox.network import connect as network
@@ -47,13 +47,13 @@ def up(
     engine.require_root()
     _site(here, listen, workers)  # a wrong address is refused before anything is started
     begin = time.monotonic()
-    here.engine()  # which settles where a new deployment is, and its lock
+    here.settle()  # where a new deployment is, and its lock
     with here.alone("up"):
-        at = here.engine()  # a purge may have come before
+        at = here.engine()
         here = here.again()
         site = _site(here, listen, workers)
         if workers and sitefile.put(here.paths.home, {("workers",): workers}):
-            log.say(f"workers = {workers} is kept in {here.paths.home / sitefile.NAME}")
+            log.say(f"workers = {workers} is kept in {here.paths.site_toml}")
         network_changes = net.ensure_bridge(here.paths, site)
         changed = stack.up(here.paths, site, at, version=version)
         network_changes += network.reconnect(here.paths, site, at)
@@ -68,7 +68,7 @@ def up(
     )
     log.out.print(
         "  osbox openstack catalog list        or:  export"
-        f" OS_CLIENT_CONFIG_FILE={here.paths.home}/clouds.yaml OS_CLOUD={here.site.name}"
+        f" OS_CLIENT_CONFIG_FILE={here.paths.clouds_yaml} OS_CLOUD={here.site.name}"
     )
 
 
@@ -201,7 +201,7 @@ def logs(
     argv = stack.logs_argv(
         at, here.paths, services or [], follow=follow, tail=tail, rack=stack.RACK in states
     )
-    raise typer.Exit(run.attach(argv))
+    raise typer.Exit(show(argv))
 
 
 def down(
@@ -224,7 +224,9 @@ def down(
         hint = "\n".join(f"osbox --name {name} down --purge" for name in others)
         raise UserError(f"other clouds use this engine: {', '.join(others)}", hint=hint)
     with ExitStack() as held:
-        if here.paths.home.is_dir():
+        if purge:
+            held.enter_context(here.all_alone("down --purge"))
+        elif here.paths.home.is_dir():
             held.enter_context(here.alone("down"))
         gone = _down(here, purge=purge, keep_images=keep_images)
     if log.is_verbose():
@@ -256,7 +258,7 @@ def _purge(here: Context, at: engine.Engine | None, *, keep_images: bool) -> lis
         engine.stop(here.base)  # containers of an engine that died may still hold the network
     gone = [str(change) for change in network.remove(here.paths, here.site, at or engine.tools(here.base))]
     if here.named:
-        return gone + engine.remove_files(here.paths, engine.KEPT if keep_images else ())
+        return gone + engine.remove_files(here.paths, keep_images=keep_images)
     if not keep_images and at and at.kind == "host":
         gone += images.remove_all(at)
     return gone + engine.purge(here.paths, here.site, keep_images=keep_images)
@@ -265,7 +267,7 @@ def _purge(here: Context, at: engine.Engine | None, *, keep_images: bool) -> lis
 def openstack(context: typer.Context) -> None:
     """The openstack client with this cloud's credentials: osbox openstack server list"""
     here: Context = context.obj
-    if not (here.paths.home / "clouds.yaml").exists():
+    if not here.paths.clouds_yaml.exists():
         raise UserError("there is no cloud yet", hint="osbox up")
     words = list(context.args)
     # Nodes belong to the system, not to a project: the administrator sees all of them with a token of that

@@ -86,7 +86,7 @@ def _download(url: str, checksum: str, paths: Paths) -> Path:
         )
     if not url.startswith(("http://", "https://")):
         raise UserError(f"{url} is neither a file nor an http(s) address")
-    directory = paths.home / "downloads"
+    directory = paths.downloads
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / url.rpartition("/")[2]
     if not file.exists():

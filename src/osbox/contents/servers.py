@@ -123,7 +123,7 @@ def ssh_argv(paths: Paths, user: str, address: str, *command: str) -> list[str]:
     return [
         "ssh",
         "-i",
-        str(paths.home / "id_ed25519"),
+        str(paths.private_key),
         "-o",
         "BatchMode=yes",
         "-o",

@@ -63,7 +63,7 @@ def key_pair(cloud: "Connection", paths: Paths) -> list[str]:
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - slow to import
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
 
-    private = paths.home / "id_ed25519"
+    private = paths.private_key
     changed = []
     if not private.exists():
         key = Ed25519PrivateKey.generate()
@@ -72,6 +72,9 @@ def key_pair(cloud: "Connection", paths: Paths) -> list[str]:
         )
         files.write(private, text, mode=files.PRIVATE)
         changed.append(f"key {private}")
+    elif files.mode_of(private) != files.PRIVATE:  # ssh takes no key that others can read
+        private.chmod(files.PRIVATE)
+        changed.append(f"mode of {private}")
     loaded = serialization.load_ssh_private_key(private.read_bytes(), password=None)
     public = (
         loaded.public_key()

@@ -42,7 +42,7 @@ def logins(paths: Paths, engine: Engine) -> Iterator[dict[str, str]]:
     if engine.kind == "host" or not config.is_file():
         yield {}
         return
-    scratch = paths.home / "tmp"
+    scratch = paths.tmp
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="logins-", dir=scratch) as directory:
         shutil.copy(config, directory)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs inside a new mount namespace (engine.py calls it through `unshare --mount`) and becomes dockerd, or whatever it is given.
-# A plain chroot breaks `docker import`, so the namespace pivots into the engine's own root file system.
+# A plain chroot breaks `docker import`, which unpacks behind a pivot_root of its own (moby, pkg/chrootarchive/chroot_linux.go), so the
+# namespace pivots into the engine's own root file system.
 #   engine-init.sh ROOT STATE PROJECT PROGRAM ARGUMENTS…
 set -eu
 root=$1 state=$2 project=$3

@@ -8,7 +8,7 @@ there is written down before it first starts and put back by `purge` (osbox.engi
 import os
 import shutil
 import signal
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from osbox import environment, lock, log, run, waiting
 from osbox.engine import footprint, host, lostports, processes
 from osbox.engine import root as engine_root
 from osbox.errors import Error, UserError
-from osbox.site.site import Paths, Site
+from osbox.site.site import Lifetime, Paths, Site, declared
 
 __all__ = ["Engine", "find", "purge", "remove_files", "require_root", "start", "stop", "tools"]
 
@@ -97,8 +97,13 @@ def stop(paths: Paths) -> bool:
 
     The machine's own Docker is left alone.
 
-    Of an engine that was killed, the containers are ended.
+    Of an engine that was killed, the containers are ended; one that is being started is waited for.
     """
+    with _lock(paths) if paths.engine.is_dir() else nullcontext():
+        return _stop(paths)
+
+
+def _stop(paths: Paths) -> bool:
     pid = _private_pid(paths)
     if pid:
         with suppress(ProcessLookupError):
@@ -108,61 +113,6 @@ def stop(paths: Paths) -> bool:
     ended = processes.end(paths)
     (paths.engine / "dockerd.pid").unlink(missing_ok=True)
     return bool(pid or ended)
-
-
-KEPT = (
-    "engine",
-    "artifacts",
-    "downloads",
-    "inventory",
-    "provenance",
-    "tools",
-    "build-secrets",
-    "site.toml",
-    "checks.jsonl",
-)
-"""What `down --purge --keep-images` leaves in the state directory: what can be made again, at a cost, and
-what was written by hand.
-
-checks.jsonl is of the project's own tests: which of them passed with what (docs/testing.md).
-"""
-MADE = (
-    *KEPT,
-    "applied.json",
-    "applied.json.new",
-    "clouds",
-    "engine.gone",
-    "secrets",
-    "logs",
-    "tests",
-    "clouds.yaml",
-    "debian.tar",
-    "demo.svg",
-    "id_ed25519",
-    "id_ed25519.new",
-    "id_ed25519.pub",
-    "ledger.json",
-    "ledger.json.new",
-    "openrc",
-    "options",
-    "rack.yaml",
-    "site.toml.new",
-    "stack.env",
-    "stack.env.new",
-    "tmp",
-    "checks.jsonl.new",
-    "clouds.yaml.new",
-    "openrc.new",
-    "rack.yaml.new",
-    *(
-        f"{name}.lock"
-        for name in ("build", "clouds", "contents", "debian", "guest", "machine", "nodes", "ramdisk")
-    ),
-)
-"""All that osbox puts there.
-
-Anything else stays: OSBOX_HOME may have been set to a directory with other things in it.
-"""
 
 
 def purge(paths: Paths, site: Site, *, keep_images: bool = False) -> list[str]:
@@ -177,7 +127,7 @@ def purge(paths: Paths, site: Site, *, keep_images: bool = False) -> list[str]:
     gone = _empty(running) if running and running.kind == "private" else []
     gone += ["private engine"] if stop(paths) else []
     gone += footprint.undo(paths, site)
-    return gone + remove_files(paths, KEPT if keep_images else ())
+    return gone + remove_files(paths, keep_images=keep_images)
 
 
 def _empty(engine: Engine) -> list[str]:
@@ -196,27 +146,50 @@ def _empty(engine: Engine) -> list[str]:
     return gone
 
 
-def remove_files(paths: Paths, kept: tuple[str, ...]) -> list[str]:
-    """Remove what osbox made in a state directory, and the directory if nothing else is in it."""
+def remove_files(paths: Paths, *, keep_images: bool = False) -> list[str]:
+    """Remove what osbox made in a state directory, and the directory if nothing else is in it; with
+    keep_images, what is dear to make again stays."""
+    doomed = {Lifetime.REMADE} if keep_images else {Lifetime.REMADE, Lifetime.KEPT}
     gone = []
     for entry in sorted(paths.home.iterdir()) if paths.home.is_dir() else []:
-        if entry.name in kept or entry.name not in MADE:
+        known = declared(entry.name)
+        if known is None or known.lifetime not in doomed:
             continue
         place = entry
-        if entry == paths.engine:
+        if entry == paths.engine and not entry.is_symlink():
             # Renamed first: half an engine must not pass for a whole one when this is killed.
-            place = entry.with_name("engine.gone")
+            place = paths.engine_gone
             engine_root.remove_tree(place)
             engine_root.require_unmounted(entry)
             entry.rename(place)
-        engine_root.remove_tree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
+        _remove(place)
         gone.append(str(entry))
-    rest = [entry.name for entry in paths.home.iterdir()] if not kept and paths.home.is_dir() else []
-    if rest:
-        log.say(f"In {paths.home} this stays, which osbox did not make: {', '.join(sorted(rest))}")
-    elif not kept and paths.home.is_dir() and not paths.home.is_mount():
-        paths.home.rmdir()
+    if not keep_images and paths.home.is_dir():
+        _remove_home(paths.home)
     return gone
+
+
+def _remove(place: Path) -> None:
+    """Of a link, what it leads to stays: nobody knows what else is there."""
+    if place.is_symlink():
+        log.say(f"{place} was a link; this stays: {place.resolve()}")
+        place.unlink()
+    elif place.is_dir():
+        engine_root.remove_tree(place)
+    else:
+        place.unlink()
+
+
+def _remove_home(home: Path) -> None:
+    """Remove a state directory, unless something is left in it that is not ours; a link or a mount is the
+    operator's own."""
+    rest = sorted(entry.name for entry in home.iterdir())
+    if rest:
+        log.say(f"In {home} this stays, which osbox did not make: {', '.join(rest)}")
+    elif home.is_symlink():
+        log.say(f"{home} is a link to {home.resolve()}; both stay, and nothing is left there")
+    elif not home.is_mount():
+        home.rmdir()
 
 
 def require_root() -> None:
@@ -229,7 +202,7 @@ def require_root() -> None:
 
 def _start_private(paths: Paths, site: Site) -> Engine:
     if lostports.pending(paths):
-        stop(paths)
+        _stop(paths)
         lostports.settle(paths)
     pid = _private_pid(paths)
     if pid:
@@ -244,7 +217,7 @@ def _start_private(paths: Paths, site: Site) -> Engine:
             engine = _wait(paths, site, _launch(paths, site, root))
             freed = lostports.remove(paths, engine.prefix)
             if freed:
-                stop(paths)
+                _stop(paths)
                 engine = _wait(paths, site, _launch(paths, site, root))
                 lostports.settle(paths)
                 log.say(
@@ -284,10 +257,9 @@ def _launch(paths: Paths, site: Site, root: Path) -> int:
 
 
 def _wait(paths: Paths, site: Site, pid: int) -> Engine:
-    waiting.happens(lambda: find(paths, site) or not processes.alive(pid), START_SECONDS, poll=0.1)
-    engine = find(paths, site)
-    if engine:
-        return engine
+    answer = waiting.happens(lambda: find(paths, site) or not processes.alive(pid), START_SECONDS, poll=0.1)
+    if isinstance(answer, Engine):
+        return answer
     raise Error(
         "the private engine did not start", evidence=_log_tail(paths), hint=f"read {paths.engine}/dockerd.log"
     )

@@ -9,15 +9,19 @@ from osbox.errors import Error, UserError
 MINIMUM = 25  # Docker 25 brought `--start-interval` of health checks
 HERE = ("unix://", "npipe://")
 """How the address of an engine on this machine begins."""
+SOCKET = "unix:///var/run/docker.sock"
+"""Where a machine's Docker answers, whatever the client is set to (dockerd(8), --host)."""
 ANSWER_SECONDS = 20
 
 
-def server_version(kind: str, prefix: tuple[str, ...]) -> str:
+def server_version(kind: str, prefix: tuple[str, ...], *options: str) -> str:
     """The version of the engine that the client behind a prefix reaches; "" when none answers."""
     if not prefix and not shutil.which("docker"):
         return ""
-    words = [*prefix, *environment.client(kind), "docker", "version", "--format", "{{json .Server.Version}}"]
-    result = run.run(words, check=False, timeout=ANSWER_SECONDS)
+    words = [*prefix, *environment.client(kind), "docker", *options]
+    result = run.run(
+        [*words, "version", "--format", "{{json .Server.Version}}"], check=False, timeout=ANSWER_SECONDS
+    )
     try:
         return str(json.loads(result.out)) if result.code == 0 else ""
     except ValueError:
@@ -46,9 +50,16 @@ def refusal() -> UserError:
 
 def refuse_beside_old() -> None:
     """A second dockerd in the same network namespace rewrites the first one's firewall chains: never do that
-    to a stranger."""
-    version = server_version("host", ())
-    if version and _is_here() and not (_is_recent(version) and _has_plugins()):
+    to a stranger.
+
+    It is looked for at its own socket, too: a client that is set to another machine's engine does not tell of
+    the one here.
+    """
+    versions = [server_version("host", ())] if _is_here() else []
+    versions.append(server_version("private", (), "--host", SOCKET))
+    for version in dict.fromkeys(filter(None, versions)):
+        if _is_recent(version) and _has_plugins():
+            continue
         raise Error(
             f"Docker {version} runs on this machine: too old for osbox, and a second engine beside it would"
             " rewrite its firewall chains",

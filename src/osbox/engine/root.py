@@ -99,7 +99,8 @@ def remove_tree(top: Path) -> None:
 
 def require_unmounted(top: Path) -> None:
     """Raise Error when something is mounted below a directory that is to be removed."""
-    mounts = [str(point) for point in _mount_points() if top in point.parents]
+    real = top.resolve()  # as the kernel names mounts
+    mounts = [str(point) for point in _mount_points() if real in point.parents]
     if mounts:
         hint = "umount " + " ".join(reversed(mounts))
         raise Error(
@@ -158,7 +159,7 @@ def debootstrap(paths: Paths, target: Path, packages: tuple[str, ...], *, varian
 
     Raises Error that names the mirror's answer when packages cannot be had, or says that the disk is full.
     """
-    tools_at, scratch = _mmdebstrap(paths), paths.home / "tmp"
+    tools_at, scratch = _mmdebstrap(paths), paths.tmp
     scratch.mkdir(parents=True, exist_ok=True)
     settings = scratch / "apt.conf"  # a file: a proxy's password must not stand on a command line
     settings.touch(mode=0o600)
@@ -225,7 +226,7 @@ def _mmdebstrap(paths: Paths) -> Path:
     """mmdebstrap is a Perl script: it is taken from its package without being installed on the host."""
     if shutil.which("mmdebstrap"):
         return Path("/")
-    place = paths.home / "tools"
+    place = paths.tools
     if not (place / "usr/bin/mmdebstrap").exists():
         place.mkdir(parents=True, exist_ok=True)
         wanted = ["mmdebstrap"] + (

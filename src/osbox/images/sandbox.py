@@ -4,11 +4,11 @@ removed."""
 import itertools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from osbox import run
+from osbox import run, waiting
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.engine.info import State
@@ -50,14 +50,22 @@ class Sandbox:
 
         It refuses a removal while another one of the same container goes on, which a busy disk draws out.
         """
-        deadline = time.monotonic() + TURN_SECONDS
-        said = ""
-        while names := docker.ids(self.engine, "container", f"label={self._label}"):
-            if time.monotonic() > deadline:
-                return said or f"still there: {' '.join(names)}"
-            said = docker.docker(self.engine, "rm", "--force", "--volumes", *names, check=False).err.strip()
-            time.sleep(POLL_SECONDS if said else 0)
-        return ""
+        refusal = ""
+
+        def gone() -> bool:
+            nonlocal refusal
+            if names := self._containers():
+                result = docker.docker(self.engine, "rm", "--force", "--volumes", *names, check=False)
+                refusal = result.err.strip()
+                return not refusal and not self._containers()
+            return True
+
+        if waiting.happens(gone, TURN_SECONDS, poll=POLL_SECONDS):
+            return ""
+        return refusal or f"still there: {' '.join(self._containers())}"
+
+    def _containers(self) -> list[str]:
+        return docker.ids(self.engine, "container", f"label={self._label}")
 
     def run(self, tag: str, spec: RunSpec, command: list[str], *options: str, text: str = "") -> run.Result:
         """Run an image to its end; text is its standard input."""
@@ -95,16 +103,13 @@ class Sandbox:
 
     def until_healthy(self, name: str) -> str:
         """Wait for a container's health; returns "" or why it is not healthy."""
-        deadline = time.monotonic() + HEALTHY_SECONDS
-        while time.monotonic() < deadline:
-            state = self._state(name)
-            if state.health == "healthy":
-                return ""
-            if not state.running:
-                return f"it ended with exit code {state.exit_code}: {self._last_line(name)}"
-            if not state.health:
-                return "and nothing says whether it is well"
-            time.sleep(POLL_SECONDS)
+        state = self._settled(name, lambda state: state.health in ("healthy", ""), HEALTHY_SECONDS)
+        if state.health == "healthy":
+            return ""
+        if not state.running:
+            return f"it ended with exit code {state.exit_code}: {self._last_line(name)}"
+        if not state.health:
+            return "and nothing says whether it is well"
         return (
             f"not healthy within {HEALTHY_SECONDS} s: {_last_check(state)}; its log: {self._last_line(name)}"
         )
@@ -112,15 +117,20 @@ class Sandbox:
     def until(self, name: str, health: str) -> bool:
         """Wait for a container's health (healthy, unhealthy); False if it did not come, or the container
         ended."""
-        deadline = time.monotonic() + TURN_SECONDS
-        while time.monotonic() < deadline:
+        return self._settled(name, lambda state: state.health == health, TURN_SECONDS).health == health
+
+    def _settled(self, name: str, settled: Callable[[State], bool], seconds: float) -> State:
+        """The state of a container as soon as it is settled or the container has ended; the last one that was
+        seen when the time is over."""
+        state = self._state(name)
+
+        def look() -> bool:
+            nonlocal state
             state = self._state(name)
-            if state.health == health:
-                return True
-            if not state.running:
-                return False
-            time.sleep(POLL_SECONDS)
-        return False
+            return settled(state) or not state.running
+
+        waiting.happens(look, seconds, poll=POLL_SECONDS)
+        return state
 
     @contextmanager
     def standing_still(self, name: str) -> Iterator[None]:

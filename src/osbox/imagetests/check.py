@@ -97,7 +97,7 @@ def check_tags(
 ) -> list[Report]:
     """The same for images of any tag, each with the image that it is said to be."""
     doing: dict[str, str] = {}
-    scratch = paths.home / "tests" / f"images-{os.getpid()}"
+    scratch = paths.tests / f"images-{os.getpid()}"
     board = None if quiet else Board(lambda tag: doing.get(tag, ""))
     there = docker.images(engine, *(tag for _, tag in wanted))
     secret = needles(paths)

@@ -4,12 +4,13 @@ Nothing here knows virtual from real.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from osbox import log
+from osbox import log, waiting
 from osbox.errors import Error, UserError
 from osbox.metal.nodesfile import Inventory, Node
 
@@ -158,9 +159,10 @@ def _settle(
     system: "Connection", works: Sequence[_Work], options: Options, changed: list[str]
 ) -> list[Error]:
     """Push every node on, all at the same time, until each is available, in use, or given up."""
-    waiting, problems = list(works), []
-    while waiting:
-        for work in list(waiting):
+    under_way, problems = list(works), list[Error]()
+
+    def settled() -> bool:
+        for work in list(under_way):
             current = system.baremetal.get_node(work.node.name)
             if current.provision_state != work.state:
                 work.state, work.since = current.provision_state, time.monotonic()
@@ -169,11 +171,12 @@ def _settle(
             if problem:
                 problems.append(problem)
             if problem or work.state in SETTLED:
-                waiting.remove(work)
+                under_way.remove(work)
                 continue
             _push(system, current, work, options, changed)
-        if waiting:
-            time.sleep(POLL_SECONDS)
+        return not under_way
+
+    waiting.happens(settled, math.inf, poll=POLL_SECONDS)  # each step of a node has a deadline of its own
     return problems
 
 
@@ -282,36 +285,62 @@ def show(system: "Connection", name: str) -> dict[str, Any]:
 
 
 def forget(
-    system: "Connection", names: Sequence[str], *, uncleaned: bool = False, seconds: float = STEP_SECONDS
+    system: "Connection",
+    names: Sequence[str],
+    *,
+    uncleaned: bool = False,
+    seconds: float = STEP_SECONDS,
+    switch_off: Callable[[Any], object] = lambda _: None,
 ) -> list[str]:
     """Delete nodes from Ironic and return those that were there.
 
-    An inspection is ended; a cleaning is waited for, unless uncleaned.
+    An inspection is ended; a cleaning is waited for, unless uncleaned. switch_off is called with a node, as
+    Ironic has it, before Ironic is asked to end what it does: it powers off softly, and waits
+    [conductor]power_state_change_timeout, 60 s, for a node in its firmware, which heeds none.
 
     Raises UserError for a node that holds a server.
     """
-    gone, deadline = [], time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
+    gone = []
     for name in names:
-        while (current := _find(system, name)) is not None:
-            state = current.provision_state
-            if state in DELETABLE and not current.instance_id and _deleted(system, current.id):
-                gone.append(name)
-                break
-            if state == "active":
-                raise UserError(
-                    f"{name} holds the server {current.instance_id}",
-                    hint=f"osbox openstack server delete {current.instance_id}",
-                )
-            if state == "inspect wait" or (state == "clean wait" and uncleaned):
-                _abort(system, current.id)
-            if time.monotonic() > deadline:
-                raise Error(
-                    f"{name} is still in the state `{state}`",
-                    evidence=current.last_error or "",
-                    hint="osbox node list",
-                )
-            time.sleep(POLL_SECONDS)
+        left = deadline - time.monotonic()
+        if _forgotten(system, name, left, uncleaned=uncleaned, switch_off=switch_off):
+            gone.append(name)
     return gone
+
+
+def _forgotten(
+    system: "Connection", name: str, seconds: float, *, uncleaned: bool, switch_off: Callable[[Any], object]
+) -> bool:
+    """Delete a node as soon as its state allows it; False when there is none of that name."""
+    current: Any = None
+
+    def gone() -> Literal["deleted", "never was"] | None:
+        nonlocal current
+        current = _find(system, name)
+        if current is None:
+            return "never was"
+        state = current.provision_state
+        if state in DELETABLE and not current.instance_id and _deleted(system, current.id):
+            return "deleted"
+        if state == "active":
+            raise UserError(
+                f"{name} holds the server {current.instance_id}",
+                hint=f"osbox openstack server delete {current.instance_id}",
+            )
+        if state == "inspect wait" or (state == "clean wait" and uncleaned):
+            switch_off(current)
+            _abort(system, current.id)
+        return None
+
+    answer = waiting.happens(gone, seconds, poll=POLL_SECONDS)
+    if answer is None:
+        raise Error(
+            f"{name} is still in the state `{current.provision_state}`",
+            evidence=current.last_error or "",
+            hint="osbox node list",
+        )
+    return answer == "deleted"
 
 
 def _deleted(system: "Connection", uuid: str) -> bool:

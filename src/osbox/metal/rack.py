@@ -1,7 +1,8 @@
 """The rack: virtual bare-metal nodes behind a real Redfish service, in the container `rack.<name>`
 (docs/rack.md).
 
-`rackctl` inside the container says what is there, as JSON. Power is none of our business: Ironic switches it.
+`rackctl` inside the container says what is there, as JSON. Power is Ironic's business, but for a node that it
+is to forget.
 """
 
 import hashlib
@@ -123,6 +124,16 @@ def behind(engine: Engine, site: Site, driver_info: Mapping[str, Any] | None) ->
 def remove(engine: Engine, site: Site, names: Sequence[str]) -> list[str]:
     """Remove nodes with their disks and return those that were there."""
     return list(_rackctl(engine, site, "remove", *names)["removed"]) if names else []
+
+
+def switch_off(engine: Engine, site: Site, driver_info: Mapping[str, Any] | None) -> bool:
+    """Take the power of the virtual node that an Ironic node's driver_info speaks of; False for real
+    hardware, and for one that is off."""
+    node = behind(engine, site, driver_info)
+    if node is None or node.state in OFF:
+        return False
+    argv = engine.argv("docker", "exec", container(site), "virsh", "destroy", node.name)
+    return run.run(argv, check=False, timeout=TIMEOUT).code == 0
 
 
 def console_argv(engine: Engine, site: Site, name: str) -> list[str]:

@@ -13,13 +13,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
+from osbox import plain
+
 STAMPED = re.compile(r"^(\d{4}-\d\d-\d\dT[\d:]{8})(\.\d+)?Z (.*)$")
 OSLO = re.compile(r"^\S+ \S+ \d+ ([A-Z]+) \S+ (?:\[[^\]]*\] )?(.*)$")
 LEASE = re.compile(r"^(\w+ +\d+ [\d:]+) .*?(DHCP[A-Z]+)\(\S+\) (?:([\d.]+) )?([0-9a-f:]{17})(.*)$")
 TFTP = re.compile(r"(sent|failed sending|file) (\S+) (.*?)(?:to|for) ([\d.]+)")
 REQUEST = re.compile(r'^(\S+) ([\d.]+) "(\w+) (\S+) [^"]*" (\d+) (\d+)$')
 AGENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d+ \d+ ([A-Z]+) (.*)$")
-CONTROL = re.compile(r"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()].|[=>c])|[\x00-\x08\x0b-\x1f\x7f]")
 SECRET = re.compile(r"(agent_token=|[?&]temp_url_sig=)[^&\s\"']+")
 STRANGER = "no port of any node"
 WIDTH = 400  # characters of an event; Ironic's errors may hold whole answers of a BMC
@@ -59,7 +60,7 @@ def parse_time(text: str | None) -> datetime | None:
 
 def line(text: str) -> str:
     """A text as one line: no secrets, no control characters, not longer than WIDTH."""
-    flat = SECRET.sub(r"\1***", " ".join(CONTROL.sub(" ", text).split()))
+    flat = SECRET.sub(r"\1***", " ".join(plain.text(text, " ").split()))
     return flat if len(flat) <= WIDTH else flat[: WIDTH - 1] + "…"
 
 

@@ -1,6 +1,5 @@
 """Locks as data: read what uv resolved, split it by who needs what, compare two of them. Pure."""
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from osbox.releases.release import COMMON, RAMDISK, Release
 
 PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
 PARENT = re.compile(r"^    # (?:via ?|  )(.*)$")
-SUM = re.compile(r"^([0-9a-f]{64})  (\S+)$")
 
 
 @dataclass(frozen=True)
@@ -139,13 +137,3 @@ def _change(old: tuple[str, Package] | None, new: tuple[str, Package] | None) ->
     return Change(
         name, old[1].version if old else "", new[1].version if new else "", " → ".join(dict.fromkeys(groups))
     )
-
-
-def sums(files: Mapping[str, bytes]) -> str:
-    """The text of SHA256SUMS, which `sha256sum -c` reads."""
-    return "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
-
-
-def read_sums(text: str) -> dict[str, str]:
-    """Digest by file name."""
-    return {match[2]: match[1] for line in text.splitlines() if (match := SUM.match(line))}

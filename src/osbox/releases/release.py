@@ -22,7 +22,7 @@ GROUPS = (COMMON, *PROJECTS, RAMDISK)
 
 All but the ramdisk's are resolved together, so that their versions agree.
 """
-FILE, CONSTRAINTS, SUMS = "release.toml", "constraints.txt", "SHA256SUMS"
+FILE, CONSTRAINTS = "release.toml", "constraints.txt"
 INPUTS = (FILE, CONSTRAINTS)
 LOCKS = tuple(f"{group}.lock" for group in GROUPS)
 

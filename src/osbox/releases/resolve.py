@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from osbox import fault, run
+from osbox import checksums, fault, run
 from osbox.errors import Error, UserError
 from osbox.releases import folder as releases
 from osbox.releases import lock, release
@@ -36,7 +36,10 @@ def check(paths: Paths, name: str) -> None:
     now."""
     folder = releases.require(paths.releases, name)
     relock = f"osbox lock --release {name}"
-    known = lock.read_sums(_text(folder / release.SUMS))
+    try:
+        known = checksums.parse(_text(folder / checksums.FILE))
+    except ValueError as error:
+        raise UserError(f"releases/{name}/{checksums.FILE}: {error}", hint=relock) from error
     for file in (*release.INPUTS, *release.LOCKS):
         label = f"releases/{name}/{file}"
         if not (folder / file).is_file():
@@ -46,7 +49,7 @@ def check(paths: Paths, name: str) -> None:
         digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
         if known.get(file) != digest:
             what = f"it is older than {file}" if file in release.INPUTS else f"{file} is not what was locked"
-            evidence = f"{digest}  {label}, now\n{known.get(file, 'not there'):64}  in {release.SUMS}"
+            evidence = f"{digest}  {label}, now\n{known.get(file, 'not there'):64}  in {checksums.FILE}"
             raise UserError(
                 f"the lock of release {name} is out of date: {what}", evidence=evidence, hint=relock
             )
@@ -80,7 +83,7 @@ def _resolve(paths: Paths, folder: Path, wanted: Release) -> dict[str, str]:
 @contextlib.contextmanager
 def _workplace(paths: Paths, folder: Path, wanted: Release) -> Iterator[Path]:
     """A directory with the inputs as uv wants them; the index's settings are in it, and go with it."""
-    place = paths.home / "tmp"
+    place = paths.tmp
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="lock-", dir=place) as directory:
         work = Path(directory)
@@ -148,7 +151,7 @@ def _environment(paths: Paths, place: Path) -> dict[str, str]:
     bundle = sources.ca_bundle()
     return {
         "UV_CONFIG_FILE": str(place / "uv.toml"),
-        "UV_CACHE_DIR": str(paths.home / "tools" / "uv-cache"),
+        "UV_CACHE_DIR": str(paths.tools / "uv-cache"),
         "UV_HTTP_TIMEOUT": str(HTTP_SECONDS),
         "UV_HTTP_RETRIES": str(RETRIES),
         "UV_PYTHON_DOWNLOADS": "never",
@@ -193,7 +196,9 @@ def _write(folder: Path, found: Mapping[str, str]) -> None:
         **{name: (folder / name).read_bytes() for name in release.INPUTS},
         **{name: text.encode() for name, text in texts.items()},
     }
-    texts[release.SUMS] = lock.sums(contents)
+    texts[checksums.FILE] = checksums.render(
+        {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    )
     new = {name: folder / f"{name}.new" for name in texts}
     try:
         for name, text in texts.items():
@@ -208,7 +213,7 @@ def _write(folder: Path, found: Mapping[str, str]) -> None:
 def _uv(paths: Paths) -> Path:
     """uv in the version that the images are made with, installed with hashes into the state directory."""
     wanted = paths.images / UV_LOCK
-    directory = paths.home / "tools" / f"uv-{hashlib.sha256(wanted.read_bytes()).hexdigest()[:12]}"
+    directory = paths.tools / f"uv-{hashlib.sha256(wanted.read_bytes()).hexdigest()[:12]}"
     if (directory / "bin" / "uv").is_file():
         return directory / "bin" / "uv"
     new = directory.with_name(f"{directory.name}.{os.getpid()}")

@@ -7,13 +7,13 @@ own.
 
 import ipaddress
 import re
+from pathlib import Path
 
 from osbox import files, lock
 from osbox.errors import Error, UserError
 from osbox.site.load import load_site
 from osbox.site.site import Paths, Site
 
-DIRECTORY = "clouds"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 # Number n has 10.29.(29 + 8n).0/24 and 10.29.(28 + 8n).0/24, at 127.0.0.(1 + n); 0 is the deployment without
 # a name.
@@ -22,7 +22,7 @@ FIRST, STEP, LAST = 29, 8, 27
 
 def names(base: Paths) -> list[str]:
     """The deployments that have a directory."""
-    place = base.home / DIRECTORY
+    place = base.deployments
     return sorted(path.name for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
 
 
@@ -33,18 +33,18 @@ def paths(base: Paths, name: str) -> Paths:
             f"--name {name}: a name has lower-case letters, digits and hyphens, 41 at most",
             hint="osbox --name lab up",
         )
-    return Paths(base.project, base.home / DIRECTORY / name)
+    return Paths(base.project, base.deployments / name)
 
 
 def site(base: Paths, base_site: Site, name: str) -> Site:
     """What a deployment goes by: its site.toml, or what it would get."""
     own = paths(base, name)
-    if not (own.home / "site.toml").exists():
+    if not own.site_toml.exists():
         return _free(base, base_site, name)
     found = load_site(own.home)
     if found.name != name:
         raise UserError(
-            f"{own.home}/site.toml says name = {found.name}, not {name}",
+            f"{own.site_toml} says name = {found.name}, not {name}",
             hint="the directory and the name in it have to agree",
         )
     return found.model_copy(
@@ -52,20 +52,27 @@ def site(base: Paths, base_site: Site, name: str) -> Site:
     )
 
 
-def settle(base: Paths, base_site: Site, name: str) -> None:
-    """Write down what a new deployment goes by, so that no later one takes it."""
-    file = paths(base, name).home / "site.toml"
-    if file.exists():
-        return
-    with lock.alone(base.home / "clouds.lock"):
-        wish = _free(base, base_site, name)
-        files.write(
-            file,
-            f'name = "{wish.name}"\nbridge = "{wish.bridge}"\nveth = ["{wish.veth[0]}",'
-            f' "{wish.veth[1]}"]\nsubnet = "{wish.subnet}"\ncontrol_subnet ='
-            f' "{wish.control_subnet}"\ncontrol_bridge = "{wish.control_bridge}"\nloopback ='
-            f' "{wish.loopback}"\n',
-        )
+def settle(base: Paths, base_site: Site, name: str) -> Site:
+    """Write down what a new deployment goes by, so that no later one takes it; returns what is written.
+
+    It is chosen in turn: of two that are begun at once, each was told the same before.
+    """
+    file = paths(base, name).site_toml
+    if not file.exists():
+        with lock.alone(base.lock("clouds")):
+            if not file.exists():
+                _write(file, _free(base, base_site, name))
+    return site(base, base_site, name)
+
+
+def _write(file: Path, wish: Site) -> None:
+    files.write(
+        file,
+        f'name = "{wish.name}"\nbridge = "{wish.bridge}"\nveth = ["{wish.veth[0]}",'
+        f' "{wish.veth[1]}"]\nsubnet = "{wish.subnet}"\ncontrol_subnet ='
+        f' "{wish.control_subnet}"\ncontrol_bridge = "{wish.control_bridge}"\nloopback ='
+        f' "{wish.loopback}"\n',
+    )
 
 
 def _free(base: Paths, base_site: Site, name: str) -> Site:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from osbox import files, lock
 from osbox.errors import Error
+from osbox.site.site import Paths
 
 Kind = Literal["link", "address", "firewall", "port", "file", "mount", "namespace", "sysctl"]
 
@@ -94,7 +95,7 @@ class Ledger:
     def _write(self, entries: tuple[Entry, ...]) -> None:
         files.write(self.file, _Book(entries=entries).model_dump_json(indent=2) + "\n")
         if not entries:
-            self.file.unlink()
+            self.file.resolve().unlink()  # a link to another place stays one
 
     def _locked(self) -> AbstractContextManager[None]:
         """One writer at a time. The directory itself is the lock, so that no lock file stays behind."""
@@ -104,4 +105,4 @@ class Ledger:
 
 def ledger(home: Path) -> Ledger:
     """The ledger of the deployment whose state directory this is."""
-    return Ledger(home / "ledger.json")
+    return Ledger(Paths.ledger.at(home))

@@ -20,7 +20,7 @@ def find_paths() -> Paths:
 
 def load_site(home: Path) -> Site:
     """Read `site.toml`; raises UserError naming the file and the key."""
-    file = home / "site.toml"
+    file = Paths.site_toml.at(home)
     try:
         data = tomllib.loads(file.read_text())
     except FileNotFoundError:

@@ -24,8 +24,7 @@ NAMES = (
 
 def ensure(paths: Paths) -> list[str]:
     """Generate the secrets that are missing; returns their names. An existing one is never changed."""
-    paths.home.mkdir(parents=True, exist_ok=True)
-    paths.secrets.mkdir(exist_ok=True, mode=0o700)
+    files.private_directory(paths.secrets)
     made = missing(paths)
     for name in made:
         # No "-" in front: a password is an argument of some tool somewhere.

@@ -4,8 +4,11 @@
 """
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
+from typing import Literal, get_args, overload
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -80,44 +83,108 @@ class Site(BaseModel):
         return self.subnet[20], self.subnet[min(200, self.subnet.num_addresses - 2)]
 
 
+class Lifetime(Enum):
+    """Until when a thing in the state directory stays there."""
+
+    THEIRS = auto()
+    """Put there by the operator and only read: no purge removes it."""
+    KEPT = auto()
+    """Dear to make again, or written by hand: `down --purge --keep-images` leaves it, a whole purge does
+    not."""
+    REMADE = auto()
+    """Of this cloud, or of one run; the same commands make it again: every purge removes it."""
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """A file or directory of the state directory; as an attribute of Paths, where it is.
+
+    secret: for root alone, so a file of it is written with mode 0600, a directory with 0700.
+    """
+
+    name: str
+    lifetime: Lifetime
+    secret: bool = False
+
+    @overload
+    def __get__(self, paths: None, owner: type["Paths"]) -> "StateFile": ...
+    @overload
+    def __get__(self, paths: "Paths", owner: type["Paths"]) -> Path: ...
+    def __get__(self, paths: "Paths | None", owner: type["Paths"]) -> "StateFile | Path":
+        return self if paths is None else self.at(paths.home)
+
+    def at(self, home: Path) -> Path:
+        """Where it is, for whoever knows no more than the state directory."""
+        return home / self.name
+
+
+Lock = Literal["build", "clouds", "contents", "debian", "guest", "machine", "nodes", "ramdisk"]
+"""What one command at a time may change; a file each, which stays when the lock is given back."""
+
+
 @dataclass(frozen=True)
 class Paths:
-    """Where things are. `project` is the checkout, `home` the one directory osbox writes to."""
+    """Where things are. `project` is the checkout, `home` the one directory osbox writes to.
+
+    All that osbox puts into `home` is declared here, and a purge removes what is declared, no more:
+    OSBOX_HOME may have been set to a directory with other things in it.
+    """
 
     project: Path
     home: Path
 
-    @property
-    def engine(self) -> Path:
-        return self.home / "engine"
+    site_toml = StateFile("site.toml", Lifetime.KEPT)
+    secrets = StateFile("secrets", Lifetime.REMADE, secret=True)
+    clouds_yaml = StateFile("clouds.yaml", Lifetime.REMADE, secret=True)
+    openrc = StateFile("openrc", Lifetime.REMADE, secret=True)
+    private_key = StateFile("id_ed25519", Lifetime.REMADE, secret=True)
+    public_key = StateFile("id_ed25519.pub", Lifetime.REMADE)
+    """What ssh-keygen makes beside the private one; osbox itself needs no file of it."""
+    stack_env = StateFile("stack.env", Lifetime.REMADE)
+    options = StateFile("options", Lifetime.REMADE, secret=True)
+    """The site's own options for Compose; one of them may be a password."""
+    applied = StateFile("applied.json", Lifetime.REMADE, secret=True)
+    rack_yaml = StateFile("rack.yaml", Lifetime.REMADE)
+    ledger = StateFile("ledger.json", Lifetime.REMADE)
+    deployments = StateFile("clouds", Lifetime.REMADE)
+    """A directory like this one for each deployment with a name."""
+    engine = StateFile("engine", Lifetime.KEPT)
+    engine_gone = StateFile("engine.gone", Lifetime.REMADE)
+    """The engine while it is removed: half of one must not pass for a whole one."""
+    artifacts = StateFile("artifacts", Lifetime.KEPT)
+    """The deploy ramdisk and the guest images that were built."""
+    downloads = StateFile("downloads", Lifetime.KEPT)
+    provenance = StateFile("provenance", Lifetime.KEPT)
+    """Where each image was built from, a statement a tag."""
+    inventory = StateFile("inventory", Lifetime.KEPT)
+    """What was read of images once, by image id."""
+    vulnerabilities = StateFile("vulnerabilities", Lifetime.THEIRS)
+    """Databases of vulnerabilities that the operator puts here; osbox only reads it."""
+    tools = StateFile("tools", Lifetime.KEPT)
+    """Programs that the host does not have: mmdebstrap, uv."""
+    build_secrets = StateFile("build-secrets", Lifetime.KEPT, secret=True)
+    debian_tar = StateFile("debian.tar", Lifetime.REMADE)
+    picture = StateFile("demo.svg", Lifetime.REMADE)
+    logs = StateFile("logs", Lifetime.REMADE)
+    tests = StateFile("tests", Lifetime.REMADE)
+    """What the tests of images work in."""
+    tmp = StateFile("tmp", Lifetime.REMADE)
+    """Of one run each; on this disk, for the private engine sees it and it may be large."""
+    checks = StateFile("checks.jsonl", Lifetime.KEPT)
+    """Which of the project's own tests passed with what (docs/testing.md)."""
+
+    def lock(self, what: Lock) -> Path:
+        return self.home / f"{what}.lock"
 
     @property
-    def secrets(self) -> Path:
-        return self.home / "secrets"
+    def build_logs(self) -> Path:
+        """A file for each image's last build."""
+        return self.logs / "build"
 
     @property
-    def logs(self) -> Path:
-        return self.home / "logs"
-
-    @property
-    def artifacts(self) -> Path:
-        """The deploy ramdisk and the guest images that were built."""
-        return self.home / "artifacts"
-
-    @property
-    def provenance(self) -> Path:
-        """Where each image was built from, a statement a tag."""
-        return self.home / "provenance"
-
-    @property
-    def inventory(self) -> Path:
-        """What was read of images once, by image id."""
-        return self.home / "inventory"
-
-    @property
-    def vulnerabilities(self) -> Path:
-        """Databases of vulnerabilities that the operator puts here; osbox only reads it."""
-        return self.home / "vulnerabilities"
+    def wheels(self) -> Path:
+        """The tool's own libraries, as a bundle has them."""
+        return self.downloads / "wheels"
 
     @property
     def releases(self) -> Path:
@@ -130,3 +197,16 @@ class Paths:
     @property
     def compose(self) -> Path:
         return self.project / "compose"
+
+
+STATE: Mapping[str, StateFile] = {
+    **{item.name: item for item in vars(Paths).values() if isinstance(item, StateFile)},
+    **{f"{what}.lock": StateFile(f"{what}.lock", Lifetime.REMADE) for what in get_args(Lock)},
+}
+"""All that is declared, by name."""
+
+
+def declared(name: str) -> StateFile | None:
+    """What an entry of the state directory is; NAME.new, which a killed run may leave, is as NAME. None: of
+    somebody else."""
+    return STATE.get(name) or STATE.get(name.removesuffix(".new"))

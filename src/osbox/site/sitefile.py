@@ -10,9 +10,8 @@ from typing import Any
 from osbox import files, lock
 from osbox.errors import Error
 from osbox.site.load import load_site
-from osbox.site.site import Value
+from osbox.site.site import Paths, Value
 
-NAME = "site.toml"
 Where = tuple[str, ...]
 """A key and the tables it is in: ("options", "nova", "DEFAULT", "debug")."""
 
@@ -24,7 +23,7 @@ def put(home: Path, values: Mapping[Where, Value]) -> list[Where]:
 
 def remove(home: Path, keys: Iterable[Where]) -> list[Where]:
     """Remove keys, and tables that are empty then; returns those that were there."""
-    return _change(home, dict.fromkeys(keys)) if (home / NAME).exists() else []
+    return _change(home, dict.fromkeys(keys)) if Paths.site_toml.at(home).exists() else []
 
 
 def _change(home: Path, edits: Mapping[Where, Value | None]) -> list[Where]:
@@ -32,7 +31,7 @@ def _change(home: Path, edits: Mapping[Where, Value | None]) -> list[Where]:
     home.mkdir(parents=True, exist_ok=True)
     with lock.alone(home):  # two commands at once change the file one after the other
         load_site(home)  # a file with errors is told, not made worse
-        file = (home / NAME).resolve()  # it may be a link into somebody's repository
+        file = Paths.site_toml.at(home)
         text, done = file.read_bytes().decode() if file.exists() else "", []
         for where, value in edits.items():
             data = tomllib.loads(text)

@@ -49,8 +49,8 @@ def build_secrets(paths: Paths) -> dict[str, Path]:
     # The CA bundle is copied: the private engine sees the state directory, not every place that a bundle may
     # be in.
     contents = {**{name: text.encode() for name, text in texts.items()}, "ca": ca_text()}
-    directory = paths.home / "build-secrets"
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    directory = paths.build_secrets
+    whole.private_directory(directory)
     secrets = {}
     for name, content in contents.items():
         file = directory / name

@@ -25,7 +25,7 @@ from typing import TypeVar
 
 import zstandard
 
-from osbox import log, run
+from osbox import checksums, log, run
 from osbox.build import provenance
 from osbox.engine import docker
 from osbox.engine import root as engine_root
@@ -208,7 +208,8 @@ def _changed(paths: Paths, names: Sequence[str]) -> list[str]:
 
 
 def _git(paths: Paths, *words: str) -> str:
-    # The clone may be somebody else's who became root by sudo: git would refuse.
+    # The clone may be somebody else's who became root by sudo: git would refuse
+    # (git-config(1), safe.directory).
     return run.run(["git", "-c", "safe.directory=*", "-C", str(paths.project), *words]).out
 
 
@@ -358,12 +359,12 @@ def _pack_artifact(directory: Path, parts: Path) -> Member:
 def _assemble(file: Path, parts: Path, manifest: Manifest) -> None:
     text = manifests.render(manifest).encode()
     digests = {manifests.LOAD: manifests.sha256(SCRIPT), manifests.MANIFEST: hashlib.sha256(text).hexdigest()}
-    sums = manifests.sums(digests | {member.name: member.sha256 for member in manifest.members}).encode()
+    sums = checksums.render(digests | {member.name: member.sha256 for member in manifest.members}).encode()
     new = file.with_name(file.name + ".new")
     with tarfile.open(new, "w", format=tarfile.GNU_FORMAT) as tar:
         for name, content in (
             (manifests.LOAD, SCRIPT.read_bytes()),
-            (manifests.SUMS, sums),
+            (checksums.FILE, sums),
             (manifests.MANIFEST, text),
         ):
             _add(

@@ -10,7 +10,7 @@ from pathlib import Path
 FORMAT = 1
 TOP = "osbox-bundle"
 """The directory that every member is in."""
-LOAD, SUMS, MANIFEST, CHECKOUT = "load", "SHA256SUMS", "manifest.json", "checkout.tar"
+LOAD, MANIFEST, CHECKOUT = "load", "manifest.json", "checkout.tar"
 ENGINE, IMAGES = "engine.tar.zst", "images.tar.zst"
 ARTIFACTS, WHEELS, PROVENANCE = "artifacts/", "wheels/", "provenance/"
 
@@ -74,19 +74,6 @@ def parse(text: bytes) -> Manifest:
         return Manifest(members=members, changed=changed, python=python, **data)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError("its table of contents cannot be read") from error
-
-
-def sums(digests: Mapping[str, str]) -> str:
-    """The text of SHA256SUMS, which `sha256sum -c` reads."""
-    return "".join(f"{digest}  {name}\n" for name, digest in digests.items())
-
-
-def read_sums(text: str) -> dict[str, str]:
-    """Digest by name; raises ValueError."""
-    pairs = [line.split("  ", 1) for line in text.splitlines()]
-    if not all(len(pair) == 2 for pair in pairs):  # noqa: PLR2004 - digest and name
-        raise ValueError("its checksums cannot be read")
-    return {name: digest for digest, name in pairs}
 
 
 def sha256(file: Path) -> str:

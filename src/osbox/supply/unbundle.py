@@ -13,7 +13,7 @@ from typing import IO
 
 import zstandard
 
-from osbox import log, run
+from osbox import checksums, log, run
 from osbox.build import debian, pool
 from osbox.engine import docker, engine
 from osbox.engine import root as engine_root
@@ -87,7 +87,7 @@ def _load(paths: Paths, site: Site, opened: Bundle, *, root: bool, artifacts: Se
             _unpack_artifact(paths, opened, member)
         loaded.append(_made(member))
     _copy(
-        opened, opened.manifest.wheels(), paths.home / "downloads" / "wheels"
+        opened, opened.manifest.wheels(), paths.wheels
     )  # a bundle can be made of this one, without a network
     at = engine.start(paths, site)
     lacking = _lacking(at, opened.manifest)
@@ -128,7 +128,7 @@ def _check(file: Path, tar: tarfile.TarFile) -> Manifest:
     prefix = f"{manifests.TOP}/"
     names = {info.name.removeprefix(prefix) for info in tar.getmembers()}
     try:
-        sums = manifests.read_sums(_open(tar, manifests.SUMS).read().decode())
+        sums = checksums.parse(_open(tar, checksums.FILE).read().decode())
         for name, wanted in sums.items():
             if name not in names:
                 raise _damaged(file, f"{name} is missing")

@@ -20,7 +20,7 @@ def pythons() -> tuple[str, ...]:
 
 def fetch(paths: Paths, parts: Path) -> list[Member]:
     """The wheels of requirements.lock, by their hashes; those of an earlier bundle are not fetched again."""
-    kept, target = paths.home / "downloads" / "wheels", parts / manifests.WHEELS
+    kept, target = paths.wheels, parts / manifests.WHEELS
     kept.mkdir(parents=True, exist_ok=True)
     for version in pythons():
         with log.step(f"Wheels for Python {version}"):

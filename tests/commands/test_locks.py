@@ -1,0 +1,108 @@
+"""Who takes away what others may be working on waits for them, and says for whom."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from osbox import run
+from osbox.cloud import sessions
+from osbox.cloud import stack as cloud
+from osbox.commands import demo, stack
+from osbox.commands import engine as commands
+from osbox.commands.context import Context
+from osbox.contents import servers
+from osbox.engine import engine, footprint
+from osbox.engine.engine import Engine
+from osbox.metal import enroll, rack
+from osbox.network import connect
+from osbox.site import deployments
+from osbox.site.site import Paths, Site
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from osbox import lock
+with lock.alone(Path(sys.argv[1]), who="osbox up"):
+    print("held", flush=True)
+    time.sleep(1)
+"""
+
+
+@contextmanager
+def held(place: Path) -> Iterator[int]:
+    with run.spawn([sys.executable, "-c", HOLD, str(place)], stdout=-1) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        yield process.pid
+
+
+@pytest.fixture
+def here(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """A deployment with nothing in it, on an engine that is made up."""
+    paths.home.mkdir(parents=True)
+    monkeypatch.setattr(engine, "require_root", lambda: None)
+    monkeypatch.setattr(engine, "find", lambda *_: None)
+    monkeypatch.setattr(engine, "start", lambda *_: Engine("host", "28"))
+    monkeypatch.setattr(engine, "stop", lambda *_: False)
+    monkeypatch.setattr(footprint, "undo", lambda *_: [])
+    monkeypatch.setattr(connect, "remove", lambda *_: [])
+    monkeypatch.setattr(cloud, "require_up", lambda *_: None)
+    monkeypatch.setattr(cloud, "observe", lambda *_: {"rack": None})
+    monkeypatch.setattr(sessions, "connect", lambda *_, **__: None)
+    monkeypatch.setattr(servers, "delete", lambda *_: False)
+    monkeypatch.setattr(rack, "nodes", lambda *_: [SimpleNamespace(name="rack-1")])
+    monkeypatch.setattr(rack, "remove", lambda *_: ["rack-1"])
+    monkeypatch.setattr(enroll, "forget", lambda *_, **__: [])
+    return Context(paths, Site(), paths, Site())
+
+
+def purge(context: Any) -> None:
+    stack.down(context, purge=True)
+
+
+def clean(context: Any) -> None:
+    demo.demo(context, clean=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        *((purge, what) for what in ("machine", "contents", "nodes", "build", "guest", "ramdisk", "debian")),
+        (clean, "nodes"),
+        (clean, "machine"),
+        (commands.stop, "machine"),
+        (commands.stop, "build"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_it_waits_and_says_for_whom(
+    here: Context, capsys: pytest.CaptureFixture[str], command: Callable[[Any], None], what: Any
+) -> None:
+    with held(here.paths.lock(what)) as pid:
+        command(SimpleNamespace(obj=here))
+    assert f"(osbox up, process {pid}): this one goes on when it has ended" in capsys.readouterr().err
+
+
+def test_the_engine_is_stopped_for_all_deployments(here: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    deployments.settle(here.base, here.base_site, "lab")
+    with held(deployments.paths(here.base, "lab").lock("machine")) as pid:
+        context: Any = SimpleNamespace(obj=here)
+        commands.stop(context)
+    assert f"Another command changes lab (osbox up, process {pid})" in capsys.readouterr().err
+
+
+def test_a_purge_leaves_no_lock_behind(here: Context) -> None:
+    purge(SimpleNamespace(obj=here))
+    assert not here.paths.home.exists()
+
+
+def test_who_has_nothing_makes_nothing(here: Context) -> None:
+    here.paths.home.rmdir()
+    for command in (purge, commands.stop):
+        command(SimpleNamespace(obj=here))  # type: ignore[arg-type]
+    assert not here.paths.home.exists()
