@@ -96,17 +96,17 @@ def unique(images: Mapping[str, Steps], more: Mapping[str, Steps]) -> tuple[int,
 
 
 def _listed(
-    tag: str, entry: Mapping[str, Any], made: Steps, inside: list[Package], holders: Mapping[str, int]
+    tag: str, entry: Mapping[str, Any], steps: Steps, inside: list[Package], holders: Mapping[str, int]
 ) -> Listed:
     name, _, version = tag.partition(":")
     found = docker.labels(entry)
-    own = sum(size for one, size, _ in made if holders[one] == 1)
+    own = sum(size for one, size, _ in steps if holders[one] == 1)
     kinds = Counter(package.kind for package in inside)
     return Listed(
         name,
         version,
         entry["Id"],
-        sum(size for _, size, _ in made),
+        sum(size for _, size, _ in steps),
         own,
         entry["Created"],
         entry["Config"].get("User") or "root",

@@ -39,25 +39,25 @@ class Report:
         return not self.problems
 
 
-def verify(paths: Paths, engine: Engine, wanted: Sequence[Image], *, version: str) -> list[Report]:
+def verify(paths: Paths, engine: Engine, images: Sequence[Image], *, version: str) -> list[Report]:
     """Hold images against their provenance, their locks and the databases of their package managers."""
-    entries = _entries(engine, wanted, version)
+    entries = _entries(engine, images, version)
     read, broken = _read(engine, entries)
-    made = _made(paths)
+    generated = _generated(paths)
     return [
         (
             Report(image.name, version, "", 0, 0, 0, (broken[tag],))
             if (tag := image.tag(version)) in broken
-            else _report(paths, image, version, entry=entries.get(tag), read=read, made=made)
+            else _report(paths, image, version, entry=entries.get(tag), read=read, generated=generated)
         )
-        for image in wanted
+        for image in images
     ]
 
 
-def digests(engine: Engine, wanted: Sequence[Image], *, version: str) -> dict[str, str]:
+def digests(engine: Engine, images: Sequence[Image], *, version: str) -> dict[str, str]:
     """The digests of images' file systems, by tag; raises Error for one that is not built."""
-    entries = _entries(engine, wanted, version)
-    missing = next((image for image in wanted if image.tag(version) not in entries), None)
+    entries = _entries(engine, images, version)
+    missing = next((image for image in images if image.tag(version) not in entries), None)
     if missing:
         inventory.entry(engine, missing, version)
     read = layers.read(
@@ -82,15 +82,15 @@ def raise_for(reports: Sequence[Report]) -> None:
         )
 
 
-def _entries(engine: Engine, wanted: Sequence[Image], version: str) -> dict[str, dict[str, Any]]:
-    tags = {image.tag(version): image for image in wanted}
-    found = {
+def _entries(engine: Engine, images: Sequence[Image], version: str) -> dict[str, dict[str, Any]]:
+    tags = {image.tag(version): image for image in images}
+    by_tag = {
         tag: entry
         for entry in docker.inspect(engine, "image", *tags)
         for tag in entry["RepoTags"]
         if tag in tags
     }
-    return {tag: found[tag] for tag in tags if tag in found}
+    return {tag: by_tag[tag] for tag in tags if tag in by_tag}
 
 
 def _read(
@@ -126,7 +126,7 @@ def _report(
     *,
     entry: Mapping[str, Any] | None,
     read: Mapping[str, Layer],
-    made: Mapping[str, list[str]],
+    generated: Mapping[str, list[str]],
 ) -> Report:
     if not entry:
         return Report(image.name, version, "", 0, 0, 0, ("it is not built",))
@@ -135,7 +135,7 @@ def _report(
     inside = inventory.of(tree)
     patterns = [
         pattern
-        for name, rows in made.items()
+        for name, rows in generated.items()
         if name == "all" or fnmatchcase(image.name, name)
         for pattern in rows
     ]
@@ -206,7 +206,7 @@ def _locked_files(
                 yield f"{path} is not the {kind} that it was built from"
 
 
-def _made(paths: Paths) -> dict[str, list[str]]:
+def _generated(paths: Paths) -> dict[str, list[str]]:
     """What may be there although no package lists it, by image or pattern of images."""
     file = paths.images / "made.toml"
     try:
