@@ -42,7 +42,7 @@ def test_a_taken_port_names_its_holder(
 
 
 def test_boot_services_are_not_on_loopback() -> None:
-    found = {(service, address) for service, address, _, _ in ports.wanted(SITE)}
+    found = {(service, address) for service, address, _, _ in ports.published(SITE)}
     assert ("ipxe-httpd", "127.0.77.1") not in found
     assert {("keystone", "127.0.77.1"), ("ipxe-httpd", "127.0.78.1"), ("autodns", "127.0.78.1")} <= found
 
@@ -50,7 +50,7 @@ def test_boot_services_are_not_on_loopback() -> None:
 def test_listening_address_is_checked_too() -> None:
     found = {
         address
-        for service, address, _, _ in ports.wanted(SITE.listening_on("127.0.79.1"))
+        for service, address, _, _ in ports.published(SITE.listening_on("127.0.79.1"))
         if service in {api.service for api in APIS}
     }
     assert found == {"127.0.77.1", "127.0.78.1", "127.0.79.1"}

@@ -48,7 +48,12 @@ def clone(tmp_path: Path) -> Path:
 def made(project: Path, name: str = "os-keystone") -> dict[str, str]:
     paths = Paths(project, project)
     return labels.of(
-        paths, catalogue.BY_NAME[name], version="1", release="2026.1", digest="d", at=labels.commit(project)
+        paths,
+        catalogue.BY_NAME[name],
+        version="1",
+        release="2026.1",
+        digest="d",
+        commit=labels.commit(project),
     )
 
 
@@ -180,7 +185,7 @@ def statement(**found: str) -> dict[str, Any]:
         {"os-openstack:1": "sha256:cc"},
         provenance.read(Paths(PROJECT, PROJECT), KEYSTONE, "2026.1"),
         release="2026.1",
-        at=COMMIT,
+        commit=COMMIT,
         versions={"osbox": "1"},
     )
 

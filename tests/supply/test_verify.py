@@ -172,7 +172,7 @@ def entry(**changes: Any) -> ImageInfo:
 
 
 def statement() -> dict[str, Any]:
-    return provenance.statement(KEYSTONE, entry(), {}, {}, release="2026.1", at=None, versions={})
+    return provenance.statement(KEYSTONE, entry(), {}, {}, release="2026.1", commit=None, versions={})
 
 
 def test_the_tag_points_to_what_was_built() -> None:

@@ -57,7 +57,7 @@ def fetch(server: str, name: str, *, port: int = PORT) -> Transfer:
 
 
 def _exchange(
-    door: socket.socket, packet: bytes, peer: tuple[str, int], wanted: dict[int, int]
+    door: socket.socket, packet: bytes, peer: tuple[str, int], expected: dict[int, int]
 ) -> tuple[bytes, tuple[str, int]]:
     """Send, and again when nothing comes; returns the wanted packet (opcode, and of DATA the block) and who
     sent it.
@@ -80,8 +80,8 @@ def _exchange(
                     struct.unpack(">H", answer[2:4])[0],
                     answer[4:].partition(b"\0")[0].decode(errors="replace"),
                 )
-            if code in wanted and (
-                code != DATA or struct.unpack(">H", answer[2:4])[0] == wanted[code] & 0xFFFF
+            if code in expected and (
+                code != DATA or struct.unpack(">H", answer[2:4])[0] == expected[code] & 0xFFFF
             ):
                 return answer, sender
     raise TimeoutError(f"no answer to {TRIES} packets within {TRIES * WAIT_SECONDS:.0f} s")

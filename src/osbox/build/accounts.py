@@ -67,7 +67,9 @@ class View:
         )
 
 
-def account(tree: Tree, inside: Sequence[Package], made: Iterable[str], recipe: Mapping[str, str]) -> Account:
+def account(
+    tree: Tree, inside: Sequence[Package], generated: Iterable[str], recipe: Mapping[str, str]
+) -> Account:
     """Hold a file system against its packages, its recipe (digests by name) and the patterns of what is made
     elsewhere."""
     view, owned = View(tree), set[str]()
@@ -80,7 +82,7 @@ def account(tree: Tree, inside: Sequence[Package], made: Iterable[str], recipe: 
         if entry.sha256 == EMPTY and path.rpartition("/")[2] in empty
     }
     differs = [*_python(view, inside, owned), *_debian(view, digests, owned)]
-    patterns = list(made)
+    patterns = list(generated)
     rest = []
     for path, entry in tree.entries.items():
         if entry.kind not in (FILE, LINK) or path in owned or _is_accounted(view, entry, owned, digests):

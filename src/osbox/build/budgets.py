@@ -103,10 +103,10 @@ def excesses(
     return found
 
 
-def over(found: Sequence[Excess]) -> Error:
+def over(excesses: Sequence[Excess]) -> Error:
     """The one error for all that is too large."""
-    told = "; ".join(f"{item.what}: {item.size:.0f} MB of {item.budget:.0f}" for item in found)
-    lines = [line for item in found for line in (f"{item.what}, the biggest layers:", *item.additions)]
+    told = "; ".join(f"{item.what}: {item.size:.0f} MB of {item.budget:.0f}" for item in excesses)
+    lines = [line for item in excesses for line in (f"{item.what}, the biggest layers:", *item.additions)]
     return Error(
         f"over the size budget: {told}",
         evidence="\n".join(lines),
@@ -120,7 +120,7 @@ def _biggest(steps: Steps) -> tuple[str, ...]:
     return tuple(f"  {size / MEGABYTE:7.1f} MB  {_plain(made)}" for _, size, made in rows)
 
 
-def _plain(made: Any) -> str:
+def _plain(instruction: Any) -> str:
     """An instruction, short and without what Docker adds to it."""
-    text = " ".join(str(made).replace("/bin/sh -c ", "").replace("# buildkit", "").split())
+    text = " ".join(str(instruction).replace("/bin/sh -c ", "").replace("# buildkit", "").split())
     return text[:97] + "…" if len(text) > 98 else text or "Debian"  # noqa: PLR2004 - a line of a terminal

@@ -9,8 +9,9 @@ import hashlib
 import os
 
 from osbox import lock, log
-from osbox.engine import docker, engine
+from osbox.engine import docker
 from osbox.engine import root as engine_root
+from osbox.engine.engine import Engine
 from osbox.engine.info import ImageInfo
 from osbox.errors import Error, UserError
 from osbox.images import contents
@@ -30,7 +31,7 @@ ANSWER_SECONDS = 6
 PULL_SECONDS = 300
 
 
-def ensure(paths: Paths, at: engine.Engine) -> str:
+def ensure(paths: Paths, engine: Engine) -> str:
     """Have the Debian base image and return a digest of its content; it is fetched or made once and then
     kept.
 
@@ -38,13 +39,13 @@ def ensure(paths: Paths, at: engine.Engine) -> str:
     """
     wanted = os.environ.get("OSBOX_DEBIAN", "")
     with lock.alone(paths.lock("debian"), "The Debian base image is being made"):
-        found = docker.image(at, TAG)
+        found = docker.image(engine, TAG)
         if not found or (wanted and found.labels.get(SOURCE, "") != wanted) or _is_stale(found):
             if wanted:
-                _fetch(paths, at, wanted)
-            elif not _pull(paths, at):
-                _bootstrap(paths, at)
-            found = docker.image(at, TAG)
+                _fetch(paths, engine, wanted)
+            elif not _pull(paths, engine):
+                _bootstrap(paths, engine)
+            found = docker.image(engine, TAG)
     if not found:
         raise Error(f"the image {TAG} was removed while it was made", hint="the same command again")
     # Not its id: that differs between engines, and between two images of the same files.
@@ -60,22 +61,25 @@ def _recipe() -> str:
     return hashlib.sha256("\n".join((*PACKAGES, *engine_root.OPTIONS)).encode()).hexdigest()[:16]
 
 
-def _pull(paths: Paths, at: engine.Engine) -> bool:
+def _pull(paths: Paths, engine: Engine) -> bool:
     """Take the public registry's image, if that answers within seconds."""
     try:
-        if docker.docker(at, "manifest", "inspect", PUBLISHED, check=False, timeout=ANSWER_SECONDS).code != 0:
+        if (
+            docker.docker(engine, "manifest", "inspect", PUBLISHED, check=False, timeout=ANSWER_SECONDS).code
+            != 0
+        ):
             return False
-        _fetch(paths, at, PUBLISHED)
+        _fetch(paths, engine, PUBLISHED)
     except Error:
         return False
     return True
 
 
-def _fetch(paths: Paths, at: engine.Engine, name: str) -> None:
+def _fetch(paths: Paths, engine: Engine, name: str) -> None:
     """Take an image of a registry and give it our tag, and the label that tells its source."""
-    mine = not docker.image(at, name)
-    with log.step(f"Fetch the Debian base image {name}"), docker.logins(paths, at) as env:
-        result = docker.docker(at, "pull", "--quiet", name, check=False, timeout=PULL_SECONDS, env=env)
+    mine = not docker.image(engine, name)
+    with log.step(f"Fetch the Debian base image {name}"), docker.logins(paths, engine) as env:
+        result = docker.docker(engine, "pull", "--quiet", name, check=False, timeout=PULL_SECONDS, env=env)
         if result.code != 0:
             hint = (
                 "OSBOX_DEBIAN names an image in a registry that this machine reaches; without it,"
@@ -85,17 +89,19 @@ def _fetch(paths: Paths, at: engine.Engine, name: str) -> None:
                 f"the Debian base image {name} could not be fetched", evidence=result.err, hint=hint
             )
         words = ["build", "--quiet", "--provenance=false", "--label", f"{SOURCE}={name}", "--tag", TAG, "-"]
-        docker.docker(at, *words, text=f"FROM {name}\n", env=env)
+        docker.docker(engine, *words, text=f"FROM {name}\n", env=env)
     if mine:
-        docker.docker(at, "image", "rm", name)
+        docker.docker(engine, "image", "rm", name)
 
 
-def _bootstrap(paths: Paths, at: engine.Engine) -> None:
+def _bootstrap(paths: Paths, engine: Engine) -> None:
     """No registry: the same packages from the host's mirror. Trusted by apt's check of signatures."""
     tar = paths.debian_tar
     with log.step("Make the Debian base image from Debian packages"):
         try:
             engine_root.debootstrap(paths, tar, PACKAGES, variant="apt")
-            docker.docker(at, "import", "--change", f"LABEL {SOURCE}={TAG} {RECIPE}={_recipe()}", tar, TAG)
+            docker.docker(
+                engine, "import", "--change", f"LABEL {SOURCE}={TAG} {RECIPE}={_recipe()}", tar, TAG
+            )
         finally:
             tar.unlink(missing_ok=True)

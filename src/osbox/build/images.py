@@ -33,7 +33,7 @@ STEP = re.compile(r"^#\d+ (\[[^\]]*\d+/\d+\] .*|\[[^\]]+\] (?:FROM|RUN|COPY) .*|
 def build(
     paths: Paths,
     engine: Engine,
-    wanted: Sequence[Image] = catalogue.IMAGES,
+    images: Sequence[Image] = catalogue.IMAGES,
     *,
     version: str = "latest",
     release: str = DEFAULT,
@@ -50,7 +50,7 @@ def build(
     resolve.check(paths, release)
     with pool.alone(paths):
         tasks = plan(
-            paths, engine, catalogue.with_bases(wanted), version=version, release=release, no_cache=no_cache
+            paths, engine, catalogue.with_bases(images), version=version, release=release, no_cache=no_cache
         )
         if version != MOVING and not replace:
             _refuse_to_replace(engine, tasks, version)
@@ -126,7 +126,7 @@ def plan(
             target=image.name,
             tag=tag,
             args=_declared(paths, image, arguments),
-            labels=labels.of(paths, image, version=version, release=release, digest=inputs, at=commit),
+            labels=labels.of(paths, image, version=version, release=release, digest=inputs, commit=commit),
             no_cache=no_cache,
         )
         files = provenance.read(paths, image, release)
@@ -153,7 +153,7 @@ def raise_for(outcomes: Sequence[Outcome]) -> None:
 def clean(
     paths: Paths,
     engine: Engine,
-    wanted: Sequence[Image] = catalogue.IMAGES,
+    images: Sequence[Image] = catalogue.IMAGES,
     *,
     version: str = "latest",
     everything: bool = False,
@@ -165,7 +165,7 @@ def clean(
     check_version(version)
     used = _used(engine)
     # What no image needs any more goes with the last of them.
-    both = [*wanted, catalogue.BUILDER] if set(catalogue.IMAGES) <= set(wanted) else list(wanted)
+    both = [*images, catalogue.BUILDER] if set(catalogue.IMAGES) <= set(images) else list(images)
     there = _there(engine, both, version)
     kept = []
     for image in both:
@@ -181,7 +181,7 @@ def clean(
             log.out.print(f"🔫  {tag} - Done")
     if kept:
         raise Error(
-            f"{len(kept)} of {len(wanted)} images are in use", hint="osbox down, then the same command again"
+            f"{len(kept)} of {len(images)} images are in use", hint="osbox down, then the same command again"
         )
     if everything:
         _clean_cache(paths, engine)

@@ -66,7 +66,7 @@ def record(
     }
     names = dict.fromkeys([*tags, *(name for needed in tags.values() for name in needed)])
     entries = docker.images(engine, *names)
-    at, versions = labels.commit(paths.project), _versions(engine)
+    commit, versions = labels.commit(paths.project), _versions(engine)
     for image, inputs in images.items():
         tag = image.tag(version)
         entry = entries.get(tag)
@@ -75,7 +75,9 @@ def record(
         if entry and is_made and not (before and subjects(before)[0] == entry.id):
             target = file(paths, tag)
             bases = {name: entries[name].id for name in tags[tag] if name in entries}
-            document = statement(image, entry, bases, inputs.files, release=release, at=at, versions=versions)
+            document = statement(
+                image, entry, bases, inputs.files, release=release, commit=commit, versions=versions
+            )
             whole.write(target, json.dumps(document, indent=2) + "\n")
 
 
@@ -86,17 +88,17 @@ def statement(
     read: Mapping[str, str],
     *,
     release: str,
-    at: labels.Commit | None,
+    commit: labels.Commit | None,
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """The statement about one image.
 
     entry: what Docker says of it; bases: ids of what it was made from; read: its files.
     """
-    found = entry.labels
+    own_labels = entry.labels
     names = {
-        "title": found.get(f"{labels.OCI}title", image.name),
-        "version": found.get(f"{labels.OCI}version", ""),
+        "title": own_labels.get(f"{labels.OCI}title", image.name),
+        "version": own_labels.get(f"{labels.OCI}version", ""),
     }
     subject = [{"name": f"{names['title']}:{names['version']}", "digest": _digest(entry.id)}]
     subject += [
@@ -113,13 +115,13 @@ def statement(
                     "dockerfile": str(image.dockerfile),
                     "target": image.name,
                     **names,
-                    **({"release": release} if labels.RELEASE in found else {}),
+                    **({"release": release} if labels.RELEASE in own_labels else {}),
                 },
                 "internalParameters": {
-                    "inputs": found.get(labels.INPUTS, ""),
-                    "labels": dict(sorted(found.items())),
+                    "inputs": own_labels.get(labels.INPUTS, ""),
+                    "labels": dict(sorted(own_labels.items())),
                 },
-                "resolvedDependencies": _materials(bases, found, read, at),
+                "resolvedDependencies": _materials(bases, own_labels, read, commit),
             },
             "runDetails": {
                 "builder": {"id": BUILDER, "version": dict(versions)},
@@ -155,14 +157,17 @@ def subjects(document: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 
 def _materials(
-    bases: Mapping[str, str], found: Mapping[str, str], read: Mapping[str, str], at: labels.Commit | None
+    bases: Mapping[str, str],
+    own_labels: Mapping[str, str],
+    read: Mapping[str, str],
+    commit: labels.Commit | None,
 ) -> list[dict[str, Any]]:
     materials: list[dict[str, Any]] = []
-    revision = found.get(f"{labels.OCI}revision", "")
-    if at and revision:
+    revision = own_labels.get(f"{labels.OCI}revision", "")
+    if commit and revision:
         materials.append(
             {
-                "uri": f"git+{at.source}" if at.source else "git:osbox",
+                "uri": f"git+{commit.source}" if commit.source else "git:osbox",
                 "digest": {"gitCommit": revision.removesuffix("-dirty")},
                 **({"annotations": {"dirty": True}} if revision.endswith("-dirty") else {}),
             }
@@ -212,8 +217,8 @@ def _versions(engine: Engine) -> dict[str, str]:
     }
 
 
-def _digest(one: str) -> dict[str, str]:
-    algorithm, _, value = one.partition(":")
+def _digest(identity: str) -> dict[str, str]:
+    algorithm, _, value = identity.partition(":")
     return {algorithm: value}
 
 

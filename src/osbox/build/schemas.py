@@ -77,22 +77,22 @@ def _dump(box: Sandbox, tag: str, spec: runspec.RunSpec, database: str, secrets:
     return result.out
 
 
-def write(folder: Path, found: dict[str, str]) -> list[str]:
+def write(folder: Path, dumps: dict[str, str]) -> list[str]:
     """Write the files that differ by more than chance; returns the projects.
 
     An old file stays whole until the new one is.
     """
-    changed = differing(folder, found)
+    changed = differing(folder, dumps)
     for project in changed:
-        files.write(folder / f"{project}.sql", found[project])
+        files.write(folder / f"{project}.sql", dumps[project])
     return changed
 
 
-def differing(folder: Path, found: dict[str, str]) -> list[str]:
+def differing(folder: Path, dumps: dict[str, str]) -> list[str]:
     """The projects whose file is missing or is not what their migrations make."""
     return [
         project
-        for project, text in found.items()
+        for project, text in dumps.items()
         if _steady(text) != _steady(_text(folder / f"{project}.sql"))
     ]
 

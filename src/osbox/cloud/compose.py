@@ -76,21 +76,21 @@ def files(
     return {paths.stack_env: stack, **of_options}
 
 
-def outdated(paths: Paths, wanted: Mapping[Path, str]) -> list[Path]:
+def outdated(paths: Paths, texts: Mapping[Path, str]) -> list[Path]:
     """Those of the files that are missing or differ, and the options' files that are no longer wanted."""
-    late = [file for file, text in wanted.items() if not whole.is_so(file, text, mode=_mode(paths, file))]
-    return late + [file for file in sorted(paths.options.glob("*.env")) if file not in wanted]
+    late = [file for file, text in texts.items() if not whole.is_so(file, text, mode=_mode(paths, file))]
+    return late + [file for file in sorted(paths.options.glob("*.env")) if file not in texts]
 
 
-def write(paths: Paths, wanted: Mapping[Path, str]) -> None:
+def write(paths: Paths, texts: Mapping[Path, str]) -> None:
     """Have exactly these files, each whole or not at all."""
-    for file in outdated(paths, wanted):
-        if file not in wanted:
+    for file in outdated(paths, texts):
+        if file not in texts:
             file.unlink()
         else:
             if file.parent == paths.options:
                 whole.private_directory(paths.options)
-            whole.write(file, wanted[file], mode=_mode(paths, file))
+            whole.write(file, texts[file], mode=_mode(paths, file))
 
 
 def _mode(paths: Paths, file: Path) -> int:

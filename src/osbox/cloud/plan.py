@@ -81,13 +81,13 @@ def _wanted(
     return found
 
 
-def _missing(kind: Any, wanted: Mapping[str, Mapping[str, Any]], there: list[str]) -> list[Change]:
-    names = sorted(str(item["name"]) for item in wanted.values())
-    return [Change(kind, name, "create", ("it is not there",)) for name in names if name not in there]
+def _missing(kind: Any, declared: Mapping[str, Mapping[str, Any]], existing: list[str]) -> list[Change]:
+    names = sorted(str(item["name"]) for item in declared.values())
+    return [Change(kind, name, "create", ("it is not there",)) for name in names if name not in existing]
 
 
-def _file(paths: Paths, file: Path, wanted: Mapping[Path, str]) -> Change:
-    if file not in wanted:
+def _file(paths: Paths, file: Path, texts: Mapping[Path, str]) -> Change:
+    if file not in texts:
         return Change(
             "file",
             str(file.relative_to(paths.home)),

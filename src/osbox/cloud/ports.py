@@ -24,7 +24,7 @@ def require_free(site: Site, running: set[str]) -> None:
 
 def taken(site: Site, running: set[str]) -> Iterator[tuple[str, str]]:
     """Each port that somebody else holds, in words, and who holds it."""
-    for service, address, port, kind in wanted(site):
+    for service, address, port, kind in published(site):
         if service not in running and _taken(address, port, kind):
             what = (
                 f"port {port}/{'tcp' if kind == socket.SOCK_STREAM else 'udp'} on {address}, which {service}"
@@ -33,7 +33,7 @@ def taken(site: Site, running: set[str]) -> Iterator[tuple[str, str]]:
             yield what, f"held by {holder(address, port, kind)}"
 
 
-def wanted(site: Site) -> list[tuple[str, str, int, socket.SocketKind]]:
+def published(site: Site) -> list[tuple[str, str, int, socket.SocketKind]]:
     """Every port that is published: service, address, number, kind."""
     apis = {api.service for api in APIS}
     found = []

@@ -30,7 +30,7 @@ def create(
     target, at = file.absolute(), here.engine()
     wanted = catalogue.with_bases(catalogue.IMAGES)
     images.build(here.base, at, catalogue.IMAGES, version=version, release=release)
-    artifacts = contents.made(here, at, release)
+    artifacts = contents.artifact_directories(here, at, release)
     tags = [debian.TAG, *(image.tag(version) for image in wanted)]
     bundle.create(here.base, at, target, tags=tags, artifacts=artifacts, version=version, release=release)
     log.out.print(f"{target}: {target.stat().st_size / 1e6:.0f} MB\nSHA-256 {manifests.sha256(target)}")

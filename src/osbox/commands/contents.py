@@ -47,15 +47,15 @@ def prepare(
         images.own_image(source, sums[number] if number < len(sums) else "", here.base)
         for number, source in enumerate(image or [])
     ]
-    at = here.engine()
+    engine = here.engine()
     with here.alone("setup", "contents"):
         connection = sessions.connect(here.paths, here.site)
         changed = setup.first(connection, here.paths, here.site)
-        deploy = _ramdisk(here, at, kernel, firmware, _release(here, at))
+        deploy = _ramdisk(here, engine, kernel, firmware, _release(here, engine))
         changed += images.ensure(connection, images.deploy_images(deploy.kernel, deploy.initramfs))
         # Last, for it is needed last: not before a server is asked for.
         if disk:
-            whole = _guest(here, at, "cloud")
+            whole = _guest(here, engine, "cloud")
             uploads = [images.guest_image(whole.path, whole.min_disk_gib), *uploads]
         changed += images.ensure(connection, uploads)
     log.out.print("Set up: " + ", ".join(changed) if changed else "Nothing to change")
@@ -72,9 +72,9 @@ def ramdisk(
 ) -> None:
     """Build the deploy ramdisk (Ironic Python Agent) and say where it is."""
     here: Context = context.obj
-    at = here.engine()
-    made = _ramdisk(here, at, kernel, firmware, release or _release(here, at))
-    log.out.print(f"{made.kernel}\n{made.initramfs}")
+    engine = here.engine()
+    built = _ramdisk(here, engine, kernel, firmware, release or _release(here, engine))
+    log.out.print(f"{built.kernel}\n{built.initramfs}")
 
 
 def guest(context: typer.Context, kernel: Kernel = "cloud") -> None:
@@ -83,25 +83,28 @@ def guest(context: typer.Context, kernel: Kernel = "cloud") -> None:
     log.out.print(str(_guest(here, here.engine(), kernel).path))
 
 
-def made(here: Context, at: Engine, release: str) -> list[Path]:
+def artifact_directories(here: Context, engine: Engine, release: str) -> list[Path]:
     """The directories of the deploy ramdisk and the guest image that `osbox setup` uploads; they are built
     unless they are there."""
-    return [_ramdisk(here, at, "cloud", False, release).kernel.parent, _guest(here, at, "cloud").path.parent]
+    return [
+        _ramdisk(here, engine, "cloud", False, release).kernel.parent,
+        _guest(here, engine, "cloud").path.parent,
+    ]
 
 
-def _release(here: Context, at: Engine) -> str:
+def _release(here: Context, engine: Engine) -> str:
     """The agent belongs to the Ironic that it reports to."""
-    return stack.release(at, here.site) or DEFAULT
+    return stack.release(engine, here.site) or DEFAULT
 
 
-def _ramdisk(here: Context, at: Engine, kernel: str, firmware: bool, release: str) -> artifacts.Ramdisk:
+def _ramdisk(here: Context, engine: Engine, kernel: str, firmware: bool, release: str) -> artifacts.Ramdisk:
     return artifacts.ramdisk(
-        at, here.base, here.base_site, on_line=_quiet, release=release, kernel=kernel, firmware=firmware
+        engine, here.base, here.base_site, on_line=_quiet, release=release, kernel=kernel, firmware=firmware
     )
 
 
-def _guest(here: Context, at: Engine, kernel: str) -> artifacts.Guest:
-    return artifacts.guest(at, here.base, here.base_site, on_line=_quiet, kernel=kernel)
+def _guest(here: Context, engine: Engine, kernel: str) -> artifacts.Guest:
+    return artifacts.guest(engine, here.base, here.base_site, on_line=_quiet, kernel=kernel)
 
 
 def _quiet(line: str) -> None:

@@ -106,7 +106,7 @@ class Context:
         site = load_site(self.base.home).model_copy(update={"engine": self.base_site.engine})
         return replace(self, site=site, base_site=site)
 
-    def found(self) -> Engine | None:
+    def running_engine(self) -> Engine | None:
         """The engine if it runs."""
         return engine.find(self.base, self.base_site)
 
@@ -129,12 +129,12 @@ def _busy(name: str, what: Lock) -> str:
     return f"Another command changes {name if what == 'machine' else f'the {what} of {name}'}"
 
 
-def load(wanted: str | None, name: str | None = None) -> Context:
-    """The context of this run; wanted is --engine, or None for what site.toml says; name is --name."""
+def load(engine_kind: str | None, name: str | None = None) -> Context:
+    """The context of this run; engine_kind is --engine, or None for what site.toml says; name is --name."""
     base = find_paths()
     base_site = load_site(base.home)
-    if wanted:
-        base_site = base_site.model_copy(update={"engine": wanted})
+    if engine_kind:
+        base_site = base_site.model_copy(update={"engine": engine_kind})
     if not name or name == base_site.name:
         return Context(base, base_site, base, base_site)
     return Context(deployments.paths(base, name), deployments.site(base, base_site, name), base, base_site)

@@ -27,7 +27,9 @@ def doctor(
     here: Context = context.obj
     engine.require_root()
     with nullcontext() if json else log.step("Look at machine, network and services"):
-        found = checks.examine(checks.look(here.paths, here.site, here.base, here.found()), checks.CHECKS)
+        found = checks.examine(
+            checks.look(here.paths, here.site, here.base, here.running_engine()), checks.CHECKS
+        )
     count = {level: sum(one.level == level for one in found) for level in MARKS}
     if json:
         print_json(found)
@@ -40,9 +42,9 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _say(one: Finding) -> None:
-    log.out.print(f"{MARKS[one.level]} {escape(one.what)}")
-    for line in one.evidence.splitlines():
+def _say(finding: Finding) -> None:
+    log.out.print(f"{MARKS[finding.level]} {escape(finding.what)}")
+    for line in finding.evidence.splitlines():
         log.out.print(f"  [dim]│ {escape(line)}[/]")
-    if one.next:
-        log.out.print(f"  [bold]Next:[/] {escape(one.next)}")
+    if finding.next:
+        log.out.print(f"  [bold]Next:[/] {escape(finding.next)}")

@@ -36,7 +36,7 @@ def stop(context: typer.Context) -> None:
 def status(context: typer.Context, json: Json = False) -> None:
     """Say which engine runs. Changes nothing."""
     here: Context = context.obj
-    found = here.found()
+    found = here.running_engine()
     if json:
         facts = {"kind": found.kind, "version": found.version, "pid": found.pid or None} if found else {}
         print_json({"running": bool(found), **facts, "home": here.base.home})
@@ -56,7 +56,7 @@ def shell(
 ) -> None:
     """A shell where the engine's docker is, or one command: osbox engine shell -- docker ps"""
     here: Context = context.obj
-    found = here.found()
+    found = here.running_engine()
     if not found:
         raise UserError("no engine runs", hint="osbox engine start")
     raise typer.Exit(run.attach(found.argv(*(command or ["sh"]))))

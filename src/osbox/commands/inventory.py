@@ -95,7 +95,7 @@ def origin(context: typer.Context, name: One, *, version: Version = "latest") ->
     print_json(document)
 
 
-def _table(found: Listing, known: dict[str, int]) -> Table:
+def _table(listing: Listing, known: dict[str, int]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     titles = ["IMAGE", "VERSION", "SIZE", "UNIQUE", "AGE", "USER", "RELEASE", "PACKAGES"] + (
         ["VULNERABLE"] if known else []
@@ -106,7 +106,7 @@ def _table(found: Listing, known: dict[str, int]) -> Table:
             justify="right" if title in ("SIZE", "UNIQUE", "AGE", "PACKAGES", "VULNERABLE") else "left",
             no_wrap=True,
         )
-    for item in found.images:
+    for item in listing.images:
         packages = f"{item.debian} + {item.python}" if item.python else str(item.debian)
         row = [
             item.name,

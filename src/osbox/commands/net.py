@@ -35,7 +35,7 @@ def connect(
 def show(context: typer.Context, json: Json = False) -> None:
     """Draw the network as it is now. Changes nothing."""
     here: Context = context.obj
-    state = network.show(here.paths, here.site, here.found())
+    state = network.show(here.paths, here.site, here.running_engine())
     if json:
         print_json(state.model_dump(mode="json"))
     else:
@@ -47,4 +47,4 @@ def disconnect(context: typer.Context) -> None:
     """Undo `connect`: the physical interface gets back what it had."""
     here: Context = context.obj
     with here.alone("net disconnect") if here.paths.home.is_dir() else nullcontext():
-        network.disconnect(here.paths, here.site, here.found())
+        network.disconnect(here.paths, here.site, here.running_engine())

@@ -52,7 +52,7 @@ def probe(
         if not json:
             log.out.print(_of_whom(subject), markup=False)
         servers = sessions.dhcp_servers(project) if project else frozenset()
-        scene = Scene(here.paths, here.site, here.found(), subject, project, servers)
+        scene = Scene(here.paths, here.site, here.running_engine(), subject, project, servers)
         hops = bootpath.walk(scene, lambda hop: None if json else _say(hop))
     if json:
         print_json(bootpath.as_data(subject, hops))

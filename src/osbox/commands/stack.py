@@ -85,7 +85,7 @@ def plan(
     """
     here: Context = context.obj
     site = _site(here, listen, workers)
-    at = here.found()
+    at = here.running_engine()
     if at:
         changes = list(stack.plan(here.paths, site, at, version).changes)
         replaced = any(change.name == "neutron-network" for change in changes)
@@ -156,7 +156,7 @@ def _grouped(changes: list[Change]) -> list[str]:
 def status(context: typer.Context, json: Json = False) -> None:
     """Show each service: health, image, uptime. Changes nothing."""
     here: Context = context.obj
-    at = here.found()
+    at = here.running_engine()
     states = stack.observe(at, here.site) if at else {}
     if json:
         print_json(list(states.values()))
@@ -191,7 +191,7 @@ def logs(
 ) -> None:
     """Show the logs of all services, or of these."""
     here: Context = context.obj
-    at = here.found()
+    at = here.running_engine()
     states = stack.observe(at, here.site) if at else {}
     if not at or not states:
         raise UserError("the cloud is not up, so there are no logs", hint="osbox up")
@@ -236,7 +236,7 @@ def down(
 
 
 def _down(here: Context, *, purge: bool, keep_images: bool) -> list[str]:
-    at = here.found()
+    at = here.running_engine()
     if (
         purge
         and not at

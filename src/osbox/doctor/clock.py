@@ -20,7 +20,7 @@ SECONDS = 5.0
 
 def check_clock(facts: Facts) -> Iterator[Finding]:
     """The host's clock against the images' date, the database's clock and the services'."""
-    made = _made(facts)
+    made = _build_time(facts)
     now = datetime.now(UTC)
     if made and now < made:
         of = f"osbox itself is of {made:%Y-%m-%d %H:%M}"
@@ -53,7 +53,7 @@ def check_clock(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _made(facts: Facts) -> datetime | None:
+def _build_time(facts: Facts) -> datetime | None:
     """When the images that run, or else the checkout, were committed; None when neither says."""
     told = [item.labels.get(f"{labels.OCI}created", "") for item in facts.containers.values()]
     commit = None if any(told) else labels.commit(facts.paths.project)

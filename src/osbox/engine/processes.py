@@ -134,7 +134,7 @@ def _is_first(pid: int) -> bool:
     return False
 
 
-def _signal(paths: Paths, number: signal.Signals, wanted: Callable[[int], bool]) -> int:
+def _signal(paths: Paths, number: signal.Signals, selects: Callable[[int], bool]) -> int:
     """Send a signal to those of our processes that are wanted; returns how many got it."""
     sent = 0
     for pid in find(paths):
@@ -143,7 +143,7 @@ def _signal(paths: Paths, number: signal.Signals, wanted: Callable[[int], bool])
             try:
                 # Looked at again through what the handle holds: the number may have come to mean another
                 # process.
-                if _is_ours(pid, paths) and wanted(pid):
+                if _is_ours(pid, paths) and selects(pid):
                     signal.pidfd_send_signal(handle, number)
                     sent += 1
             finally:
@@ -151,5 +151,5 @@ def _signal(paths: Paths, number: signal.Signals, wanted: Callable[[int], bool])
     return sent
 
 
-def _wait(paths: Paths, seconds: float, wanted: Callable[[int], bool]) -> None:
-    waiting.happens(lambda: not any(wanted(pid) for pid in find(paths)), seconds, poll=0.1)
+def _wait(paths: Paths, seconds: float, selects: Callable[[int], bool]) -> None:
+    waiting.happens(lambda: not any(selects(pid) for pid in find(paths)), seconds, poll=0.1)

@@ -13,17 +13,17 @@ from osbox.site.site import Paths
 FORMAT = 1  # of the kept files; another number and they are read anew
 
 
-def kept(paths: Paths, one: str, what: str) -> list[Any] | None:
+def kept(paths: Paths, image_id: str, what: str) -> list[Any] | None:
     """What is kept of an image (its id, with or without sha256:); None when nothing is."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        data = json.loads(_file(paths, one, what).read_text())
+        data = json.loads(_file(paths, image_id, what).read_text())
         return list(data["rows"]) if data["format"] == FORMAT else None
     return None
 
 
-def keep(paths: Paths, one: str, what: str, rows: Sequence[Any]) -> None:
+def keep(paths: Paths, image_id: str, what: str, rows: Sequence[Any]) -> None:
     """Another process may be writing the same."""
-    files.write(_file(paths, one, what), json.dumps({"format": FORMAT, "rows": rows}), shared=True)
+    files.write(_file(paths, image_id, what), json.dumps({"format": FORMAT, "rows": rows}), shared=True)
 
 
 def forget(paths: Paths, ids: Iterable[str]) -> None:
@@ -34,5 +34,5 @@ def forget(paths: Paths, ids: Iterable[str]) -> None:
             file.unlink(missing_ok=True)
 
 
-def _file(paths: Paths, one: str, what: str) -> Path:
-    return paths.inventory / f"{one.removeprefix('sha256:')}.{what}.json"
+def _file(paths: Paths, image_id: str, what: str) -> Path:
+    return paths.inventory / f"{image_id.removeprefix('sha256:')}.{what}.json"

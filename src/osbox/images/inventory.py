@@ -98,16 +98,16 @@ def unique(images: Mapping[str, Steps], more: Mapping[str, Steps]) -> tuple[int,
 
 
 def _listed(
-    tag: str, entry: ImageInfo, made: Steps, inside: list[Package], holders: Mapping[str, int]
+    tag: str, entry: ImageInfo, steps: Steps, inside: list[Package], holders: Mapping[str, int]
 ) -> Listed:
     name, _, version = tag.partition(":")
-    own = sum(size for one, size, _ in made if holders[one] == 1)
+    own = sum(size for one, size, _ in steps if holders[one] == 1)
     kinds = Counter(package.kind for package in inside)
     return Listed(
         name,
         version,
         entry.id,
-        sum(size for _, size, _ in made),
+        sum(size for _, size, _ in steps),
         own,
         entry.created,
         entry.user or "root",

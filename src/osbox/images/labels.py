@@ -61,7 +61,7 @@ def public(remote: str) -> str:
 
 
 def of(
-    paths: Paths, image: Image, *, version: str, release: str, digest: str, at: Commit | None
+    paths: Paths, image: Image, *, version: str, release: str, digest: str, commit: Commit | None
 ) -> dict[str, str]:
     """All labels of an image that is built from inputs of that digest, at that commit."""
     found = {
@@ -71,12 +71,12 @@ def of(
         f"{OCI}base.name": image.base and f"{image.base}:{version}",
         INPUTS: digest,
     }
-    if at:
-        dirty = "-dirty" if any(_concerns(image, name) for name in at.changed) else ""
+    if commit:
+        dirty = "-dirty" if any(_concerns(image, name) for name in commit.changed) else ""
         found |= {
-            f"{OCI}revision": at.revision + dirty,
-            f"{OCI}source": at.source,
-            f"{OCI}created": at.created,
+            f"{OCI}revision": commit.revision + dirty,
+            f"{OCI}source": commit.source,
+            f"{OCI}created": commit.created,
         }
     if catalogue.OPENSTACK in (image.name, image.base):
         found |= {RELEASE: release, SERVICE: service(paths, image, release)}

@@ -57,9 +57,9 @@ class _Hashing(io.RawIOBase):
 
 
 def read(
-    engine: Engine, ids: Sequence[str], wanted: Callable[[str], bool], examine: Examine | None = None
+    engine: Engine, ids: Sequence[str], selects: Callable[[str], bool], examine: Examine | None = None
 ) -> dict[str, Layer]:
-    """All layers of images by their digests; wanted says which files' contents to keep.
+    """All layers of images by their digests; selects says which files' contents to keep.
 
     Raises Error when the engine cannot read them.
 
@@ -74,7 +74,7 @@ def read(
             for member in archive:
                 body = archive.extractfile(member) if member.isreg() and BLOB.search(member.name) else None
                 if body:
-                    layer = _layer(body, wanted, examine)
+                    layer = _layer(body, selects, examine)
                     if layer:
                         found[layer.diff_id] = layer
         while stream.read(BLOCK):
@@ -87,7 +87,7 @@ def tree(image: ImageInfo, found: Mapping[str, Layer]) -> contents.Tree:
     return contents.merge(found[one] for one in image.layers if one in found)
 
 
-def _layer(body: IO[bytes], wanted: Callable[[str], bool], examine: Examine | None = None) -> Layer | None:
+def _layer(body: IO[bytes], selects: Callable[[str], bool], examine: Examine | None = None) -> Layer | None:
     """A layer's tar, compressed or not; None for the JSON documents that lie beside the layers."""
     start = io.BufferedReader(cast(io.RawIOBase, body), BLOCK)
     magic = start.peek(2)[:2]
@@ -99,9 +99,9 @@ def _layer(body: IO[bytes], wanted: Callable[[str], bool], examine: Examine | No
     entries, texts, notes = dict[str, Entry](), dict[str, bytes](), dict[str, object]()
     with tarfile.open(fileobj=stream, mode="r|", bufsize=BLOCK) as archive:
         for member in archive:
-            entry, content = _entry(archive, member, entries, (lambda _: True) if examine else wanted)
+            entry, content = _entry(archive, member, entries, (lambda _: True) if examine else selects)
             entries[entry.path] = entry
-            if content is not None and wanted(entry.path):
+            if content is not None and selects(entry.path):
                 texts[entry.path] = content
             note = examine(entry.path, content) if examine and content is not None else None
             if note is not None:
@@ -115,7 +115,7 @@ def _entry(
     archive: tarfile.TarFile,
     member: tarfile.TarInfo,
     before: Mapping[str, Entry],
-    wanted: Callable[[str], bool],
+    selects: Callable[[str], bool],
 ) -> tuple[Entry, bytes | None]:
     path = member.name.removeprefix("./").strip("/")
     more = ",".join(
@@ -131,7 +131,7 @@ def _entry(
         device = f"{member.devmajor}:{member.devminor}" if member.isdev() and not member.isfifo() else ""
         return replace(entry, link=member.linkname or device), None
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    kept = list[bytes]() if wanted(path) else None
+    kept = list[bytes]() if selects(path) else None
     for block in _blocks(archive.extractfile(member)):
         sha256.update(block)
         md5.update(block)
@@ -163,8 +163,8 @@ def paired(image: ImageInfo, history: Sequence[Mapping[str, str]]) -> list[tuple
         METADATA_ONLY,
         NO_LAYER,
     ):  # the classic builder makes no layer for WORKDIR where the directory is there
-        made = [row for row in history if int(row["Size"]) or not metadata.match(row["CreatedBy"])]
-        if len(made) == len(image.layers):
-            pairs = zip(image.layers, made, strict=True)
+        instructions = [row for row in history if int(row["Size"]) or not metadata.match(row["CreatedBy"])]
+        if len(instructions) == len(image.layers):
+            pairs = zip(image.layers, instructions, strict=True)
             return [(one, int(row["Size"]), row["CreatedBy"]) for one, row in pairs]
     return [(image.id, image.size, "")]

@@ -75,7 +75,7 @@ class Session:
 def check(
     paths: Paths,
     engine: Engine,
-    wanted: Sequence[Image],
+    images: Sequence[Image],
     *,
     version: str = "latest",
     jobs: int | None = None,
@@ -83,14 +83,14 @@ def check(
 ) -> list[Report]:
     """Test images and print a line for each (quiet: none); returns what was found."""
     return check_tags(
-        paths, engine, [(image, image.tag(version)) for image in wanted], jobs=jobs, quiet=quiet
+        paths, engine, [(image, image.tag(version)) for image in images], jobs=jobs, quiet=quiet
     )
 
 
 def check_tags(
     paths: Paths,
     engine: Engine,
-    wanted: Sequence[tuple[Image, str]],
+    tagged: Sequence[tuple[Image, str]],
     *,
     jobs: int | None = None,
     quiet: bool = False,
@@ -99,7 +99,7 @@ def check_tags(
     doing: dict[str, str] = {}
     scratch = paths.tests / f"images-{os.getpid()}"
     board = None if quiet else Board(lambda tag: doing.get(tag, ""))
-    there = docker.images(engine, *(tag for _, tag in wanted))
+    there = docker.images(engine, *(tag for _, tag in tagged))
     secret = needles(paths)
     pool, reader = ThreadPoolExecutor(jobs or os.cpu_count() or 1), ThreadPoolExecutor(1)
     try:
@@ -109,7 +109,7 @@ def check_tags(
                 reading.read, engine, list({entry.id: entry for entry in there.values()}.values()), secret
             )
             session = Session(paths, sandbox, board, runspec.load(paths.compose), there, secret, read, doing)
-            return _test_all(session, wanted, pool)
+            return _test_all(session, tagged, pool)
     finally:
         # Interrupted, what still runs ends by itself: its containers are removed under it.
         for each in (pool, reader):
@@ -118,13 +118,13 @@ def check_tags(
 
 
 def _test_all(
-    session: Session, wanted: Sequence[tuple[Image, str]], pool: ThreadPoolExecutor
+    session: Session, tagged: Sequence[tuple[Image, str]], pool: ThreadPoolExecutor
 ) -> list[Report]:
     try:
         if not session.board:
-            return list(pool.map(lambda item: _test(session, *item), wanted))
+            return list(pool.map(lambda item: _test(session, *item), tagged))
         with session.board:
-            return list(pool.map(lambda item: _test(session, *item), wanted))
+            return list(pool.map(lambda item: _test(session, *item), tagged))
     except BaseException:
         session.stopped.set()
         raise

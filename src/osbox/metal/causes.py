@@ -541,9 +541,9 @@ def diagnose(story: Story) -> Cause:
     return Cause(rule.name, _fill(rule.text, words), _fill(rule.next, words), evidence)
 
 
-def _fits(rule: Rule, state: str, found: Mapping[str, str]) -> bool:
+def _fits(rule: Rule, state: str, facts: Mapping[str, str]) -> bool:
     known = not rule.states or re.fullmatch(rule.states, state) is not None
-    return known and set(rule.seen.split()) <= found.keys() and not set(rule.unseen.split()) & found.keys()
+    return known and set(rule.seen.split()) <= facts.keys() and not set(rule.unseen.split()) & facts.keys()
 
 
 def _fill(text: str, words: Mapping[str, Any]) -> str:

@@ -72,14 +72,14 @@ class _Seen:
     events: list[Event]
 
 
-def explain(at: Doors, name: str, *, since: datetime | None, tail: int) -> Report:
+def explain(doors: Doors, name: str, *, since: datetime | None, tail: int) -> Report:
     """Everything that is known of a node, in order, and the likely cause.
 
     since leaves out what is older, tail what is before the last so many events of a source. Raises UserError
     when Ironic does not know the node.
     """
-    seen = _look(at, _record(at.system, name))
-    story = _story(at, seen)
+    seen = _look(doors, _record(doors.system, name))
+    story = _story(doors, seen)
     events, cut = timeline.merge(seen.events, since=since, tail=tail)
     power = seen.power or str(seen.record.get("power_state") or "unknown")
     return Report(str(seen.record["name"] or name), story.state, power, causes.diagnose(story), events, cut)
@@ -99,21 +99,21 @@ def _record(system: "Connection", name: str) -> Mapping[str, Any]:
     raise UserError(f"there is no node {name}" + (f"; did you mean {near[0]}?" if near else ""), hint=hint)
 
 
-def _look(at: Doors, record: Mapping[str, Any]) -> _Seen:
+def _look(doors: Doors, record: Mapping[str, Any]) -> _Seen:
     uuid = str(record["uuid"])
-    ports = list(at.system.baremetal.ports(details=True))
+    ports = list(doors.system.baremetal.ports(details=True))
     macs = tuple(str(port.address) for port in ports if port.node_id == uuid)
-    history = at.system.baremetal.get(
+    history = doors.system.baremetal.get(
         f"/nodes/{uuid}/history", params={"detail": "true"}, microversion=MICROVERSION
     )
     told = history.json().get("history", []) if history.status_code == 200 else []  # noqa: PLR2004 - OK
     events = timeline.ironic(record, told)
-    events += sightings.of_conductor(at.engine, at.site, uuid, str(record["name"] or uuid))
-    events += sightings.on_the_network(at.engine, at.site, macs, [str(port.address) for port in ports])
-    virtual = rack.behind(at.engine, at.site, record.get("driver_info"))
+    events += sightings.of_conductor(doors.engine, doors.site, uuid, str(record["name"] or uuid))
+    events += sightings.on_the_network(doors.engine, doors.site, macs, [str(port.address) for port in ports])
+    virtual = rack.behind(doors.engine, doors.site, record.get("driver_info"))
     if virtual:
-        events += sightings.of_console(at.engine, at.site, virtual.name)
-    server, of_nova = _server(at.project, record)
+        events += sightings.of_console(doors.engine, doors.site, virtual.name)
+    server, of_nova = _server(doors.project, record)
     return _Seen(record, macs, server, virtual.state if virtual else "", events + of_nova)
 
 
@@ -142,7 +142,7 @@ def _get(project: "Connection", path: str) -> dict[str, Any]:
 # --------------------------------------------------------------------------------
 
 
-def _story(at: Doors, seen: _Seen) -> Story:
+def _story(doors: Doors, seen: _Seen) -> Story:
     record, state = seen.record, str(seen.record["provision_state"])
     info = record.get("driver_info") or {}
     bmc = str(info.get("redfish_address") or info.get("ipmi_address") or "")
@@ -151,7 +151,7 @@ def _story(at: Doors, seen: _Seen) -> Story:
     words = {
         "macs": ", ".join(seen.macs) or "a MAC that was never written down",
         "bmc": bmc,
-        "address": str(at.site.address),
+        "address": str(doors.site.address),
         "error": str(record.get("last_error") or "no reason was given"),
         "server": server,
         "server-words": f" and holds the server {server}" if in_use else "",
@@ -171,17 +171,19 @@ def _story(at: Doors, seen: _Seen) -> Story:
             else "osbox node enroll nodes.yaml, which begins anew"
         ),
     }
-    return Story(str(record["name"]), state, datetime.now(UTC), seen.events, words, _facts(at, seen, state))
+    return Story(
+        str(record["name"]), state, datetime.now(UTC), seen.events, words, _facts(doors, seen, state)
+    )
 
 
-def _facts(at: Doors, seen: _Seen, state: str) -> dict[str, str]:
+def _facts(doors: Doors, seen: _Seen, state: str) -> dict[str, str]:
     """Signs that no event shows: services that are down, a node that is off, what Neutron and Placement
     hold."""
     record = seen.record
     down = [
-        f"{name} ({at.states.get(name, 'no container')})"
+        f"{name} ({doors.states.get(name, 'no container')})"
         for name in NEEDED
-        if at.states.get(name) != "running"
+        if doors.states.get(name) != "running"
     ]
     facts = {
         "service-down": ", ".join(down),
@@ -191,11 +193,11 @@ def _facts(at: Doors, seen: _Seen, state: str) -> dict[str, str]:
         ),
         "error": str(record.get("last_error") or ""),
     }
-    unknown = _without_port(at.project, seen) if state in DHCP_BY else ""
+    unknown = _without_port(doors.project, seen) if state in DHCP_BY else ""
     if unknown:
         facts |= {"no-port": f"neutron: no port has the MAC {unknown}", "asker": unknown}
     if state == "available":
-        facts |= _placed(at, record)
+        facts |= _placed(doors, record)
     return {name: value for name, value in facts.items() if value}
 
 
@@ -210,9 +212,9 @@ def _without_port(project: "Connection", seen: _Seen) -> str:
     )
 
 
-def _placed(at: Doors, record: Mapping[str, Any]) -> dict[str, str]:
+def _placed(doors: Doors, record: Mapping[str, Any]) -> dict[str, str]:
     """What Placement has of the node, where that keeps Nova from it."""
-    base, session = f"http://{at.site.loopback}:8778", at.project.session
+    base, session = f"http://{doors.site.loopback}:8778", doors.project.session
     found = session.get(f"{base}/resource_providers?name={record['uuid']}", headers=PLACEMENT).json()[
         "resource_providers"
     ]

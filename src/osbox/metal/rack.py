@@ -168,7 +168,7 @@ def console_written(engine: Engine, site: Site, name: str) -> float | None:
     return float(result.out) if result.code == 0 else None
 
 
-def enrolment(found: Sequence[Spec], site: Site, password_file: Path) -> str:
+def enrolment(specs: Sequence[Spec], site: Site, password_file: Path) -> str:
     """The nodes.yaml that enrols virtual nodes as if they were real ones."""
     entries = [
         {
@@ -190,7 +190,7 @@ def enrolment(found: Sequence[Spec], site: Site, password_file: Path) -> str:
                 "capabilities": {"boot_mode": str(node.firmware)},
             },
         }
-        for node in found
+        for node in specs
     ]
     head = f"# The virtual nodes of {container(site)}, written by osbox. docs/nodes.md describes this file.\n"
     return head + yaml.safe_dump({"nodes": entries}, sort_keys=False)

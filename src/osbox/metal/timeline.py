@@ -101,12 +101,12 @@ def leases(text: str, now: datetime) -> list[Lease]:
     return found
 
 
-def dhcp(found: Sequence[Lease], macs: Iterable[str], known: Iterable[str] = ()) -> list[Event]:
+def dhcp(leases: Sequence[Lease], macs: Iterable[str], known: Iterable[str] = ()) -> list[Event]:
     """What these MACs said and were told; with `known` (all MACs that are some node's), strangers' requests,
     too."""
     wanted, others = {mac.lower() for mac in macs}, {mac.lower() for mac in known}
     events = []
-    for one in found:
+    for one in leases:
         words = " ".join(filter(None, (one.kind, one.address, one.mac, one.note)))
         if one.mac in wanted:
             events.append(Event(one.time, "dhcp", line(words)))
@@ -115,10 +115,10 @@ def dhcp(found: Sequence[Lease], macs: Iterable[str], known: Iterable[str] = ())
     return events
 
 
-def addresses(found: Sequence[Lease], macs: Iterable[str]) -> set[str]:
+def addresses(leases: Sequence[Lease], macs: Iterable[str]) -> set[str]:
     """The addresses that these MACs were given."""
     wanted = {mac.lower() for mac in macs}
-    return {one.address for one in found if one.mac in wanted and one.kind == "DHCPACK" and one.address}
+    return {one.address for one in leases if one.mac in wanted and one.kind == "DHCPACK" and one.address}
 
 
 def tftp(text: str, clients: set[str]) -> list[Event]:

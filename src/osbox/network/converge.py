@@ -75,17 +75,17 @@ def ensure_bridge(paths: Paths, site: Site) -> list[Change]:
     return converge(doors(paths, site, None), Wish(do="bridge"), "osbox up")
 
 
-def converge(at: Doors, wish: Wish, made_by: str) -> list[Change]:
+def converge(doors: Doors, wish: Wish, made_by: str) -> list[Change]:
     """Make it so, saying each change; returns them.
 
     Raises Error if the live system does not end as wished.
     """
-    state = observe(at)
+    state = observe(doors)
     changes = plan(state, wish)
     for change in changes:
         with log.step(change.text):
-            apply(change, state, at, made_by)
-    left = plan(observe(at), wish) if changes else []
+            apply(change, state, doors, made_by)
+    left = plan(observe(doors), wish) if changes else []
     if left:
         raise Error(
             "the provisioning network did not become what it should be",
@@ -98,16 +98,16 @@ def converge(at: Doors, wish: Wish, made_by: str) -> list[Change]:
     return changes
 
 
-def observe(at: Doors) -> NetState:
+def observe(doors: Doors) -> NetState:
     """Everything as it is now; changes nothing."""
-    site, pid, boot = at.site, at.holder_pid(), _boot()
-    entries = [one for one in at.ledger.entries() if one.kind == "port" or one.details.get("part") == PART]
+    site, pid, boot = doors.site, doors.holder_pid(), _boot()
+    entries = [one for one in doors.ledger.entries() if one.kind == "port" or one.details.get("part") == PART]
     current = _keys([one for one in entries if one.details.get("boot") == boot])
-    chain, rules = _rules(at)
+    chain, rules = _rules(doors)
     return NetState(
         site=site,
         links=netlink.links(site.veth),
-        holder=at.holder,
+        holder=doors.holder,
         pid=pid,
         boot=boot,
         chain=chain,
@@ -122,24 +122,24 @@ def observe(at: Doors) -> NetState:
     )
 
 
-def apply(change: Change, state: NetState, at: Doors, made_by: str) -> None:
+def apply(change: Change, state: NetState, doors: Doors, made_by: str) -> None:
     """Do one change: first the ledger, then the act, and when a thing is gone, the ledger again."""
     if change.do in NOTED:
-        _note(change, state.boot, at.ledger, made_by)
+        _note(change, state.boot, doors.ledger, made_by)
     if change.do in ("add-rule", "delete-rule"):
-        _change_rule(at, change)
+        _change_rule(doors, change)
     elif change.inside:
         netlink.within(state.pid, lambda: netlink.act(change, state.pid))
     elif change.do != "forget":
         netlink.act(change, state.pid)
     if change.do in STRUCK and not change.inside:
-        at.ledger.remove(STRUCK[change.do], change.name)
+        doors.ledger.remove(STRUCK[change.do], change.name)
         if change.do == "delete-link":
-            at.ledger.remove("address", change.name)
+            doors.ledger.remove("address", change.name)
     elif change.do == "forget":
-        entry = next((one for one in at.ledger.entries() if f"{one.kind}:{one.name}" == change.name), None)
+        entry = next((one for one in doors.ledger.entries() if f"{one.kind}:{one.name}" == change.name), None)
         if entry:
-            at.ledger.remove(entry.kind, entry.name)
+            doors.ledger.remove(entry.kind, entry.name)
 
 
 def _note(change: Change, boot: str, book: Ledger, made_by: str) -> None:
@@ -152,24 +152,24 @@ def _note(change: Change, boot: str, book: Ledger, made_by: str) -> None:
     book.add(entry)
 
 
-def _change_rule(at: Doors, change: Change) -> None:
-    if at.iptables is None:
+def _change_rule(doors: Doors, change: Change) -> None:
+    if doors.iptables is None:
         raise Error("the engine does not run, so its firewall cannot be changed", hint="osbox engine start")
     table, chain, *words = change.name.split()
     # In front: DOCKER-USER ends with a RETURN.
-    at.iptables(["-t", table, "-I" if change.do == "add-rule" else "-D", chain, *words])
+    doors.iptables(["-t", table, "-I" if change.do == "add-rule" else "-D", chain, *words])
 
 
-def _rules(at: Doors) -> tuple[bool, tuple[str, ...] | None]:
+def _rules(doors: Doors) -> tuple[bool, tuple[str, ...] | None]:
     """Whether there is a chain DOCKER-USER, and the rules that carry our mark."""
-    if at.iptables is None:
+    if doors.iptables is None:
         return False, None
-    seen = {table: at.iptables(["-t", table, "-S"]).out.splitlines() for table in ("filter", "nat")}
+    seen = {table: doors.iptables(["-t", table, "-S"]).out.splitlines() for table in ("filter", "nat")}
     ours = tuple(
         f"{table} {' '.join(words[1:])}"
         for table, lines in seen.items()
         for words in map(shlex.split, lines)
-        if words[0] == "-A" and ("--comment", mark(at.site)) in pairwise(words)
+        if words[0] == "-A" and ("--comment", mark(doors.site)) in pairwise(words)
     )
     return "-N DOCKER-USER" in seen["filter"], ours
 

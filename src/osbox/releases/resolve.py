@@ -188,10 +188,10 @@ def _shortened(output: str) -> str:
     return "\n".join([*lines[:CONFLICT_LINES], *(["…"] if len(lines) > CONFLICT_LINES else [])])
 
 
-def _write(folder: Path, found: Mapping[str, str]) -> None:
+def _write(folder: Path, locks: Mapping[str, str]) -> None:
     """Write all files beside the old ones, then rename each; the digests come last, so that half a set is
     seen."""
-    texts = {f"{group}.lock": text for group, text in found.items()}
+    texts = {f"{group}.lock": text for group, text in locks.items()}
     contents = {
         **{name: (folder / name).read_bytes() for name in release.INPUTS},
         **{name: text.encode() for name, text in texts.items()},

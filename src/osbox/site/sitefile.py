@@ -50,7 +50,7 @@ def _value(data: Any, where: Where) -> Any:
     return data.get(where[-1])
 
 
-def _edited(text: str, where: Where, value: Value | None, wanted: Mapping[str, Any], file: Path) -> str:
+def _edited(text: str, where: Where, value: Value | None, expected: Mapping[str, Any], file: Path) -> str:
     """The text with one edit that makes it say what is wanted: in tables of its own, or as a dotted key
     beside such."""
     import tomlkit  # noqa: PLC0415 - only commands that change the file pay for it
@@ -63,7 +63,7 @@ def _edited(text: str, where: Where, value: Value | None, wanted: Mapping[str, A
             document = tomlkit.parse(text)
             way(document, where, value)
             found = tomlkit.dumps(document)
-            if tomllib.loads(found) == wanted:
+            if tomllib.loads(found) == expected:
                 return found
     name = ".".join(where)
     raise Error(

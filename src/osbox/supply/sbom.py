@@ -182,18 +182,20 @@ def _component(
     )
 
 
-def _patch(one: packages.Patch) -> Patch:
+def _patch(patch: packages.Patch) -> Patch:
     """A change of ours, with the bug of upstream's that it mends and the version in which upstream did."""
-    said = f"{one.name}; upstream's in {one.fixed}"
+    said = f"{patch.name}; upstream's in {patch.fixed}"
     issue = IssueType(
         type=IssueClassification.DEFECT,
-        id=one.bug.rpartition("/")[2] or None,
-        name=one.summary,
+        id=patch.bug.rpartition("/")[2] or None,
+        name=patch.summary,
         description=said,
-        references=[XsUri(one.bug)] if one.bug else [],
+        references=[XsUri(patch.bug)] if patch.bug else [],
     )
     return Patch(
-        type=PatchClassification.UNOFFICIAL, diff=Diff(text=AttachedText(content=one.diff)), resolves=[issue]
+        type=PatchClassification.UNOFFICIAL,
+        diff=Diff(text=AttachedText(content=patch.diff)),
+        resolves=[issue],
     )
 
 

@@ -58,7 +58,9 @@ def load(paths: Paths, site: Site, file: Path, *, replace: bool = False) -> list
         wanted = not running and site.engine != "host" and manifest.engine == engine_root.recipe()
         root = wanted and not engine_root.is_current(paths.engine / "root")
         artifacts = [
-            member for member in manifest.artifacts() if not (paths.artifacts / _made(member)).is_dir()
+            member
+            for member in manifest.artifacts()
+            if not (paths.artifacts / _directory_name(member)).is_dir()
         ]
         _require_space(
             paths,
@@ -83,18 +85,18 @@ def _load(paths: Paths, site: Site, opened: Bundle, *, root: bool, artifacts: Se
             )
         loaded.append("the private engine")
     for member in artifacts:
-        with log.step(f"Unpack {_made(member)}"):
+        with log.step(f"Unpack {_directory_name(member)}"):
             _unpack_artifact(paths, opened, member)
-        loaded.append(_made(member))
+        loaded.append(_directory_name(member))
     _copy(
         opened, opened.manifest.wheels(), paths.wheels
     )  # a bundle can be made of this one, without a network
-    at = engine.start(paths, site)
-    lacking = _lacking(at, opened.manifest)
+    running = engine.start(paths, site)
+    lacking = _lacking(running, opened.manifest)
     if lacking:
         with log.step(f"Load {len(lacking)} images"):
-            _feed(at.argv("docker", "load", "--quiet"), opened, manifests.IMAGES)
-        _require_loaded(at, opened)
+            _feed(running.argv("docker", "load", "--quiet"), opened, manifests.IMAGES)
+        _require_loaded(running, opened)
         _copy(opened, opened.manifest.provenance(), paths.provenance)
         loaded += lacking
     return loaded
@@ -169,19 +171,19 @@ def _digest(source: IO[bytes]) -> str:
 # --------------------------------------------------------------------------------
 
 
-def _lacking(at: Engine | None, manifest: Manifest) -> list[str]:
+def _lacking(running: Engine | None, manifest: Manifest) -> list[str]:
     """Tags that are not here, or have another content."""
-    have = _contents(at, manifest.images) if at else {}
+    have = _contents(running, manifest.images) if running else {}
     return [tag for tag, content in manifest.images.items() if have.get(tag) != content]
 
 
-def _contents(at: Engine, tags: Mapping[str, str]) -> dict[str, str]:
-    return {tag: contents.content(entry.layers) for tag, entry in docker.images(at, *tags).items()}
+def _contents(running: Engine, tags: Mapping[str, str]) -> dict[str, str]:
+    return {tag: contents.content(entry.layers) for tag, entry in docker.images(running, *tags).items()}
 
 
-def _refuse_to_replace(at: Engine | None, lacking: Sequence[str], manifest: Manifest) -> None:
+def _refuse_to_replace(running: Engine | None, lacking: Sequence[str], manifest: Manifest) -> None:
     """`latest` and the Debian base move; any other version is a promise, as for osbox build."""
-    here = set(_contents(at, manifest.images)) if at and manifest.version != "latest" else set()
+    here = set(_contents(running, manifest.images)) if running and manifest.version != "latest" else set()
     other = [tag for tag in lacking if tag in here and tag != debian.TAG]
     if other:
         raise UserError(
@@ -191,11 +193,11 @@ def _refuse_to_replace(at: Engine | None, lacking: Sequence[str], manifest: Mani
 
 
 def _require_space(
-    paths: Paths, at: Engine | None, manifest: Manifest, todo: Sequence[Member], lacking: Sequence[str]
+    paths: Paths, running: Engine | None, manifest: Manifest, todo: Sequence[Member], lacking: Sequence[str]
 ) -> None:
     images = manifest.member(manifests.IMAGES).unpacked * IMAGES_TWICE if lacking else 0
     need = sum(member.unpacked for member in todo) + images
-    need = need + SPARE_BYTES if at else max(need + SPARE_BYTES, engine.MIN_FREE_BYTES)
+    need = need + SPARE_BYTES if running else max(need + SPARE_BYTES, engine.MIN_FREE_BYTES)
     place = next(place for place in (paths.home, *paths.home.parents) if place.exists())
     free = shutil.disk_usage(place).free
     if (todo or lacking) and free < need:
@@ -230,14 +232,14 @@ def _feed(argv: Sequence[str], opened: Bundle, name: str) -> None:
         zstandard.ZstdDecompressor().copy_stream(source, sink)
 
 
-def _made(member: Member) -> str:
+def _directory_name(member: Member) -> str:
     """The directory that an artefact is unpacked to."""
     return member.name.removeprefix(manifests.ARTIFACTS).removesuffix(".tar.zst")
 
 
 def _unpack_artifact(paths: Paths, opened: Bundle, member: Member) -> None:
     """Into a directory of another name, which gets its own when it is whole."""
-    target = paths.artifacts / _made(member)
+    target = paths.artifacts / _directory_name(member)
     new = target.with_name(target.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
@@ -260,8 +262,8 @@ def _copy(opened: Bundle, members: Sequence[Member], target: Path) -> None:
                 shutil.copyfileobj(source, sink)
 
 
-def _require_loaded(at: Engine, opened: Bundle) -> None:
-    lacking = _lacking(at, opened.manifest)
+def _require_loaded(running: Engine, opened: Bundle) -> None:
+    lacking = _lacking(running, opened.manifest)
     if lacking:
         raise Error(
             f"Docker loaded {opened.file} without an error, but {', '.join(lacking)} is not there",

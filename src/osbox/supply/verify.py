@@ -40,25 +40,25 @@ class Report:
         return not self.problems
 
 
-def verify(paths: Paths, engine: Engine, wanted: Sequence[Image], *, version: str) -> list[Report]:
+def verify(paths: Paths, engine: Engine, images: Sequence[Image], *, version: str) -> list[Report]:
     """Hold images against their provenance, their locks and the databases of their package managers."""
-    entries = docker.images(engine, *(image.tag(version) for image in wanted))
+    entries = docker.images(engine, *(image.tag(version) for image in images))
     read, broken = _read(engine, entries)
-    made = _made(paths)
+    generated = _generated(paths)
     return [
         (
             Report(image.name, version, "", 0, 0, 0, (broken[tag],))
             if (tag := image.tag(version)) in broken
-            else _report(paths, image, version, entry=entries.get(tag), read=read, made=made)
+            else _report(paths, image, version, entry=entries.get(tag), read=read, generated=generated)
         )
-        for image in wanted
+        for image in images
     ]
 
 
-def digests(engine: Engine, wanted: Sequence[Image], *, version: str) -> dict[str, str]:
+def digests(engine: Engine, images: Sequence[Image], *, version: str) -> dict[str, str]:
     """The digests of images' file systems, by tag; raises Error for one that is not built."""
-    entries = docker.images(engine, *(image.tag(version) for image in wanted))
-    missing = next((image for image in wanted if image.tag(version) not in entries), None)
+    entries = docker.images(engine, *(image.tag(version) for image in images))
+    missing = next((image for image in images if image.tag(version) not in entries), None)
     if missing:
         inventory.entry(engine, missing, version)
     read = layers.read(engine, list(dict.fromkeys(entry.id for entry in entries.values())), lambda _: False)
@@ -108,7 +108,7 @@ def _report(
     *,
     entry: ImageInfo | None,
     read: Mapping[str, Layer],
-    made: Mapping[str, list[str]],
+    generated: Mapping[str, list[str]],
 ) -> Report:
     if not entry:
         return Report(image.name, version, "", 0, 0, 0, ("it is not built",))
@@ -117,7 +117,7 @@ def _report(
     inside = inventory.of(tree)
     patterns = [
         pattern
-        for name, rows in made.items()
+        for name, rows in generated.items()
         if name == "all" or fnmatchcase(image.name, name)
         for pattern in rows
     ]
@@ -188,7 +188,7 @@ def _locked_files(
                 yield f"{path} is not the {kind} that it was built from"
 
 
-def _made(paths: Paths) -> dict[str, list[str]]:
+def _generated(paths: Paths) -> dict[str, list[str]]:
     """What may be there although no package lists it, by image or pattern of images."""
     file = paths.images / "made.toml"
     try:

@@ -168,10 +168,10 @@ def _of_one(index: sqlite3.Connection, package: Package) -> list[Finding]:
     return _once(found)
 
 
-def _once(found: Iterable[Finding]) -> list[Finding]:
+def _once(findings: Iterable[Finding]) -> list[Finding]:
     """One of those that are the same under several names: the one that knows the fix, then the first."""
     kept: list[Finding] = []
-    for finding in sorted(found, key=lambda item: (not item.fixed, item.id)):
+    for finding in sorted(findings, key=lambda item: (not item.fixed, item.id)):
         names = {finding.id, *finding.aliases}
         if not any(names & {other.id, *other.aliases} for other in kept):
             kept.append(finding)

@@ -96,7 +96,7 @@ def why_not(entry: metadata.EntryPoint) -> str:
         with contextlib.redirect_stdout(io.StringIO()):
             entry.load()
     except BaseException as error:  # noqa: BLE001 - a module may even exit
-        return told(error)
+        return message_of(error)
     return ""
 
 
@@ -156,7 +156,7 @@ def broken_driver(group: str, name: str) -> list[str]:
         for entry in found:
             entry.load()
     except BaseException as error:  # noqa: BLE001
-        return [f"{name} ({group or 'class'}): {told(error)}"]
+        return [f"{name} ({group or 'class'}): {message_of(error)}"]
     return [] if found else [f"{name}: no entry point of {group} is called so"]
 
 
@@ -164,7 +164,7 @@ def missing_module(name: str) -> list[str]:
     try:
         return [] if importlib.util.find_spec(name) else [f"{name}: there is no such module"]
     except Exception as error:  # noqa: BLE001 - the package that it is in is run
-        return [f"{name}: {told(error)}"]
+        return [f"{name}: {message_of(error)}"]
 
 
 def validate(configuration: str, namespaces: list[str]) -> str:
@@ -191,7 +191,7 @@ def validate(configuration: str, namespaces: list[str]) -> str:
         except SystemExit:
             pass
         except Exception as error:  # noqa: BLE001
-            return f"ERROR:root:the validator failed: {told(error)}"
+            return f"ERROR:root:the validator failed: {message_of(error)}"
     return stream.getvalue()
 
 
@@ -211,7 +211,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def told(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
