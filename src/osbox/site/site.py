@@ -115,6 +115,11 @@ class Paths:
         return self.home / "inventory"
 
     @property
+    def recipes(self) -> Path:
+        """Copies of the recipes, which builds and Compose read (osbox.site.recipes)."""
+        return self.home / "recipes"
+
+    @property
     def vulnerabilities(self) -> Path:
         """Databases of vulnerabilities that the operator puts here; osbox only reads it."""
         return self.home / "vulnerabilities"
