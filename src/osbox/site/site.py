@@ -82,7 +82,8 @@ class Site(BaseModel):
 
 @dataclass(frozen=True)
 class Paths:
-    """Where things are. `project` is the checkout, `home` the one directory osbox writes to."""
+    """Where things are. `project` is the checkout, or what an installed wheel carries of it; `home` the one
+    directory osbox writes to."""
 
     project: Path
     home: Path
