@@ -147,6 +147,10 @@ def test_commands_of_the_wheel(installed: Path, empty: Path) -> None:
     assert "--no-cache" in osbox("build", "--help")
     said = osbox("schema", "--release", "1999.1", code=2)
     assert "known releases: 2025.1, 2025.2, 2026.1, 2026.2" in said
+    for command in ("lock", "schema"):
+        said = osbox(command, code=2)
+        assert "writes into releases/ of a checkout, and this osbox was installed as a package" in said
+        assert f"Next: osbox {command} --release 2026.1 --check only looks; or in a clone: make setup" in said
     assert state(installed) == before, "it may be read only"
 
 

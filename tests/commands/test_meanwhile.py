@@ -39,6 +39,17 @@ def test_a_failure_is_told_when_it_is_waited_for(here: context.Context) -> None:
     assert caught.value.hint == "osbox nonsense; then osbox demo again"
 
 
+def test_programs_need_not_lie_beside_python(here: context.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pip install --user` puts them elsewhere."""
+    beside = str(Path(sys.executable).with_name("osbox"))
+    assert Meanwhile(here)._argv[4:5] == [beside]
+    python = sys.executable
+    monkeypatch.setattr(sys, "executable", "/usr/bin/nowhere/python3")
+    [first, *words] = Meanwhile(here)._argv[4:8]
+    assert first == "/usr/bin/nowhere/python3"
+    assert run.run([python, *words, "--version"]).out.startswith("osbox ")
+
+
 LONG = """
 import sys, time
 from osbox import run

@@ -33,6 +33,7 @@ CARRIED = (
     "pyproject.toml",
 )
 """What of the checkout a wheel carries: files, and folders with all in them."""
+REPAIR = "pip install --force-reinstall osbox"
 PROGRAM, PLAIN, LINK = 0o100755, 0o100644, 0o120777
 """The modes that git knows, and so those that two clones agree on, whatever the umask was."""
 IGNORED = "__pycache__"
@@ -146,4 +147,4 @@ def _content(project: Path, name: str) -> bytes:
 
 
 def _damaged(what: str) -> Error:
-    return Error(f"this installation of osbox is damaged: {what}", hint="pip install --force-reinstall osbox")
+    return Error(f"this installation of osbox is damaged: {what}", hint=REPAIR)
