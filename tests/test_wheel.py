@@ -21,6 +21,8 @@ from osbox.errors import Error
 from osbox.images import catalogue, labels
 from osbox.site import package, recipes
 from osbox.site.site import Paths
+from osbox.supply import bundle as bundles
+from osbox.supply import checkout, manifest
 from tests.conftest import PROJECT
 
 # As images.build looks at them, but for Debian and the engine.
@@ -152,6 +154,29 @@ def test_commands_of_the_wheel(installed: Path, empty: Path) -> None:
         assert "writes into releases/ of a checkout, and this osbox was installed as a package" in said
         assert f"Next: osbox {command} --release 2026.1 --check only looks; or in a clone: make setup" in said
     assert state(installed) == before, "it may be read only"
+
+
+def test_a_bundle_of_it_has_a_checkout_that_installs(installed: Path, tmp_path: Path) -> None:
+    """Laid out as in a clone, for bundle-load installs it as one."""
+    found = checkout.of(carried(installed), tmp_path / "checkout")
+    entries = {entry.name: entry for entry in package.entries(found.place, *package.CARRIED)}
+    assert set(found.names) == set(entries)
+    ours = {entry.name: entry for entry in package.entries(PROJECT, *package.CARRIED)}
+    assert {name for name, entry in entries.items() if entry != ours[name]} == set()
+    assert {"src/osbox/cli.py", "requirements.lock", "compose/stack.yaml"} < set(entries)
+    bundles._pack_checkout(found, tmp_path)
+    assert set(bundles._packed(tmp_path)) == set(entries)
+    build("wheel:editable", found.place, tmp_path / "editable")
+
+
+def test_a_bundle_is_held_against_what_a_wheel_has(data: Path) -> None:
+    """Tests and pages are not in it, and are no reason to build an image anew."""
+    names = {entry.name: entry.sha256 for entry in package.entries(data, "images/")}
+    assert len(names) == 3
+    at = manifest.Manifest("", (), "", "", "", "", (), "", {}, names | {"tests/x.py": "1"}, ())
+    assert checkout.others(data, at) == []
+    other = replace(at, files=names | {"images/base/run": "1", "releases/1/common.lock": "1"})
+    assert checkout.others(data, other) == ["images/base/run", "releases/1/common.lock"]
 
 
 # --- what a wheel says of itself
