@@ -12,6 +12,7 @@ from osbox.build import debian, dockerfile
 from osbox.engine import docker, engine
 from osbox.engine import root as engine_root
 from osbox.images import catalogue
+from osbox.site import recipes
 from osbox.site.load import load_site
 from osbox.site.site import Paths
 
@@ -67,8 +68,9 @@ def step(place: Place, name: str, pattern: str) -> float:
         "BUILDER": f"{catalogue.BUILDER.name}:latest",
     }
     args = {key: value for key, value in values.items() if key in known}
+    frozen = recipes.frozen(paths)
     argv = docker.build_argv(
-        at, paths, image.dockerfile, target=name, tag="bench-floor", args=args, no_cache=True
+        at, frozen, image.dockerfile, target=name, tag="bench-floor", args=args, no_cache=True
     )
     out.print(f"build {name} alone", style="dim")
     if docker.build(at, argv, said.append) != 0:

@@ -7,11 +7,6 @@ run.
 import os
 from pathlib import Path
 
-from osbox.engine import engine
-from osbox.errors import UserError
-from osbox.site.load import load_site
-from osbox.site.site import Paths
-
 PROJECT = Path(__file__).resolve().parents[1]
 
 HOME = Path(os.environ.get("OSBOX_CHECK_HOME", "/var/lib/osbox-check"))
@@ -33,17 +28,7 @@ engine = "private"
 
 
 def prepare() -> Path:
-    """Have the directory, and in it the names that whatever runs there goes by.
-
-    The engine of an interrupted run from another checkout, which would not see this one, is stopped.
-    """
+    """Have the directory, and in it the names that whatever runs there goes by."""
     HOME.mkdir(parents=True, exist_ok=True)
     (HOME / "site.toml").write_text(SITE)
-    paths = Paths(PROJECT, HOME)
-    site = load_site(HOME)
-    try:
-        if engine.find(paths, site):
-            engine.start(paths, site)
-    except UserError:
-        engine.stop(paths)
     return HOME

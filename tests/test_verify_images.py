@@ -19,6 +19,7 @@ from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.images import catalogue, inventory
 from osbox.images import facts as imagefacts
+from osbox.site import recipes
 from osbox.site.load import load_site
 from osbox.site.site import Paths
 from osbox.supply import sbom, verify, vulnerabilities
@@ -180,7 +181,7 @@ def test_two_builds_of_one_commit_are_alike(at: tuple[Paths, Engine], image: cat
             run.run(
                 docker.build_argv(
                     running,
-                    paths,
+                    recipes.frozen(paths),
                     image.dockerfile,
                     target=image.name,
                     tag=image.tag(version),

@@ -291,7 +291,7 @@ def test_images_that_are_not_built_are_told(system: Paths) -> None:
     with pytest.raises(UserError) as error:
         planning.read(system, Site(), ENGINE, "1.0")
     assert "os-keystone:1.0" in error.value.message
-    assert error.value.hint == "make all BUILD_VERSION=1.0"
+    assert error.value.hint == "osbox build --version 1.0"
 
 
 def test_the_exit_code_says_whether_there_is_anything(

@@ -5,6 +5,7 @@ take for the time of day; as when a real clock is set, the monotonic one runs on
 """
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from osbox.cloud import compose, proof
 from osbox.cloud.services import SERVICES
 from osbox.engine import docker, engine
 from osbox.site.load import load_site
+from osbox.site.site import Paths
 from tests.e2e import crash
 from tests.e2e.asking import engine as shell
 from tests.home import HOME, NAME
@@ -34,9 +36,9 @@ def preload() -> None:
     at = engine.find(crash.PATHS, load_site(HOME))
     assert at
     PLACE.mkdir(parents=True, exist_ok=True)
-    argv = docker.build_argv(
-        at, crash.PATHS, Path("tests/e2e/clock.dockerfile"), target="library", output=PLACE
-    )
+    file = Path(__file__).with_suffix(".dockerfile")
+    shutil.copy(file, PLACE)  # the engine sees the state directory alone
+    argv = docker.build_argv(at, Paths(PLACE, HOME), Path(file.name), target="library", output=PLACE)
     run.run(argv, env=docker.environment(), timeout=300)
     jump(0)
     override = PLACE / "clock.yaml"

@@ -21,6 +21,7 @@ from osbox.errors import Error
 from osbox.site.site import Paths
 from osbox.supply import bundle as bundles
 from osbox.supply import manifest as bundle
+from osbox.supply.checkout import Checkout
 
 ENGINE = Engine("private", "26")
 VOLATILE = ("tmp", "run", "var/tmp", "var/log", "var/cache")
@@ -130,14 +131,13 @@ def test_what_fails_otherwise_is_not_tried_again(tmp_path: Path, monkeypatch: py
 
 def test_the_manifest_tells_the_files_that_were_packed(tmp_path: Path) -> None:
     """Not those that are there a moment later, under somebody's editor."""
-    paths = Paths(tmp_path / "checkout", tmp_path / "home")
-    parts = tmp_path / "parts"
-    for directory in (paths.project, parts):
+    place, parts = tmp_path / "checkout", tmp_path / "parts"
+    for directory in (place, parts):
         directory.mkdir()
-    (paths.project / "file").write_text("first")
-    (paths.project / "link").symlink_to("nowhere")
-    bundles._pack_checkout(paths, ["file", "link"], parts)
-    (paths.project / "file").write_text("second")
+    (place / "file").write_text("first")
+    (place / "link").symlink_to("nowhere")
+    bundles._pack_checkout(Checkout(place, "c0ffee", ("file", "link"), ()), parts)
+    (place / "file").write_text("second")
     expected = {
         name: hashlib.sha256(text).hexdigest() for name, text in (("file", b"first"), ("link", b"nowhere"))
     }

@@ -16,6 +16,7 @@ from osbox.errors import Error, UserError
 from osbox.images import catalogue, inventory, labels
 from osbox.images.inventory import Steps
 from osbox.images.packages import DEBIAN, PYTHON, Package
+from osbox.site import package
 from osbox.site.site import Paths
 from osbox.supply import vulnerabilities
 from tests.conftest import PROJECT
@@ -84,7 +85,7 @@ def test_what_is_not_known_has_no_label(tmp_path: Path) -> None:
     ],
 )
 def test_the_source_tells_nothing_private(remote: str, source: str) -> None:
-    assert labels.public(remote) == source
+    assert package.public(remote) == source
 
 
 @pytest.mark.parametrize("image", catalogue.IMAGES, ids=lambda image: image.name)

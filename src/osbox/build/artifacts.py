@@ -20,6 +20,7 @@ from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.releases import resolve
+from osbox.site import recipes
 from osbox.site.site import Paths, Site
 
 BASE_FILES = (
@@ -116,9 +117,8 @@ def build_ramdisk(
     For real hardware: kernel `generic` instead of `cloud`, and non-free firmware.
     """
     args = {"DEBIAN": debian, "RELEASE": release, "KERNEL": kernel, "FIRMWARE": str(int(firmware))}
-    directory = _made(
-        engine, paths, Recipe("ramdisk", args, (paths.releases / release / "ramdisk.lock",)), on_line
-    )
+    at = recipes.frozen(paths)
+    directory = _made(engine, at, Recipe("ramdisk", args, (at.releases / release / "ramdisk.lock",)), on_line)
     return Ramdisk(kernel=directory / "kernel", initramfs=directory / "initramfs")
 
 
@@ -132,7 +132,8 @@ def build_guest(
     kernel: str = "cloud",
 ) -> Guest:
     """The Debian guest image, built unless it is there already."""
-    directory = _made(engine, paths, Recipe("guest", {"DEBIAN": debian, "KERNEL": kernel}), on_line)
+    recipe = Recipe("guest", {"DEBIAN": debian, "KERNEL": kernel})
+    directory = _made(engine, recipes.frozen(paths), recipe, on_line)
     facts = json.loads((directory / FACTS).read_text())["files"]["debian.raw"]
     size = int(facts["size"])
     min_disk = -(-(size + GUEST_SPARE) // GIB)

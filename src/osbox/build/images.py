@@ -19,6 +19,7 @@ from osbox.images.catalogue import Image
 from osbox.images.labels import INPUTS
 from osbox.releases import resolve
 from osbox.releases.release import DEFAULT
+from osbox.site import recipes
 from osbox.site.site import Paths
 
 MIN_FREE_BYTES = 2 << 30  # stop well before dockerd itself fails for want of space
@@ -100,6 +101,7 @@ def plan(
     """What to do for each image, in order; nothing for one whose label says it was made of the very same
     inputs."""
     digests = {"": debian.ensure(paths, engine)}
+    at = recipes.frozen(paths)
     builder_tag, commit = catalogue.BUILDER.tag(version), labels.commit(paths.project)
     there = _there(engine, images, version)
     tasks = []
@@ -110,7 +112,7 @@ def plan(
         builder = digests.get(catalogue.BUILDER.name, "")
         bases = {"DEBIAN": digests[""], "BASE": digests[image.base], "BUILDER": builder}
         try:
-            inputs = dockerfile.digest(paths.project, image.dockerfile, image.name, arguments, bases)
+            inputs = dockerfile.digest(at.project, image.dockerfile, image.name, arguments, bases)
         except (OSError, Error) as error:
             digests[image.name] = ""
             tasks.append(Task(image, tag, (), file, problem=str(error)))
@@ -121,15 +123,15 @@ def plan(
             continue
         argv = docker.build_argv(
             engine,
-            paths,
+            at,
             image.dockerfile,
             target=image.name,
             tag=tag,
-            args=_declared(paths, image, arguments),
-            labels=labels.of(paths, image, version=version, release=release, digest=inputs, commit=commit),
+            args=_declared(at, image, arguments),
+            labels=labels.of(at, image, version=version, release=release, digest=inputs, commit=commit),
             no_cache=no_cache,
         )
-        files = provenance.read(paths, image, release)
+        files = provenance.read(at, image, release)
         tasks.append(Task(image, tag, tuple(argv), file, inputs=inputs, files=files))
     return tasks
 

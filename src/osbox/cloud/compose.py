@@ -21,6 +21,7 @@ from osbox.engine.engine import Engine
 from osbox.engine.info import ContainerInfo
 from osbox.environment import without
 from osbox.errors import Error
+from osbox.site import recipes
 from osbox.site.site import LABEL, Paths, Site
 
 RACK = "rack"
@@ -105,9 +106,14 @@ def version(paths: Paths) -> str:
     return next((line.partition("=")[2] for line in lines if line.startswith("OSBOX_VERSION=")), "latest")
 
 
-def _overlays(paths: Paths, *, rack: bool, listen: bool) -> list[str]:
+def _folder(engine: Engine, paths: Paths) -> Path:
+    """Where the engine's client finds our files; the machine's own sees them where they are."""
+    return paths.compose if engine.kind == "host" else recipes.compose(paths)
+
+
+def _overlays(folder: Path, *, rack: bool, listen: bool) -> list[str]:
     names = ["stack.yaml"] + ["rack.yaml"] * rack + ["listen.yaml"] * listen
-    return [word for name in names for word in ("-f", str(paths.compose / name))]
+    return [word for name in names for word in ("-f", str(folder / name))]
 
 
 def argv(engine: Engine, paths: Paths, *words: str, rack: bool = False) -> list[str]:
@@ -124,7 +130,7 @@ def argv(engine: Engine, paths: Paths, *words: str, rack: bool = False) -> list[
         "compose",
         "--env-file",
         values,
-        *_overlays(paths, rack=rack, listen="\nOSBOX_LISTEN=\n" not in text),
+        *_overlays(_folder(engine, paths), rack=rack, listen="\nOSBOX_LISTEN=\n" not in text),
         *words,
     )
 
@@ -160,10 +166,11 @@ def render(
 ) -> dict[str, Any]:
     """Our files as Compose reads them with these values; the options by service are put where `env_file`
     would put them."""
-    words = _overlays(paths, rack=rack, listen=bool(values.get("OSBOX_LISTEN")))
+    folder = _folder(engine, paths)
+    words = _overlays(folder, rack=rack, listen=bool(values.get("OSBOX_LISTEN")))
     away = {**values, "OSBOX_OPTIONS": "/nonexistent"}  # what is there may be of another time
     line = engine.argv(
-        "docker", "compose", "--project-directory", paths.compose, *words, "config", "--format", "json"
+        "docker", "compose", "--project-directory", folder, *words, "config", "--format", "json"
     )
     model: dict[str, Any] = json.loads(run.run(line, env=away).out)
     for service, found in options.items():
@@ -189,7 +196,7 @@ def digests(
         if mode.startswith(SHARED):
             config["network_mode"] = f"container:{containers.get(mode.removeprefix(SHARED), 'none')}"
     line = engine.argv(
-        "docker", "compose", "--project-directory", paths.compose, "-f", "-", "config", "--hash", "*"
+        "docker", "compose", "--project-directory", _folder(engine, paths), "-f", "-", "config", "--hash", "*"
     )
     out = run.run(line, input=json.dumps({**model, "services": services})).out
     return dict(line.split() for line in out.splitlines())

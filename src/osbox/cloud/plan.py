@@ -114,7 +114,7 @@ def _images(engine: Engine, version: str) -> dict[str, ImageInfo]:
 def _require(images: Images, version: str, names: Iterable[str]) -> None:
     absent = sorted(f"{name}:{version}" for name in names if f"{name}:{version}" not in images)
     if absent:
-        make = "make all" + ("" if version == "latest" else f" BUILD_VERSION={version}")
+        make = "osbox build" + ("" if version == "latest" else f" --version {version}")
         raise UserError(f"images are not built: {', '.join(absent)}", hint=make)
 
 

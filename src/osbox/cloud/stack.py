@@ -152,9 +152,7 @@ def start_rack(paths: Paths, site: Site, engine: Engine) -> None:
     )
     result = run.run(argv, check=False)
     if result.code != 0:
-        raise Error(
-            "the rack could not be started", evidence=run.tail(result.err), hint="make all builds os-rack"
-        )
+        raise Error("the rack could not be started", evidence=run.tail(result.err), hint="osbox build rack")
     reasons = dict[str, str]()
 
     def well() -> bool:

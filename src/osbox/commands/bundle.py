@@ -12,6 +12,7 @@ from osbox.commands.context import Context
 from osbox.commands.images import Release, Version
 from osbox.images import catalogue
 from osbox.releases.release import DEFAULT
+from osbox.site import package
 from osbox.supply import bundle, unbundle
 from osbox.supply import manifest as manifests
 
@@ -56,4 +57,6 @@ def load(
         log.out.print(f"Nothing to load: all that {file} has is here")
         return
     log.out.print(f"Loaded: {', '.join(loaded)}", markup=False)
-    log.out.print("Next: .venv/bin/osbox demo        in the directory of the checkout")
+    carried = package.read(here.base.project)
+    where = "osbox demo" if carried else ".venv/bin/osbox demo        in the directory of the checkout"
+    log.out.print(f"Next: {where}")

@@ -14,6 +14,7 @@ from osbox.releases import resolve
 from osbox.releases.folder import require
 from osbox.releases.lock import Change
 from osbox.releases.release import DEFAULT
+from osbox.site import package
 
 
 def refresh(
@@ -27,6 +28,8 @@ def refresh(
 ) -> None:
     """Resolve a release anew, within its series and upstream's constraints, and write its locks."""
     here: Context = context.obj
+    if not check:
+        _require_checkout(here, f"osbox lock --release {release}")
     with log.step(f"Resolve release {release}"):
         changes = resolve.refresh(here.base, release, write=not check)
     if json:
@@ -54,6 +57,8 @@ def schema(
     version."""
     here: Context = context.obj
     folder = require(here.base.releases, release) / "schema"
+    if not check:
+        _require_checkout(here, f"osbox schema --release {release}")
     engine = here.engine()
     with log.step(f"Migrate empty databases to release {release}"):
         found = schemas.make(here.base, engine, release, version)
@@ -67,6 +72,10 @@ def schema(
         raise Error(what, hint=f"osbox schema --release {release}")
     for project in schemas.write(folder, found):
         log.out.print(f"releases/{release}/schema/{project}.sql written")
+
+
+def _require_checkout(here: Context, command: str) -> None:
+    package.require_checkout(here.base.project, command, f"{command} --check only looks")
 
 
 def _table(changes: list[Change]) -> Table:

@@ -34,14 +34,13 @@ class Meanwhile:
 
     def __init__(self, here: Context) -> None:
         """here: of the deployment that they are for."""
-        program = Path(sys.executable).with_name("osbox")
         options = [
             "--engine",
             here.base_site.engine,
             "--name",
             here.site.name,
         ]  # also the base's: OSBOX_NAME may say another
-        self._argv, self._held = [*run.ENDS_WITH_US, str(program), *options], ExitStack()
+        self._argv, self._held = [*run.ENDS_WITH_US, *_program(), *options], ExitStack()
 
     def __enter__(self) -> "Meanwhile":
         return self
@@ -83,3 +82,12 @@ class Meanwhile:
             f"[green]✔[/] {job.what}: made meanwhile in {log.seconds(job.took)} [dim]waited"
             f" {log.seconds(waited)}[/]"
         )
+
+
+def _program() -> list[str]:
+    """This osbox: in a virtual environment beside its Python; elsewhere pip puts programs into another place.
+
+    -P: a module in the directory that somebody stands in must not be taken for one of ours.
+    """
+    beside = Path(sys.executable).with_name("osbox")
+    return [str(beside)] if beside.is_file() else [sys.executable, "-P", "-m", "osbox.cli"]

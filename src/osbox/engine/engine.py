@@ -43,7 +43,6 @@ def start(paths: Paths, site: Site) -> Engine:
     """The engine to use, started if need be. Starting a started one changes nothing."""
     running = _settled(paths, site)
     if running:
-        _require_sight(running, paths)
         return running
     if site.engine == "host":
         raise host.refusal()
@@ -56,16 +55,6 @@ def start(paths: Paths, site: Site) -> Engine:
 def _settled(paths: Paths, site: Site) -> Engine | None:
     """The running engine, unless a start of it was not brought to its end."""
     return None if site.engine != "host" and lostports.pending(paths) else find(paths, site)
-
-
-def _require_sight(engine: Engine, paths: Paths) -> None:
-    """The private engine sees the checkout it was started from; from another one, builds and Compose would
-    not find their files."""
-    if engine.kind == "private" and run.run(engine.argv("test", "-d", paths.images), check=False).code != 0:
-        raise UserError(
-            f"the engine that runs was started from another checkout and does not see {paths.project}",
-            hint="work there, or restart it from here (its containers stop meanwhile): osbox engine stop",
-        )
 
 
 def find(paths: Paths, site: Site) -> Engine | None:
@@ -243,7 +232,6 @@ def _launch(paths: Paths, site: Site, root: Path) -> int:
             str(init),
             str(root),
             str(paths.home),
-            str(paths.project),
             "dockerd",
             f"--data-root={data}",
             "--exec-root=/run/docker",

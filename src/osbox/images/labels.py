@@ -7,11 +7,11 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from osbox import run
 from osbox.images import catalogue, packages
 from osbox.images.catalogue import Image
+from osbox.site import package
 from osbox.site.site import Paths
 
 INPUTS = "io.osbox.inputs"
@@ -24,7 +24,7 @@ INPUT_FOLDERS = ("images", "releases")
 
 @dataclass(frozen=True)
 class Commit:
-    """What git says of the checkout.
+    """What git says of the checkout, or a wheel of the one that it was built from.
 
     changed: files under images/ and releases/ that are not as they were committed.
     """
@@ -36,7 +36,14 @@ class Commit:
 
 
 def commit(project: Path) -> Commit | None:
-    """The commit that is checked out; None where there is no git, or no clone of its own."""
+    """The commit that is checked out, or that a wheel was built from; None where nothing tells: no git, or no
+    clone of its own."""
+    carried = package.read(project)
+    if carried:
+        changed = package.differing(project, carried, *(f"{name}/" for name in INPUT_FOLDERS))
+        return (
+            Commit(carried.revision, carried.created, carried.source, changed) if carried.revision else None
+        )
     if not (project / ".git").exists() or not shutil.which("git"):
         return None
     # The checkout may belong to another user than root; no lock, so that nobody's own git command is
@@ -51,13 +58,7 @@ def commit(project: Path) -> Commit | None:
     revision, _, created = head.out.strip().partition(" ")
     remote = run.run([*git, "remote", "get-url", "origin"], check=False).out.strip()
     changed = tuple(entry[3:] for entry in status.out.split("\0") if entry)
-    return Commit(revision, created, public(remote), changed)
-
-
-def public(remote: str) -> str:
-    """A remote's address without a user's name and password; "" for one that is no web address."""
-    parts = urlsplit(remote)
-    return f"https://{parts.hostname}{parts.path}" if parts.scheme == "https" and parts.hostname else ""
+    return Commit(revision, created, package.public(remote), changed)
 
 
 def of(

@@ -55,7 +55,8 @@ def tool(name: str) -> str:
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if not found:
-        raise Error(f"{name} is not installed", hint="make setup")
+        hint = "make setup; without a clone: pip install 'osbox[test]'"
+        raise Error(f"{name} is not installed", hint=hint)
     return found
 
 

@@ -18,7 +18,7 @@ from osbox.releases import folder as releases
 from osbox.releases import lock, release
 from osbox.releases.lock import Change
 from osbox.releases.release import Release
-from osbox.site import sources
+from osbox.site import package, sources
 from osbox.site.site import Paths
 
 PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
@@ -35,7 +35,8 @@ def check(paths: Paths, name: str) -> None:
     """Raise UserError unless the release is here with all its locks, each made of the inputs that are here
     now."""
     folder = releases.require(paths.releases, name)
-    relock = f"osbox lock --release {name}"
+    carried = package.read(paths.project)
+    relock = package.REPAIR if carried else f"osbox lock --release {name}"
     try:
         known = checksums.parse(_text(folder / checksums.FILE))
     except ValueError as error:
@@ -43,9 +44,8 @@ def check(paths: Paths, name: str) -> None:
     for file in (*release.INPUTS, *release.LOCKS):
         label = f"releases/{name}/{file}"
         if not (folder / file).is_file():
-            raise UserError(
-                f"{label} is missing", hint=relock if file in release.LOCKS else f"git checkout -- {label}"
-            )
+            back = package.REPAIR if carried else f"git checkout -- {label}"
+            raise UserError(f"{label} is missing", hint=relock if file in release.LOCKS else back)
         digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
         if known.get(file) != digest:
             what = f"it is older than {file}" if file in release.INPUTS else f"{file} is not what was locked"

@@ -7,15 +7,18 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from osbox.errors import UserError
+from osbox.site import package
 from osbox.site.site import HOME, Paths, Site
 
 
 def find_paths() -> Paths:
-    """The checkout this tool was installed from, and OSBOX_HOME."""
+    """The checkout that this tool runs from, or what its wheel carries of it; and OSBOX_HOME."""
     home = Path(os.environ.get("OSBOX_HOME") or HOME)
     if not home.is_absolute():
         raise UserError(f"OSBOX_HOME is not an absolute path: {home}")
-    return Paths(project=Path(__file__).resolve().parents[3], home=home)
+    own = Path(__file__).resolve().parents[1]
+    carried = own / package.FOLDER
+    return Paths(project=carried if (carried / package.FILE).is_file() else own.parents[1], home=home)
 
 
 def load_site(home: Path) -> Site:

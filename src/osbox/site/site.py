@@ -124,7 +124,8 @@ Lock = Literal["build", "clouds", "contents", "debian", "guest", "machine", "nod
 
 @dataclass(frozen=True)
 class Paths:
-    """Where things are. `project` is the checkout, `home` the one directory osbox writes to.
+    """Where things are. `project` is the checkout, or what an installed wheel carries of it; `home` the
+    one directory osbox writes to.
 
     All that osbox puts into `home` is declared here, and a purge removes what is declared, no more:
     OSBOX_HOME may have been set to a directory with other things in it.
@@ -166,6 +167,8 @@ class Paths:
     debian_tar = StateFile("debian.tar", Lifetime.REMADE)
     picture = StateFile("demo.svg", Lifetime.REMADE)
     logs = StateFile("logs", Lifetime.REMADE)
+    recipes = StateFile("recipes", Lifetime.REMADE)
+    """Copies of the recipes, which builds and Compose read (osbox.site.recipes)."""
     tests = StateFile("tests", Lifetime.REMADE)
     """What the tests of images work in."""
     tmp = StateFile("tmp", Lifetime.REMADE)

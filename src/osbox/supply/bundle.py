@@ -3,7 +3,7 @@
 osbox-bundle/load             the way in, a shell script
              SHA256SUMS       of all that follows; `sha256sum -c` reads it
              manifest.json    osbox.supply.manifest.Manifest
-             checkout.tar     the files of the checkout that git knows
+             checkout.tar     the files of the checkout that git knows, or that a wheel carries
              provenance/…     the statements about the images, which `osbox images verify` compares them with
              wheels/…         the tool's libraries, as requirements.lock has them
              engine.tar.zst   the private engine's root file system
@@ -33,15 +33,15 @@ from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.images import contents
 from osbox.site.site import Paths
+from osbox.supply import checkout, wheels
 from osbox.supply import manifest as manifests
-from osbox.supply import wheels
+from osbox.supply.checkout import Checkout
 from osbox.supply.manifest import Manifest, Member
 
 T = TypeVar("T")
 LEVEL = 3  # zstd: 255 MB and 3.3 s of processor time for the images, where gzip -1 took 10.4 s for 301 MB
 MIN_FREE_BYTES = 3 << 30  # a bundle has about 0.7 GB, and its parts as much
 SCRIPT = Path(__file__).with_name("bundle-load")
-STAMP = ".from-bundle"  # in a checkout that came out of a bundle: that bundle's manifest
 # What Debian's packages put into the engine's root, and no more: dockerd, its client and the host leave their
 # traces in it.
 ROOT = ("bin", "dev", "etc", "lib", "lib64", "sbin", "usr", "var/lib/dpkg")
@@ -89,19 +89,14 @@ def create(
     or a wheel cannot be had.
     """
     _require_space(file)
-    revision, names = _checkout(paths)
-    changed = _changed(paths, names)
-    if changed:
-        log.warn(
-            f"{len(changed)} files differ from the commit {revision[:12]} and go into the bundle as they are:"
-            f" {', '.join(changed[:3])} …"
-        )
     parts = file.with_name(file.name + ".parts")
     shutil.rmtree(parts, ignore_errors=True)
     (parts / manifests.ARTIFACTS).mkdir(parents=True)
     try:
+        of = checkout.of(paths.project, parts / "checkout")
+        _warn_of_changes(of)
         members = [
-            _pack_checkout(paths, names, parts),
+            _pack_checkout(of, parts),
             *_copy_provenance(paths, tags, parts),
             *wheels.fetch(paths, parts),
         ]
@@ -113,8 +108,8 @@ def create(
         with log.step(f"Pack {len(tags)} images"):
             members.append(_pack(engine.argv("docker", "save", *tags), parts, manifests.IMAGES))
         manifest = Manifest(
-            revision=revision,
-            changed=tuple(changed),
+            revision=of.revision,
+            changed=of.changed,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             machine=platform.machine(),
             version=version,
@@ -173,49 +168,17 @@ def _contents(engine: Engine, tags: Sequence[str]) -> Mapping[str, str]:
 # --------------------------------------------------------------------------------
 
 
-def _checkout(paths: Paths) -> tuple[str, list[str]]:
-    """The commit, and the files that git tracks; others may be anybody's, and stay.
-
-    A checkout from a bundle knows its own.
-    """
-    stamp = paths.project / STAMP
-    if stamp.is_file():
-        origin = manifests.parse(stamp.read_bytes())
-        return origin.revision, sorted(name for name in origin.files if _is_there(paths, name))
-    if not (paths.project / ".git").exists():
-        raise UserError(
-            f"{paths.project} is neither a clone nor from a bundle, so nothing tells which files belong"
-            " to it",
-            hint="git clone",
+def _warn_of_changes(of: Checkout) -> None:
+    if of.changed:
+        log.warn(
+            f"{len(of.changed)} files differ from the commit {of.revision[:12]} and go into the bundle as"
+            f" they are: {', '.join(of.changed[:3])} …"
         )
-    names = _git(paths, "ls-files", "-z").split("\0")
-    return _git(paths, "rev-parse", "HEAD").strip(), sorted(
-        name for name in names if name and _is_there(paths, name)
-    )
 
 
-def _is_there(paths: Paths, name: str) -> bool:
-    """A link in a recipe may lead nowhere but inside its image."""
-    return (paths.project / name).is_file() or (paths.project / name).is_symlink()
-
-
-def _changed(paths: Paths, names: Sequence[str]) -> list[str]:
-    stamp = paths.project / STAMP
-    if stamp.is_file():
-        files = manifests.parse(stamp.read_bytes()).files
-        return [name for name in names if files[name] != manifests.sha256(paths.project / name)]
-    return list(filter(None, _git(paths, "diff", "HEAD", "--name-only", "-z").split("\0")))
-
-
-def _git(paths: Paths, *words: str) -> str:
-    # The clone may be somebody else's who became root by sudo: git would refuse
-    # (git-config(1), safe.directory).
-    return run.run(["git", "-c", "safe.directory=*", "-C", str(paths.project), *words]).out
-
-
-def _pack_checkout(paths: Paths, names: Sequence[str], parts: Path) -> Member:
+def _pack_checkout(of: Checkout, parts: Path) -> Member:
     listed = parts / "names"
-    listed.write_text("".join(f"{name}\0" for name in names))
+    listed.write_text("".join(f"{name}\0" for name in of.names))
     # Modes as they are: images are made of them, too.
     target = parts / manifests.CHECKOUT
     _settled(
@@ -226,7 +189,7 @@ def _pack_checkout(paths: Paths, names: Sequence[str], parts: Path) -> Member:
                 "--file",
                 str(target),
                 "--directory",
-                str(paths.project),
+                str(of.place),
                 "--owner=0",
                 "--group=0",
                 "--numeric-owner",

@@ -21,6 +21,7 @@ from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.images import contents
 from osbox.site.site import Paths, Site
+from osbox.supply import checkout
 from osbox.supply import manifest as manifests
 from osbox.supply.manifest import Manifest, Member
 
@@ -208,12 +209,7 @@ def _require_space(
 
 
 def _warn_of_another_checkout(paths: Paths, file: Path, manifest: Manifest) -> None:
-    files = {name: paths.project / name for name in manifest.files}
-    other = [
-        name
-        for name, path in files.items()
-        if not (path.is_file() or path.is_symlink()) or manifests.sha256(path) != manifest.files[name]
-    ]
+    other = checkout.others(paths.project, manifest)
     if other:
         log.warn(
             f"{len(other)} files of this checkout are not the bundle's ({', '.join(other[:3])} …): what is"

@@ -17,6 +17,7 @@ from osbox.images import contents, inventory, labels, layers, packages
 from osbox.images.catalogue import Image
 from osbox.images.contents import Layer
 from osbox.images.packages import DEBIAN, PYTHON
+from osbox.site import package
 from osbox.site.site import Paths
 
 
@@ -198,6 +199,5 @@ def _generated(paths: Paths) -> dict[str, list[str]]:
             for name, rows in table.items()
         }
     except (OSError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{file.relative_to(paths.project)} cannot be read: {error}", hint="git diff images/made.toml"
-        ) from error
+        hint = package.REPAIR if package.read(paths.project) else "git diff images/made.toml"
+        raise UserError(f"{file.relative_to(paths.project)} cannot be read: {error}", hint=hint) from error

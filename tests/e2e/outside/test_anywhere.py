@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from osbox import run
+from osbox.site import recipes
 from osbox.site import sources as host
+from osbox.site.site import Paths
 from tests.conftest import PROJECT
 from tests.e2e.outside import world
 from tests.e2e.outside.conftest import Outpost
 from tests.e2e.outside.world import HERE, LINKS, PASSWORD, USER
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-BASE = PROJECT / "images/base/Dockerfile"
 IMAGES = ("memcached", "keystone")  # Debian's packages; Python's too
 
 
@@ -173,13 +174,14 @@ def python_packages(outpost: Outpost) -> None:
         "RUN --mount=type=secret,id=uv --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache \\\n"
         " /opt/uv/bin/uv-run pip install --target /opt/x iso8601\n"
     )
+    project = recipes.frozen(Paths(PROJECT, outpost.home)).project  # where the engine sees it
     lines = (
         [
             "--target=os-builder",
             "--build-arg=DEBIAN=osbox-debian:trixie",
-            f"--file={BASE}",
+            f"--file={project}/images/base/Dockerfile",
             "--tag=os-builder:small",
-            str(PROJECT),
+            str(project),
         ],
         ["--tag=python-packages", str(folder)],
     )

@@ -146,7 +146,9 @@ def _known(paths: Paths, engine: Engine, name: str, images: Images) -> Known:
     names = [image.name for image in IMAGES if image.project == name]
     found = next(((tag, entry) for tag, entry in images.items() if tag.partition(":")[0] in names), None)
     if not found:
-        raise UserError(f"the image {names[0]} is not built, so its options are not known", hint="make all")
+        raise UserError(
+            f"the image {names[0]} is not built, so its options are not known", hint="osbox build"
+        )
     tag, entry = found
     rows = facts.kept(paths, entry.id, WHAT)
     if rows is None:
