@@ -260,6 +260,44 @@ def test_only_what_osbox_puts_into_its_directory_is_removed(
     assert "thesis" in capsys.readouterr().err
 
 
+def test_an_engine_beside_the_rest_of_another_goes(paths: Paths) -> None:
+    """A purge was killed, and an engine was made since. Seen: FileNotFoundError, and secrets were left."""
+    for name in ("engine/data/new", "engine.gone/data/old", "secrets/admin-password"):
+        (paths.home / name).parent.mkdir(parents=True)
+        (paths.home / name).touch()
+    engine.remove_files(paths)
+    assert not paths.home.exists()
+
+
+def test_what_goes_by_itself_meanwhile_hinders_nothing(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths.secrets.mkdir(parents=True)
+    entries = [paths.home / "ledger.json.new", paths.tmp, paths.secrets]
+    real = Path.iterdir
+    monkeypatch.setattr(
+        Path, "iterdir", lambda at: iter(entries) if at == paths.home and entries else real(at)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_remove_home", lambda _: None)
+        engine.remove_files(paths)
+    assert not paths.secrets.exists()
+
+
+@pytest.mark.parametrize("keep_images", [True, False])
+def test_locks_go_after_what_they_guard(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, *, keep_images: bool
+) -> None:
+    """Whoever comes while files are removed finds the lock, and waits."""
+    for name in ("build.lock", "machine.lock", "engine", "secrets", "recipes", "tmp"):
+        (paths.home / name).mkdir(parents=True)
+    removed = list[str]()
+    monkeypatch.setattr(engine, "_remove", lambda place: removed.append(place.name))
+    monkeypatch.setattr(engine, "_remove_home", lambda _: None)
+    engine.remove_files(paths, keep_images=keep_images)
+    assert removed[-2:] == ["build.lock", "machine.lock"]
+    if not keep_images:
+        assert removed[-3] == "engine.gone", "while it is removed, no other engine is to be found half"
+
+
 @pytest.mark.parametrize("others", [True, False])
 def test_a_state_directory_that_is_a_link_is_emptied(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], *, others: bool

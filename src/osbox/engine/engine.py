@@ -10,6 +10,7 @@ import shutil
 import signal
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from osbox import environment, lock, log, run, waiting
@@ -140,7 +141,7 @@ def remove_files(paths: Paths, *, keep_images: bool = False) -> list[str]:
     keep_images, what is dear to make again stays."""
     doomed = {Lifetime.REMADE} if keep_images else {Lifetime.REMADE, Lifetime.KEPT}
     gone = []
-    for entry in sorted(paths.home.iterdir()) if paths.home.is_dir() else []:
+    for entry in sorted(paths.home.iterdir(), key=partial(_turn, paths)) if paths.home.is_dir() else []:
         known = declared(entry.name)
         if known is None or known.lifetime not in doomed:
             continue
@@ -148,7 +149,6 @@ def remove_files(paths: Paths, *, keep_images: bool = False) -> list[str]:
         if entry == paths.engine and not entry.is_symlink():
             # Renamed first: half an engine must not pass for a whole one when this is killed.
             place = paths.engine_gone
-            engine_root.remove_tree(place)
             engine_root.require_unmounted(entry)
             entry.rename(place)
         _remove(place)
@@ -156,6 +156,13 @@ def remove_files(paths: Paths, *, keep_images: bool = False) -> list[str]:
     if not keep_images and paths.home.is_dir():
         _remove_home(paths.home)
     return gone
+
+
+def _turn(paths: Paths, entry: Path) -> tuple[int, str]:
+    """What is left of an engine first, for the next one gets its name; the engine after what another one would
+    find anew; the locks when there is nothing more that they guard."""
+    late = 2 if entry.suffix == ".lock" else 1 if entry == paths.engine else 0
+    return (-1 if entry == paths.engine_gone else late, entry.name)
 
 
 def _remove(place: Path) -> None:
@@ -166,7 +173,7 @@ def _remove(place: Path) -> None:
     elif place.is_dir():
         engine_root.remove_tree(place)
     else:
-        place.unlink()
+        place.unlink(missing_ok=True)  # as a file that another command wrote anew and gave its name
 
 
 def _remove_home(home: Path) -> None:
