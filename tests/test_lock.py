@@ -1,5 +1,6 @@
 """One at a time, between processes: who waits says for whom, and Ctrl-C ends the wait."""
 
+import errno
 import os
 import signal
 import sys
@@ -49,6 +50,25 @@ def test_a_lock_ends_with_a_holder_that_is_killed(
     os.kill(holder, signal.SIGKILL)
     with lock.alone(place):
         assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("call", ["truncate", "pwrite"])
+def test_a_full_disk_has_room_for_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], call: str
+) -> None:
+    """`osbox down --purge`, which would free it, failed at its first act."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, full)
+    place = tmp_path / "machine.lock"
+    with lock.alone(place, who="osbox down --purge"):
+        hold = [sys.executable, "-c", HOLD, str(place), "0"]
+        with run.spawn(hold, stderr=-1) as second:
+            assert second.stderr
+            assert "A test runs here (another process)" in second.stderr.readline()
+            second.kill()
 
 
 def test_ctrl_c_ends_the_wait(place: Path, holder: int) -> None:

@@ -4,7 +4,7 @@ is."""
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from osbox import log
@@ -26,8 +26,9 @@ def alone(place: Path, busy: str = "", who: str = "") -> Iterator[None]:
     descriptor = _held(place, busy, directory=directory)
     try:
         if not directory:
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, f"{who}{', ' if who else ''}process {os.getpid()}\n".encode(), 0)
+            with suppress(OSError):  # a full disk: who waits is not told for whom, but it waits
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, f"{who}{', ' if who else ''}process {os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)  # and the lock with it

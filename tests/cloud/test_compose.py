@@ -1,17 +1,20 @@
 """Our Compose files, as other versions of Compose than the private engine's read them; their containers."""
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from osbox.cloud import compose
+from osbox.cloud import compose, stack
 from osbox.cloud.changes import Live
 from osbox.cloud.compose import ServiceState
 from osbox.engine import docker, info
 from osbox.engine.engine import Engine
-from osbox.site.site import Site
+from osbox.site import recipes
+from osbox.site.site import Paths, Site
 from tests.answers import answer
 from tests.conftest import PROJECT
 
@@ -60,3 +63,24 @@ def test_a_container_is_known_by_its_service_or_else_by_its_name(running: Engine
         info.image(answer("image")[0]).id,
         "4bb46517cac3",
     )
+
+
+def test_a_cloud_goes_down_when_no_file_can_be_written(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose reads a copy of our files, for which a full disk has no room; purging is what would free it."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    paths.home.mkdir(parents=True)
+    paths.stack_env.write_text("OSBOX_LISTEN=\n")
+    removed = list[tuple[str, ...]]()
+    monkeypatch.setattr(recipes, "compose", full)
+    monkeypatch.setattr(docker, "ids", lambda _, kind, *__: [f"a-{kind}"])
+    monkeypatch.setattr(docker, "docker", lambda _, *words: removed.append(words))
+    private = Engine("private", "26", ("nsenter",))
+    assert stack.down(paths, Site(), private, volumes=True) == ["container a-container", "volume a-volume"]
+    assert removed == [
+        ("rm", "--force", "a-container"),
+        ("network", "rm", "a-network"),
+        ("volume", "rm", "a-volume"),
+    ]

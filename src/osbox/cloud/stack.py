@@ -5,6 +5,7 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from threading import Thread
 
 from osbox import log, run, waiting
@@ -110,16 +111,9 @@ def down(paths: Paths, site: Site, engine: Engine, *, volumes: bool = False) -> 
     label = compose.label(site)
     containers = docker.ids(engine, "container", label)
     if paths.stack_env.exists():
-        # First who watches power: a node that goes off with the rack must not be taken for one that somebody
-        # switched off.
-        run.run(
-            compose.argv(engine, paths, "--progress", "quiet", "stop", "nova-compute", "ironic-conductor"),
-            check=False,
-        )
-        run.run(
-            compose.argv(engine, paths, "--progress", "quiet", "down", "--remove-orphans", rack=True),
-            check=False,
-        )
+        # Of a full disk: docker does the same below, without the files and the order of Compose.
+        with suppress(OSError):
+            _down_in_order(paths, engine)
     rest = docker.ids(engine, "container", label)
     if rest:
         docker.docker(engine, "rm", "--force", *rest)
@@ -133,6 +127,15 @@ def down(paths: Paths, site: Site, engine: Engine, *, volumes: bool = False) -> 
             docker.docker(engine, "volume", "rm", *found)
         gone += [f"volume {name}" for name in found]
     return gone
+
+
+def _down_in_order(paths: Paths, engine: Engine) -> None:
+    """First who watches power: a node that goes off with the rack must not be taken for one that somebody
+    switched off."""
+    quiet = ("--progress", "quiet")
+    watching = ("nova-compute", "ironic-conductor")
+    run.run(compose.argv(engine, paths, *quiet, "stop", *watching), check=False)
+    run.run(compose.argv(engine, paths, *quiet, "down", "--remove-orphans", rack=True), check=False)
 
 
 def start_rack(paths: Paths, site: Site, engine: Engine) -> None:

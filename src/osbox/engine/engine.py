@@ -159,8 +159,8 @@ def remove_files(paths: Paths, *, keep_images: bool = False) -> list[str]:
 
 
 def _turn(paths: Paths, entry: Path) -> tuple[int, str]:
-    """What is left of an engine first, for the next one gets its name; the engine after what another one would
-    find anew; the locks when there is nothing more that they guard."""
+    """What is left of an engine first, for the next one gets its name; the engine after what it would write
+    again; the locks when there is nothing more that they guard."""
     late = 2 if entry.suffix == ".lock" else 1 if entry == paths.engine else 0
     return (-1 if entry == paths.engine_gone else late, entry.name)
 
