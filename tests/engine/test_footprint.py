@@ -3,13 +3,15 @@
 import ipaddress
 import re
 import signal
+import time
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from osbox import run
-from osbox.engine import engine, firewall, footprint, processes
+from osbox.engine import engine, firewall, footprint, host, processes
 from osbox.engine import root as engine_root
 from osbox.engine.firewall import Own
 from osbox.errors import Error
@@ -280,6 +282,47 @@ def test_what_goes_by_itself_meanwhile_hinders_nothing(paths: Paths, monkeypatch
         patch.setattr(engine, "_remove_home", lambda _: None)
         engine.remove_files(paths)
     assert not paths.secrets.exists()
+
+
+def test_no_engine_starts_while_one_is_purged(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dockerd was started between the undo and the removal of its files; who waits makes a new engine."""
+    monkeypatch.setattr(engine, "require_root", lambda: None)
+    monkeypatch.setattr(engine, "find", lambda *_: None)
+    monkeypatch.setattr(host, "refuse_beside_old", lambda: None)
+    monkeypatch.setattr(engine, "_start_private", lambda at, _: log.append((at.engine / "data").exists()))
+    (paths.engine / "data").mkdir(parents=True)
+    paths.secrets.mkdir()
+    log, real = list[object](), engine._remove
+    second = Thread(target=engine.start, args=(paths, Site(engine="private")))
+
+    def undo(*_: object) -> list[str]:
+        second.start()
+        time.sleep(0.2)
+        log.append("undone")
+        return []
+
+    def remove(place: Path) -> None:
+        time.sleep(0.2)
+        log.append(place.name)
+        real(place)
+
+    monkeypatch.setattr(footprint, "undo", undo)
+    monkeypatch.setattr(engine, "_remove", remove)
+    engine.purge(paths, Site(engine="private"))
+    second.join(10)
+    assert log == ["undone", "secrets", "engine.gone", False]
+    assert [entry.name for entry in paths.home.iterdir()] == ["engine"]
+
+
+def test_who_works_there_meanwhile_keeps_the_directory(
+    paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths.engine.mkdir(parents=True)
+    engine._remove_home(paths.home)
+    assert "another command has begun to work meanwhile: engine" in capsys.readouterr().err
+    paths.engine.rename(paths.vulnerabilities)
+    engine._remove_home(paths.home)
+    assert "this stays, which osbox did not make: vulnerabilities" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("keep_images", [True, False])

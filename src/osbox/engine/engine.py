@@ -110,14 +110,16 @@ def purge(paths: Paths, site: Site, *, keep_images: bool = False) -> list[str]:
     removed.
 
     With keep_images, the engine's images and what was built and downloaded stay. Killed anywhere, it can be
-    run again.
+    run again. Nobody starts the engine from its stop to the end of its files: dockerd would write into the
+    host what was just put back. Who waited for that finds no engine, and makes one.
     """
     require_root()
-    running = find(paths, site)
-    gone = _empty(running) if running and running.kind == "private" else []
-    gone += ["private engine"] if stop(paths) else []
-    gone += footprint.undo(paths, site)
-    return gone + remove_files(paths, keep_images=keep_images)
+    with _lock(paths) if paths.engine.is_dir() else nullcontext():
+        running = find(paths, site)
+        gone = _empty(running) if running and running.kind == "private" else []
+        gone += ["private engine"] if _stop(paths) else []
+        gone += footprint.undo(paths, site)
+        return gone + remove_files(paths, keep_images=keep_images)
 
 
 def _empty(engine: Engine) -> list[str]:
@@ -180,12 +182,15 @@ def _remove_home(home: Path) -> None:
     """Remove a state directory, unless something is left in it that is not ours; a link or a mount is the
     operator's own."""
     rest = sorted(entry.name for entry in home.iterdir())
-    if rest:
+    if any(known and known.lifetime is not Lifetime.THEIRS for known in map(declared, rest)):
+        log.say(f"In {home} another command has begun to work meanwhile: {', '.join(rest)}")
+    elif rest:
         log.say(f"In {home} this stays, which osbox did not make: {', '.join(rest)}")
     elif home.is_symlink():
         log.say(f"{home} is a link to {home.resolve()}; both stay, and nothing is left there")
     elif not home.is_mount():
-        home.rmdir()
+        with suppress(OSError):  # another command has begun to work this very moment
+            home.rmdir()
 
 
 def require_root() -> None:
