@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from osbox.commands.context import Context
 from osbox.contents import servers
 from osbox.engine import engine, footprint
 from osbox.engine.engine import Engine
+from osbox.errors import UserError
 from osbox.metal import enroll, rack
 from osbox.network import connect
 from osbox.site import deployments
@@ -72,7 +74,10 @@ def clean(context: Any) -> None:
 @pytest.mark.parametrize(
     ("command", "what"),
     [
-        *((purge, what) for what in ("machine", "contents", "nodes", "build", "guest", "ramdisk", "debian")),
+        *(
+            (purge, what)
+            for what in ("machine", "contents", "nodes", "build", "guest", "ramdisk", "debian", "clouds")
+        ),
         (clean, "nodes"),
         (clean, "machine"),
         (commands.stop, "machine"),
@@ -94,6 +99,17 @@ def test_the_engine_is_stopped_for_all_deployments(here: Context, capsys: pytest
         context: Any = SimpleNamespace(obj=here)
         commands.stop(context)
     assert f"Another command changes lab (osbox up, process {pid})" in capsys.readouterr().err
+
+
+def test_a_deployment_that_was_begun_while_a_purge_waited_is_seen(here: Context) -> None:
+    """It would lose the engine it was just put on."""
+    with held(here.paths.lock("machine")):
+        begin = Timer(0.3, deployments.settle, args=(here.base, here.base_site, "lab"))
+        begin.start()
+        with pytest.raises(UserError, match="other clouds use this engine: lab"):
+            purge(SimpleNamespace(obj=here))
+        begin.join()
+    assert here.paths.site_toml.parent.is_dir()
 
 
 def test_a_purge_leaves_no_lock_behind(here: Context) -> None:

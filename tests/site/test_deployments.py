@@ -60,6 +60,14 @@ def test_asking_writes_nothing(base: Paths) -> None:
     assert not base.home.exists()
 
 
+def test_a_directory_with_a_lock_alone_is_none(base: Paths) -> None:
+    """Who waited while a deployment was purged made it; then the engine could not be purged."""
+    settled(base, "lab")
+    (base.deployments / "gone").mkdir()
+    (base.deployments / "gone" / "machine.lock").touch()
+    assert deployments.names(base) == ["lab"]
+
+
 @pytest.mark.parametrize("name", ["", "Lab", "../x", "a" * 42, "-x", "a b"])
 def test_a_name_that_is_none(base: Paths, name: str) -> None:
     with pytest.raises(UserError, match="--name"):

@@ -24,6 +24,7 @@ IMAGES, CLOUD, NETWORK, METAL, ENGINE = "Images", "Cloud", "Network", "Bare meta
 # In this order they are taken by who takes more than one, `osbox setup` (contents, then ramdisk) included.
 OF_A_DEPLOYMENT: tuple[Lock, ...] = ("machine", "contents", "nodes")
 OF_ALL: tuple[Lock, ...] = ("build", "guest", "ramdisk", "debian")
+CLOUDS: Lock = "clouds"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs to read.")]
 
@@ -72,13 +73,15 @@ class Context:
     @contextmanager
     def all_alone(self, command: str) -> Iterator[None]:
         """No other command works in this deployment's state directory meanwhile; in that of all deployments
-        none builds, either.
+        none builds or begins another deployment, either.
 
         Where there is none, none is made.
         """
         with ExitStack() as held:
             for what in (
-                (*OF_A_DEPLOYMENT, *(() if self.named else OF_ALL)) if self.paths.home.is_dir() else ()
+                (*OF_A_DEPLOYMENT, *(() if self.named else (*OF_ALL, CLOUDS)))
+                if self.paths.home.is_dir()
+                else ()
             ):
                 held.enter_context(self.alone(command, what))
             yield
@@ -124,6 +127,8 @@ def show(argv: Sequence[str]) -> int:
 
 def _busy(name: str, what: Lock) -> str:
     """What a second command says when it has to wait."""
+    if what == CLOUDS:
+        return "Another command begins a deployment"
     if what in OF_ALL:
         return f"Another command builds ({what})"
     return f"Another command changes {name if what == 'machine' else f'the {what} of {name}'}"

@@ -219,13 +219,11 @@ def down(
     engine.require_root()
     if keep_images and not purge:
         raise UserError("--keep-images goes with --purge")
-    others = [] if here.named else deployments.names(here.base)
-    if purge and others:
-        hint = "\n".join(f"osbox --name {name} down --purge" for name in others)
-        raise UserError(f"other clouds use this engine: {', '.join(others)}", hint=hint)
     with ExitStack() as held:
         if purge:
+            _refuse_beside_others(here)  # before it waits
             held.enter_context(here.all_alone("down --purge"))
+            _refuse_beside_others(here)  # one may have been begun meanwhile
         elif here.paths.home.is_dir():
             held.enter_context(here.alone("down"))
         gone = _down(here, purge=purge, keep_images=keep_images)
@@ -233,6 +231,13 @@ def down(
         for thing in gone:
             log.out.print(thing, markup=False)
     log.out.print(f"{len(gone)} things removed" if gone else "Nothing to remove")
+
+
+def _refuse_beside_others(here: Context) -> None:
+    others = [] if here.named else deployments.names(here.base)
+    if others:
+        hint = "\n".join(f"osbox --name {name} down --purge" for name in others)
+        raise UserError(f"other clouds use this engine: {', '.join(others)}", hint=hint)
 
 
 def _down(here: Context, *, purge: bool, keep_images: bool) -> list[str]:

@@ -21,9 +21,11 @@ FIRST, STEP, LAST = 29, 8, 27
 
 
 def names(base: Paths) -> list[str]:
-    """The deployments that have a directory."""
+    """The deployments that have a directory, and in it what they go by: without that it is what a purge that
+    was killed left, or a lock that somebody waited for."""
     place = base.deployments
-    return sorted(path.name for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
+    found = [path.name for path in place.iterdir()] if place.is_dir() else []
+    return sorted(name for name in found if Paths(base.project, place / name).site_toml.exists())
 
 
 def paths(base: Paths, name: str) -> Paths:
