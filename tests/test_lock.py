@@ -2,11 +2,13 @@
 
 import errno
 import os
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -94,3 +96,19 @@ def test_a_lock_that_was_removed_meanwhile_locks_nothing(tmp_path: Path) -> None
             assert second.stdout.readline() == "held\n", "the removed one is nobody's"
             with lock.alone(place):
                 assert second.wait(5) == 0, "we waited for it"
+
+
+def test_a_directory_that_was_removed_meanwhile_stays_away(tmp_path: Path) -> None:
+    """What waits for a purge would leave a lock in what is gone."""
+    place = tmp_path / "below" / "lock"
+    with run.spawn([sys.executable, "-c", HOLD, str(place), "1"], stdout=-1) as first:
+        assert first.stdout
+        assert first.stdout.readline() == "held\n"
+        Timer(0.3, shutil.rmtree, args=(place.parent,)).start()
+        with (
+            pytest.raises(lock.RemovedError, match="below was removed while this waited"),
+            lock.alone(place, anew=False),
+        ):
+            pass
+        assert first.wait(5) == 0
+    assert not place.parent.exists()

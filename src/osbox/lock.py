@@ -8,22 +8,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from osbox import log
+from osbox.errors import UserError
 
 MODE = 0o644
 LONGEST = 200  # bytes of who holds it
 
 
+class RemovedError(UserError):
+    """While we waited for a lock, the directory that it is in was removed."""
+
+
 @contextmanager
-def alone(place: Path, busy: str = "", who: str = "") -> Iterator[None]:
+def alone(place: Path, busy: str = "", who: str = "", *, anew: bool = True) -> Iterator[None]:
     """Hold the lock on a file, made when it is missing, or on a directory that is there; whoever comes second
     waits.
 
     busy: what a second one says when it has to wait, `busy (osbox up, process 123): this one goes on when it
     has ended`; of a directory it does not know who holds it. who: what the holder of a file calls itself
-    there. Ctrl-C is heard meanwhile. Not to be taken twice by one process.
+    there. anew: make the directory of a file again when it was removed while we waited; else RemovedError is
+    raised. Ctrl-C is heard meanwhile. Not to be taken twice by one process.
     """
     directory = place.is_dir()
-    descriptor = _held(place, busy, directory=directory)
+    descriptor = _held(place, busy, directory=directory, anew=anew)
     try:
         if not directory:
             with suppress(OSError):  # a full disk: who waits is not told for whom, but it waits
@@ -34,13 +40,16 @@ def alone(place: Path, busy: str = "", who: str = "") -> Iterator[None]:
         os.close(descriptor)  # and the lock with it
 
 
-def _held(place: Path, busy: str, *, directory: bool) -> int:
+def _held(place: Path, busy: str, *, directory: bool, anew: bool) -> int:
     """A descriptor that holds the lock.
 
     A file that was removed while we waited (osbox down --purge) locks nothing: the one that lies there now
     does.
     """
+    waited = False
     while True:
+        if waited and not anew and not place.parent.is_dir():
+            raise RemovedError(f"{place.parent} was removed while this waited", hint="osbox up")
         if not directory:
             place.parent.mkdir(parents=True, exist_ok=True)
         # Not truncated when it is opened: it says who holds it.
@@ -53,6 +62,7 @@ def _held(place: Path, busy: str, *, directory: bool) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+        waited = True
 
 
 def _is_at(descriptor: int, place: Path) -> bool:

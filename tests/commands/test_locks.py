@@ -1,8 +1,10 @@
 """Who takes away what others may be working on waits for them, and says for whom."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Timer
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from osbox import run
+from osbox import lock, run
 from osbox.cloud import sessions
 from osbox.cloud import stack as cloud
 from osbox.commands import demo, stack
@@ -110,6 +112,19 @@ def test_a_deployment_that_was_begun_while_a_purge_waited_is_seen(here: Context)
             purge(SimpleNamespace(obj=here))
         begin.join()
     assert here.paths.site_toml.parent.is_dir()
+
+
+@pytest.mark.parametrize("command", [purge, commands.stop, clean], ids=lambda value: value.__name__)
+def test_who_waited_for_a_purge_makes_nothing_again(
+    here: Context, command: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = deployments.paths(here.base, "lab")
+    lab = replace(here, paths=own, site=deployments.settle(here.base, here.base_site, "lab"))
+    with held(own.lock("machine")):
+        Timer(0.3, shutil.rmtree, args=(own.home,)).start()
+        with suppress(lock.RemovedError):
+            command(SimpleNamespace(obj=lab))
+    assert not own.home.exists()
 
 
 def test_a_purge_leaves_no_lock_behind(here: Context) -> None:

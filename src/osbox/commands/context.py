@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,12 +63,16 @@ class Context:
         if self.named:
             self.site = deployments.settle(self.base, self.base_site, self.site.name)
 
-    def alone(self, command: str, what: Lock = "machine") -> AbstractContextManager[None]:
+    def alone(
+        self, command: str, what: Lock = "machine", *, anew: bool = False
+    ) -> AbstractContextManager[None]:
         """One command at a time that changes the same of this deployment: its machine, contents or nodes.
 
-        A second one says so and waits.
+        A second one says so and waits. Of a deployment that is purged meanwhile it makes nothing again, but
+        anew, for who makes all of it.
         """
-        return lock.alone(self.paths.lock(what), _busy(self.site.name, what), f"osbox {command}")
+        busy = _busy(self.site.name, what)
+        return lock.alone(self.paths.lock(what), busy, f"osbox {command}", anew=anew)
 
     @contextmanager
     def all_alone(self, command: str) -> Iterator[None]:
@@ -77,13 +81,11 @@ class Context:
 
         Where there is none, none is made.
         """
+        wanted = (*OF_A_DEPLOYMENT, *(() if self.named else (*OF_ALL, CLOUDS)))
         with ExitStack() as held:
-            for what in (
-                (*OF_A_DEPLOYMENT, *(() if self.named else (*OF_ALL, CLOUDS)))
-                if self.paths.home.is_dir()
-                else ()
-            ):
-                held.enter_context(self.alone(command, what))
+            with suppress(lock.RemovedError):  # by another purge, for which this one waited
+                for what in wanted if self.paths.home.is_dir() else ():
+                    held.enter_context(self.alone(command, what))
             yield
 
     @contextmanager
@@ -93,9 +95,11 @@ class Context:
         deployed |= {name: deployments.paths(self.base, name) for name in deployments.names(self.base)}
         with ExitStack() as held:
             for name, paths in deployed.items() if self.base.home.is_dir() else ():
-                held.enter_context(
-                    lock.alone(paths.lock("machine"), _busy(name, "machine"), f"osbox {command}")
-                )
+                with suppress(lock.RemovedError):
+                    busy = _busy(name, "machine")
+                    held.enter_context(
+                        lock.alone(paths.lock("machine"), busy, f"osbox {command}", anew=False)
+                    )
             if self.base.home.is_dir():
                 busy = _busy(self.base_site.name, "build")
                 held.enter_context(lock.alone(self.base.lock("build"), busy, f"osbox {command}"))

@@ -48,7 +48,7 @@ def up(
     _site(here, listen, workers)  # a wrong address is refused before anything is started
     begin = time.monotonic()
     here.settle()  # where a new deployment is, and its lock
-    with here.alone("up"):
+    with here.alone("up", anew=True):
         at = here.engine()
         here = here.again()
         site = _site(here, listen, workers)
