@@ -1,12 +1,14 @@
 """The commands: all can be loaded, and none is before it is asked for."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 
 from osbox import run
-from osbox.cli import app
+from osbox.cli import app, execute
+from osbox.commands import table
 from osbox.commands.table import TABLE
 
 
@@ -27,3 +29,18 @@ print(*sorted(name for name in sys.modules if name.startswith("osbox.commands.")
 """
     loaded = run.run([sys.executable, "-c", program]).err.split()
     assert loaded == ["osbox.commands.context", "osbox.commands.engine", "osbox.commands.table"]
+
+
+def test_a_command_that_cannot_be_loaded_is_no_unknown_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A KeyError while its module was imported was told as: No such command 'demo'."""
+
+    def broken(_: str) -> None:
+        raise KeyError("HOME")
+
+    monkeypatch.setattr(table, "import_module", broken)
+    assert execute(["demo"]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "osbox has a defect: RuntimeError: osbox demo cannot be loaded: KeyError: 'HOME'" in said
+    assert execute(["bild"]) == 2

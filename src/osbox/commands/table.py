@@ -58,12 +58,19 @@ class Lazy(Mapping[str, Any]):
     made: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
+        if name not in TABLE:
+            raise KeyError(name)
         if name not in self.made:
-            panel, place = TABLE[name]
-            module, _, attribute = place.partition(":")
-            found = getattr(import_module(f"osbox.commands.{module}"), attribute)
-            self.made[name] = self._command(name, panel, found)
+            try:
+                self.made[name] = self._load(name)
+            except KeyError as error:  # a Mapping's get would take it for a command that is not there
+                raise RuntimeError(f"osbox {name} cannot be loaded: KeyError: {error}") from error
         return self.made[name]
+
+    def _load(self, name: str) -> Any:
+        panel, place = TABLE[name]
+        module, _, attribute = place.partition(":")
+        return self._command(name, panel, getattr(import_module(f"osbox.commands.{module}"), attribute))
 
     def __iter__(self) -> Iterator[str]:
         return iter(TABLE)
