@@ -191,6 +191,14 @@ def test_the_command_line_starts_without_what_only_some_commands_need(library: s
     assert run.run([sys.executable, "-c", code]).out == "[]\n"
 
 
+@pytest.mark.parametrize("group", ["engine", "node", "net"])
+def test_a_group_without_a_command_shows_its_help(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute([group]) == 0
+    said = capsys.readouterr()
+    assert f"Usage: osbox {group}" in said.out
+    assert said.err == ""
+
+
 def test_colour_only_on_a_terminal() -> None:
     result = run.run([sys.executable, "-m", "osbox.cli", "build", "keyston"], check=False)
     assert "\x1b" not in result.out + result.err

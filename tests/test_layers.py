@@ -237,3 +237,11 @@ def test_the_check_reads_the_table() -> None:
         " `c` | | d |\n| 1 | `e` | `e.f` | |\n"
     )
     assert cells(text) == [[[], ["b", "c"], [], []], [[], ["e"], ["e.f"], []]]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_nothing_private_of_a_library_is_used(path: Path) -> None:
+    """It goes or moves with any new version, and then no command starts."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    found = [f"{node.module}.{alias.name}" for node in nodes for alias in node.names]
+    assert [one for one in found if "._" in one and not one.startswith(("osbox.", "__future__."))] == []

@@ -5,9 +5,11 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
 import tarfile
+import tomllib
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from osbox import run
 from osbox.errors import Error
@@ -177,6 +180,35 @@ def test_a_bundle_is_held_against_what_a_wheel_has(data: Path) -> None:
     assert checkout.others(data, at) == []
     other = replace(at, files=names | {"images/base/run": "1", "releases/1/common.lock": "1"})
     assert checkout.others(data, other) == ["images/base/run", "releases/1/common.lock"]
+
+
+# --- what it asks for
+# --------------------------------------------------------------------------------
+
+
+def test_it_asks_for_the_libraries_that_it_was_tried_with() -> None:
+    """Without a lower bound pip is content with what is there, however old."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    listed = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    asked = [Requirement(line) for line in listed]
+    text = (PROJECT / "requirements.lock").read_text()
+    locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", text, re.MULTILINE))
+    assert [one.name for one in asked if not one.specifier] == []
+    assert [one.name for one in asked if locked[one.name] not in one.specifier] == []
+
+
+def test_it_asks_for_what_the_lock_is_made_of() -> None:
+    """`make lock` reads requirements.in; what a wheel needs stands there before the tests' own."""
+    ours, _, tests = (PROJECT / "requirements.in").read_text().partition("# tests\n")
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    for_the_install = {"hatchling", "editables"}
+    assert names(project["dependencies"]) == names(ours.splitlines()) - for_the_install
+    assert names(project["optional-dependencies"]["test"]) < names(tests.splitlines())
+
+
+def names(lines: list[str]) -> set[str]:
+    words = [line.partition("#")[0].strip() for line in lines]
+    return {f"{one.name}{sorted(one.extras) or ''}" for one in map(Requirement, filter(None, words))}
 
 
 # --- what a wheel says of itself

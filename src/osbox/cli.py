@@ -17,7 +17,6 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from typer._click.exceptions import NoArgsIsHelpError
 
 from osbox import log
 from osbox.commands import context
@@ -130,14 +129,11 @@ def _call(command: Callable[[], object]) -> int:
         result = command()
     except typer.Abort as error:
         raise KeyboardInterrupt from error
-    except NoArgsIsHelpError as error:
-        log.out.print(error.format_message(), markup=False)
-        return 0
     except typer.TyperException as error:
-        place = getattr(error, "ctx", None)
-        raise UserError(
-            error.format_message(), hint=f"{place.command_path if place else 'osbox'} --help"
-        ) from error
+        message, place = error.format_message(), getattr(error, "ctx", None)
+        if not message:  # a group without a command: its help was printed
+            return 0
+        raise UserError(message, hint=f"{place.command_path if place else 'osbox'} --help") from error
     if result == INTERRUPTED:  # Typer swallows the exception
         raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
