@@ -1,14 +1,18 @@
 """Site options: names, types, what osbox keeps for itself, and how values are written for Compose."""
 
+import json
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from osbox.build import provenance
+from osbox.cli import execute
 from osbox.cloud import envfile
 from osbox.cloud.options import known as options
 from osbox.cloud.options.names import PROJECT_OF, Address, Known, Option, Type, allowed, refused, text
+from osbox.engine import engine
 from osbox.engine.engine import Engine
 from osbox.engine.info import ImageInfo
 from osbox.errors import UserError
@@ -294,6 +298,55 @@ def test_where_a_value_comes_from(read: Paths) -> None:
 def test_an_image_that_is_not_built_is_told(read: Paths) -> None:
     with pytest.raises(UserError, match="the image os-keystone is not built, so its options are not known"):
         options.project(read, ENGINE, "keystone", IMAGES)
+
+
+# --- the commands, without an engine
+# --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def idle(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No engine runs, and none is to be started; returns site.toml."""
+    monkeypatch.setattr(engine, "find", lambda *_: None)
+    monkeypatch.setattr(engine, "start", lambda *_: pytest.fail("the engine was started"))
+    home.mkdir(exist_ok=True)
+    (home / "site.toml").write_text("[options.nova.DEFAULT]\ndebug = true\n")
+    return home / "site.toml"
+
+
+@pytest.mark.parametrize("words", [["set", "nova.DEFAULT.debug=false"], ["get", "nova.DEFAULT.debug"]])
+def test_no_engine_is_started_to_look_at_options(
+    idle: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    """On a new machine one was made, for minutes, to say that the image is not built."""
+    before = idle.read_text()
+    assert execute(words) == 2
+    assert "no engine runs, so the options of nova cannot be checked" in capsys.readouterr().err
+    assert idle.read_text() == before
+
+
+def test_what_is_set_is_shown_without_an_engine(idle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["get"]) == 0
+    said = capsys.readouterr()
+    assert "nova.DEFAULT.debug" in said.out
+    assert "true" in said.out
+    assert "as site.toml has them" in said.err
+
+
+def test_what_is_known_of_an_image_is_checked_without_an_engine(
+    idle: Path, read: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statement = provenance.file(read, "os-nova-api:latest")
+    statement.parent.mkdir(parents=True)
+    facts.keep(read, f"sha256:{'1' * 64}", options.WHAT, ROWS)
+    statement.write_text(json.dumps({"subject": [{"digest": {"sha256": "1" * 64}}]}))
+    assert execute(["set", "nova.DEFAULT.debg=true"]) == 2
+    assert "nova has no option" in capsys.readouterr().err
+    assert execute(["set", "nova.conductor.workers=2"]) == 0
+    assert "workers = 2" in idle.read_text()
+    capsys.readouterr()
+    assert execute(["get", "nova.conductor.workers"]) == 0
+    assert capsys.readouterr().out == "nova.conductor.workers = 2  (site.toml (nova.conductor.workers))\n"
 
 
 # --- for Compose

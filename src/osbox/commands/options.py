@@ -1,5 +1,6 @@
 """osbox set, unset, get: the site's own options of OpenStack services, kept in site.toml."""
 
+from json import dumps
 from typing import Annotated
 
 import typer
@@ -77,16 +78,23 @@ def get(
         if name
         else [one.project for one, _ in chosen]
     )
-    projects = _projects(here, set(words))
-    wanted = (
-        [whole]
-        if whole
-        else _of_group(projects[words[0]].known, name)
-        if name
-        else [address for address, _ in chosen]
-    )
-    by_name = {str(address): value for address, value in chosen}
-    found = [projects[address.project].setting(address, by_name) for address in wanted]
+    try:
+        projects = _projects(here, set(words))
+    except options.UncheckedError as error:
+        if name:
+            raise
+        log.say(f"{error.message}: these are as site.toml has them")
+        found = [_as_written(address, value) for address, value in chosen]
+    else:
+        wanted = (
+            [whole]
+            if whole
+            else _of_group(projects[words[0]].known, name)
+            if name
+            else [address for address, _ in chosen]
+        )
+        by_name = {str(address): value for address, value in chosen}
+        found = [projects[address.project].setting(address, by_name) for address in wanted]
     if json:
         print_json(found)
     elif not found:
@@ -103,12 +111,18 @@ def get(
 
 
 def _projects(here: Context, names: set[str]) -> dict[str, Project]:
-    """What there is to know of these projects' options; without any, no engine is started."""
+    """What there is to know of these projects' options. No engine is started for it: without one, what is
+    kept of the images as they were last built."""
     if not names:
         return {}
-    at = here.engine()
-    images = options.images_of(at, compose.version(here.paths))
+    at, version = here.running_engine(), compose.version(here.paths)
+    images = options.images_of(at, version) if at else options.images_built(here.base, version)
     return {name: options.project(here.paths, at, name, images) for name in sorted(names)}
+
+
+def _as_written(address: Address, value: Value) -> Setting:
+    text = value if isinstance(value, str) else dumps(value)
+    return Setting(str(address), text, f"site.toml ({address}), not checked")
 
 
 def _shown(setting: Setting) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from osbox import log, run
+from osbox.build import provenance
 from osbox.cloud.options.names import PROJECT_OF, Address, Known, Option, Type, require_word, text, variable
 from osbox.engine import docker
 from osbox.engine.engine import Engine
@@ -32,6 +33,17 @@ DEFAULT = "default"
 
 Images = Mapping[str, ImageInfo]
 """By tag."""
+
+
+class UncheckedError(UserError):
+    """What a project's options are is not known without an engine; to start one, which may have to be made
+    first, is not worth a look at them."""
+
+    def __init__(self, project: str) -> None:
+        super().__init__(
+            f"no engine runs, so the options of {project} cannot be checked",
+            hint="osbox engine start; osbox build, where the images are not built yet",
+        )
 
 
 @dataclass(frozen=True)
@@ -114,9 +126,12 @@ def addresses(site: Site) -> Iterator[tuple[Address, Value]]:
                 yield Address(word, group, name.replace("-", "_")), value
 
 
-def project(paths: Paths, engine: Engine, name: str, images: Images) -> Project:
+def project(paths: Paths, engine: Engine | None, name: str, images: Images) -> Project:
     """What there is to know of a project's options: from its image (asked once), compose/ and its fragments
-    of secrets."""
+    of secrets.
+
+    Without an engine nothing is asked: UncheckedError where the image's answer is not kept.
+    """
     specs = runspec.load(paths.compose)
     environments = {
         service: dict(specs[f"os-{service}"].environment)
@@ -141,17 +156,28 @@ def images_of(engine: Engine, version: str) -> Images:
     return docker.images(engine, *tags)
 
 
-def _known(paths: Paths, engine: Engine, name: str, images: Images) -> Known:
+def images_built(paths: Paths, version: str) -> Images:
+    """Likewise, of what no engine says: as they were last built or loaded here."""
+    tags = [image.tag(version) for image in IMAGES if image.project in oslo.NAMESPACES]
+    told = {tag: provenance.load(paths, tag) for tag in tags}
+    return {tag: ImageInfo(provenance.subjects(document)[0]) for tag, document in told.items() if document}
+
+
+def _known(paths: Paths, engine: Engine | None, name: str, images: Images) -> Known:
     """The options of a project, and its configuration files, as they are in its image."""
     names = [image.name for image in IMAGES if image.project == name]
     found = next(((tag, entry) for tag, entry in images.items() if tag.partition(":")[0] in names), None)
     if not found:
+        if not engine:
+            raise UncheckedError(name)
         raise UserError(
             f"the image {names[0]} is not built, so its options are not known", hint="osbox build"
         )
     tag, entry = found
     rows = facts.kept(paths, entry.id, WHAT)
     if rows is None:
+        if not engine:
+            raise UncheckedError(name)
         rows = _ask(engine, name, tag)
         facts.keep(paths, entry.id, WHAT, rows)
     described, files = rows
