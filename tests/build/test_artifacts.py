@@ -2,6 +2,8 @@
 
 import hashlib
 import importlib.util
+import os
+import shutil
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -122,9 +124,23 @@ def test_every_input_counts(paths: Paths, builds: FakeBuilds, change: str) -> No
         (paths.images / "ramdisk/Dockerfile").chmod(0o755)
     else:
         options = {"kernel": "generic"}
+    os.utime(first.kernel.parent, (0, 0))
     second = ramdisk(paths, **options)
     assert second != first
     assert first.kernel.exists() == (change == "argument"), "an older one goes, another kind of one stays"
+    assert second.kernel.exists()
+
+
+def test_what_another_checkout_used_today_stays(paths: Paths, builds: FakeBuilds, tmp_path: Path) -> None:
+    """It may be read this moment: one checkout removed the ramdisk that another one uploaded."""
+    first = ramdisk(paths)
+    os.utime(first.kernel.parent, (0, 0))
+    assert ramdisk(paths) == first, "used today"
+    other = Paths(tmp_path / "other", paths.home)
+    shutil.copytree(paths.project, other.project)
+    (other.images / "ramdisk/packages.txt").write_text("parted\n")
+    second = ramdisk(other)
+    assert first.kernel.exists()
     assert second.kernel.exists()
 
 

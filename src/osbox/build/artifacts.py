@@ -7,8 +7,10 @@ the directory gets its name when all of it is there.
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ BASE_FILES = (
 )  # of images/base
 FACTS = "artifact.json"  # beside the files: what they are, written last
 HASH_LENGTH = 12
+OLD_SECONDS = 86400
 GIB = 1 << 30
 GUEST_SPARE = GIB  # what a server needs beside the image's own files to be of any use
 
@@ -141,7 +144,7 @@ def build_guest(
 
 
 def _made(engine: Engine, paths: Paths, recipe: Recipe, on_line: Callable[[str], None]) -> Path:
-    """The directory of an artefact that is whole; older ones of its kind are gone."""
+    """The directory of an artefact that is whole; those of its kind that were long not used are gone."""
     inputs = [
         *_tree(paths.images / recipe.kind),
         *(paths.images / "base" / name for name in BASE_FILES),
@@ -153,6 +156,7 @@ def _made(engine: Engine, paths: Paths, recipe: Recipe, on_line: Callable[[str],
     with lock.alone(paths.lock(recipe.kind), f"The {recipe.kind} is being built"):
         if not (directory / FACTS).is_file():
             _build(engine, paths, recipe, directory, on_line)
+        os.utime(directory)
         _remove_others(directory, recipe.kind)
     return directory
 
@@ -218,11 +222,15 @@ def _image_id(engine: Engine, name: str) -> str:
 
 
 def _remove_others(directory: Path, kind: str) -> None:
-    """Older builds of the same arguments go; the other kernel's, say, stays."""
+    """Older builds of the same arguments go, when they were not used for a day: another checkout's may be read
+    this moment. The other kernel's, say, stays."""
     ours = re.compile(rf"{kind}-[0-9a-f]{{{HASH_LENGTH}}}(\.new)?")
     for other in directory.parent.iterdir():
-        if other != directory and ours.fullmatch(other.name) and _args(other) in (None, _args(directory)):
-            shutil.rmtree(other, ignore_errors=True)
+        if other != directory and ours.fullmatch(other.name):
+            args = _args(other)
+            old = time.time() - other.stat().st_mtime > OLD_SECONDS
+            if args is None or (args == _args(directory) and old):
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _args(directory: Path) -> object:
