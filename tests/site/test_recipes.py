@@ -117,6 +117,25 @@ def test_what_was_long_not_used_goes(paths: Paths) -> None:
     assert set(paths.recipes.iterdir()) == {used, new}
 
 
+def test_a_copy_that_is_about_to_be_used_stays(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another osbox removed it after it was looked at, and Compose did not find its files."""
+    old, real = recipes.compose(paths).parent, recipes._is_whole
+    os.utime(old, (0, 0))
+    other = Paths(tmp_path / "other", paths.home)
+    shutil.copytree(paths.project, other.project, symlinks=True)
+
+    def looked_at(*words: Any) -> bool:
+        answer = real(*words)
+        monkeypatch.setattr(recipes, "_is_whole", real)
+        recipes.frozen(other)
+        return answer
+
+    monkeypatch.setattr(recipes, "_is_whole", looked_at)
+    assert recipes.compose(paths).is_dir()
+
+
 def test_a_copy_that_a_power_cut_left_empty_is_made_anew(paths: Paths) -> None:
     place = recipes.frozen(paths).project
     before = tree(place)

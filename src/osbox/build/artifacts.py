@@ -222,8 +222,8 @@ def _image_id(engine: Engine, name: str) -> str:
 
 
 def _remove_others(directory: Path, kind: str) -> None:
-    """Older builds of the same arguments go, when they were not used for a day: another checkout's may be read
-    this moment. The other kernel's, say, stays."""
+    """Older builds of the same arguments go when they were not used for a day: another checkout's may be in
+    use. The other kernel's, say, stays."""
     ours = re.compile(rf"{kind}-[0-9a-f]{{{HASH_LENGTH}}}(\.new)?")
     for other in directory.parent.iterdir():
         if other != directory and ours.fullmatch(other.name):

@@ -8,13 +8,13 @@ same image whatever the umask of the clone was, or whatever installed the wheel.
 
 import hashlib
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from osbox import lock
 from osbox.site import package
 from osbox.site.package import Entry
 from osbox.site.site import Paths
@@ -58,11 +58,19 @@ def _copy(paths: Paths, name: str, tops: Sequence[str]) -> Path:
         return paths.project  # it is one
     found = list(package.entries(paths.project, *tops))
     target = paths.recipes / f"{name}-{_digest(found)}"
-    if not _is_whole(target, found, tops):
+    if not (_note_use(target) and _is_whole(target, found, tops)):
         _put(target, found, tops)
-    elif time.time() - target.stat().st_mtime > NOTED_SECONDS:
-        os.utime(target)
     return target
+
+
+def _note_use(target: Path) -> bool:
+    """Whether it is there; before it is looked at, so that nobody removes it after that."""
+    if target.parent.is_dir():
+        with lock.alone(target.parent), suppress(FileNotFoundError):
+            if time.time() - target.stat().st_mtime > NOTED_SECONDS:
+                os.utime(target)
+            return True
+    return False
 
 
 def _is_whole(target: Path, found: Sequence[Entry], tops: Sequence[str]) -> bool:
@@ -73,11 +81,8 @@ def _is_whole(target: Path, found: Sequence[Entry], tops: Sequence[str]) -> bool
 def _put(target: Path, found: Sequence[Entry], tops: Sequence[str]) -> None:
     """Have the copy, whole or not at all; those that were long not used go."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    for old in target.parent.iterdir():
-        with suppress(FileNotFoundError):  # another osbox was quicker
-            if time.time() - old.lstat().st_mtime > OLD_SECONDS:
-                shutil.rmtree(old, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="new-", dir=target.parent) as scratch:
+        _prune(target.parent, Path(scratch))
         new = Path(scratch, "new")
         new.mkdir()
         lay_out(new, found)
@@ -88,6 +93,15 @@ def _put(target: Path, found: Sequence[Entry], tops: Sequence[str]) -> None:
         except OSError:
             if not _is_whole(target, found, tops):  # else another osbox was quicker
                 raise
+
+
+def _prune(top: Path, away: Path) -> None:
+    """Put away what was long not used: under the lock, so that it is not in use a moment later."""
+    with lock.alone(top):
+        for old in top.iterdir():
+            with suppress(FileNotFoundError):  # a directory of another osbox, which put it away
+                if time.time() - old.lstat().st_mtime > OLD_SECONDS:
+                    old.rename(away / old.name)
 
 
 def _digest(found: Sequence[Entry]) -> str:
