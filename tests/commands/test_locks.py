@@ -82,8 +82,10 @@ def clean(context: Any) -> None:
         ),
         (clean, "nodes"),
         (clean, "machine"),
-        (commands.stop, "machine"),
-        (commands.stop, "build"),
+        *(
+            (commands.stop, what)
+            for what in ("machine", "contents", "nodes", "build", "guest", "ramdisk", "debian")
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

@@ -90,19 +90,20 @@ class Context:
 
     @contextmanager
     def alone_with_the_engine(self, command: str) -> Iterator[None]:
-        """No command changes the machine of any deployment meanwhile, or builds: they need the engine."""
+        """No command changes any deployment meanwhile, or builds: they need the engine.
+
+        Who only reads images is not waited for: bundle create, push, test, schema, what shows things.
+        """
         deployed = {self.base_site.name: self.base}
         deployed |= {name: deployments.paths(self.base, name) for name in deployments.names(self.base)}
+        wanted = [(name, paths, what) for name, paths in deployed.items() for what in OF_A_DEPLOYMENT]
+        wanted += [(self.base_site.name, self.base, what) for what in OF_ALL]
         with ExitStack() as held:
-            for name, paths in deployed.items() if self.base.home.is_dir() else ():
-                with suppress(lock.RemovedError):
-                    busy = _busy(name, "machine")
-                    held.enter_context(
-                        lock.alone(paths.lock("machine"), busy, f"osbox {command}", anew=False)
-                    )
-            if self.base.home.is_dir():
-                busy = _busy(self.base_site.name, "build")
-                held.enter_context(lock.alone(self.base.lock("build"), busy, f"osbox {command}"))
+            for name, paths, what in wanted:
+                if paths.home.is_dir():
+                    with suppress(lock.RemovedError):  # by a purge, for which this one waited
+                        busy, who = _busy(name, what), f"osbox {command}"
+                        held.enter_context(lock.alone(paths.lock(what), busy, who, anew=False))
             yield
 
     def again(self) -> "Context":
