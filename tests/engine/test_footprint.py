@@ -13,10 +13,11 @@ import pytest
 from osbox import run
 from osbox.engine import engine, firewall, footprint, host, processes
 from osbox.engine import root as engine_root
+from osbox.engine.engine import Engine
 from osbox.engine.firewall import Own
-from osbox.errors import Error
+from osbox.errors import Error, UserError
 from osbox.site.ledger import Entry, ledger
-from osbox.site.site import Paths, Site
+from osbox.site.site import STATE, Paths, Site
 
 OWN = Own(
     frozenset({"osbox-engine", "osbox"}),
@@ -289,10 +290,10 @@ def test_no_engine_starts_while_one_is_purged(paths: Paths, monkeypatch: pytest.
     monkeypatch.setattr(engine, "require_root", lambda: None)
     monkeypatch.setattr(engine, "find", lambda *_: None)
     monkeypatch.setattr(host, "refuse_beside_old", lambda: None)
+    log, real = list[object](), engine._remove
     monkeypatch.setattr(engine, "_start_private", lambda at, _: log.append((at.engine / "data").exists()))
     (paths.engine / "data").mkdir(parents=True)
     paths.secrets.mkdir()
-    log, real = list[object](), engine._remove
     second = Thread(target=engine.start, args=(paths, Site(engine="private")))
 
     def undo(*_: object) -> list[str]:
@@ -374,6 +375,46 @@ def test_what_is_linked_elsewhere_is_named(
     said = " ".join(capsys.readouterr().err.split())
     assert f"{tmp_path}/disk/downloads" in said.replace(" ", "")
     assert f"{tmp_path}/mine.toml" in said.replace(" ", "")
+
+
+SHOWN = sorted(name for name, item in STATE.items() if item.shown)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("running", [True, False])
+def test_what_the_private_engine_would_not_see_is_named(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, running: bool
+) -> None:
+    """A link that leads out of the state directory leads nowhere in there; builds failed with other words."""
+    private = Engine("private", "26", ("nsenter",))
+    monkeypatch.setattr(engine, "find", lambda *_: private if running else None)
+    monkeypatch.setattr(engine, "require_root", lambda: None)
+    monkeypatch.setattr(host, "refuse_beside_old", lambda: None)
+    monkeypatch.setattr(engine, "_start_private", lambda *_: private)
+    (tmp_path / "disk").mkdir()
+    paths.home.mkdir()
+    (paths.home / name).symlink_to(tmp_path / "disk")
+    with pytest.raises(
+        UserError, match=r"is a link to .*/disk, and the private engine sees nothing"
+    ) as caught:
+        engine.start(paths, Site(engine="private"))
+    assert caught.value.hint == f"rm {paths.home / name} && mv {tmp_path}/disk {paths.home / name}"
+    assert not (tmp_path / "disk" / "lock").exists()
+
+
+def test_other_links_and_other_engines_are_as_they_were(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [Engine("private", "26", ("nsenter",)), Engine("host", "28")]
+    monkeypatch.setattr(engine, "find", lambda *_: found[0])
+    (tmp_path / "disk").mkdir()
+    tmp_path.joinpath("home").symlink_to(tmp_path / "disk")
+    paths.downloads.symlink_to(tmp_path)
+    paths.recipes.symlink_to(paths.home / "mine")
+    assert engine.start(paths, Site()) == found[0]
+    paths.secrets.symlink_to(tmp_path)
+    found.pop(0)
+    assert engine.start(paths, Site()).kind == "host"
 
 
 def test_a_mount_below_a_link_is_seen(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

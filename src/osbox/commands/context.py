@@ -55,7 +55,10 @@ class Context:
             net.ensure_bridge(
                 self.paths, self.site
             )  # the machine was restarted: dockerd starts the containers as soon as it runs
-        return engine.start(self.base, self.base_site)
+        found = engine.start(self.base, self.base_site)
+        if found.kind == "private" and self.named:
+            engine.require_seen(self.paths)
+        return found
 
     def settle(self) -> None:
         """Have written down what a deployment with a name goes by, and go by it: another one that was begun

@@ -17,9 +17,19 @@ from osbox import environment, lock, log, run, waiting
 from osbox.engine import footprint, host, lostports, processes
 from osbox.engine import root as engine_root
 from osbox.errors import Error, UserError
-from osbox.site.site import Lifetime, Paths, Site, declared
+from osbox.site.site import STATE, Lifetime, Paths, Site, declared
 
-__all__ = ["Engine", "find", "purge", "remove_files", "require_root", "start", "stop", "tools"]
+__all__ = [
+    "Engine",
+    "find",
+    "purge",
+    "remove_files",
+    "require_root",
+    "require_seen",
+    "start",
+    "stop",
+    "tools",
+]
 
 START_SECONDS = 90
 STOP_SECONDS = 60
@@ -44,13 +54,28 @@ def start(paths: Paths, site: Site) -> Engine:
     """The engine to use, started if need be. Starting a started one changes nothing."""
     running = _settled(paths, site)
     if running:
+        if running.kind == "private":
+            require_seen(paths)
         return running
     if site.engine == "host":
         raise host.refusal()
     require_root()
     host.refuse_beside_old()
+    require_seen(paths)
     with _lock(paths):
         return _settled(paths, site) or _start_private(paths, site)
+
+
+def require_seen(paths: Paths) -> None:
+    """Raise UserError when what the private engine reads is a link to where it does not see it."""
+    home = paths.home.resolve()
+    for place in (item.at(paths.home) for item in STATE.values() if item.shown):
+        target = place.resolve()
+        if place.is_symlink() and not target.is_relative_to(home):
+            raise UserError(
+                f"{place} is a link to {target}, and the private engine sees nothing outside of {home}",
+                hint=f"{run.line(['rm', str(place)])} && {run.line(['mv', str(target), str(place)])}",
+            )
 
 
 def _settled(paths: Paths, site: Site) -> Engine | None:

@@ -99,12 +99,14 @@ class Lifetime(Enum):
 class StateFile:
     """A file or directory of the state directory; as an attribute of Paths, where it is.
 
-    secret: for root alone, so a file of it is written with mode 0600, a directory with 0700.
+    secret: for root alone, so a file of it is written with mode 0600, a directory with 0700. shown: also the
+    private engine reads it, which sees the state directory and nothing that a link leads to elsewhere.
     """
 
     name: str
     lifetime: Lifetime
     secret: bool = False
+    shown: bool = False
 
     @overload
     def __get__(self, paths: None, owner: type["Paths"]) -> "StateFile": ...
@@ -135,24 +137,24 @@ class Paths:
     home: Path
 
     site_toml = StateFile("site.toml", Lifetime.KEPT)
-    secrets = StateFile("secrets", Lifetime.REMADE, secret=True)
+    secrets = StateFile("secrets", Lifetime.REMADE, secret=True, shown=True)
     clouds_yaml = StateFile("clouds.yaml", Lifetime.REMADE, secret=True)
     openrc = StateFile("openrc", Lifetime.REMADE, secret=True)
     private_key = StateFile("id_ed25519", Lifetime.REMADE, secret=True)
     public_key = StateFile("id_ed25519.pub", Lifetime.REMADE)
     """What ssh-keygen makes beside the private one; osbox itself needs no file of it."""
-    stack_env = StateFile("stack.env", Lifetime.REMADE)
-    options = StateFile("options", Lifetime.REMADE, secret=True)
+    stack_env = StateFile("stack.env", Lifetime.REMADE, shown=True)
+    options = StateFile("options", Lifetime.REMADE, secret=True, shown=True)
     """The site's own options for Compose; one of them may be a password."""
     applied = StateFile("applied.json", Lifetime.REMADE, secret=True)
     rack_yaml = StateFile("rack.yaml", Lifetime.REMADE)
     ledger = StateFile("ledger.json", Lifetime.REMADE)
-    deployments = StateFile("clouds", Lifetime.REMADE)
+    deployments = StateFile("clouds", Lifetime.REMADE, shown=True)
     """A directory like this one for each deployment with a name."""
-    engine = StateFile("engine", Lifetime.KEPT)
+    engine = StateFile("engine", Lifetime.KEPT, shown=True)
     engine_gone = StateFile("engine.gone", Lifetime.REMADE)
     """The engine while it is removed: half of one must not pass for a whole one."""
-    artifacts = StateFile("artifacts", Lifetime.KEPT)
+    artifacts = StateFile("artifacts", Lifetime.KEPT, shown=True)
     """The deploy ramdisk and the guest images that were built."""
     downloads = StateFile("downloads", Lifetime.KEPT)
     provenance = StateFile("provenance", Lifetime.KEPT)
@@ -163,15 +165,15 @@ class Paths:
     """Databases of vulnerabilities that the operator puts here; osbox only reads it."""
     tools = StateFile("tools", Lifetime.KEPT)
     """Programs that the host does not have: mmdebstrap, uv."""
-    build_secrets = StateFile("build-secrets", Lifetime.KEPT, secret=True)
-    debian_tar = StateFile("debian.tar", Lifetime.REMADE)
+    build_secrets = StateFile("build-secrets", Lifetime.KEPT, secret=True, shown=True)
+    debian_tar = StateFile("debian.tar", Lifetime.REMADE, shown=True)
     picture = StateFile("demo.svg", Lifetime.REMADE)
     logs = StateFile("logs", Lifetime.REMADE)
-    recipes = StateFile("recipes", Lifetime.REMADE)
+    recipes = StateFile("recipes", Lifetime.REMADE, shown=True)
     """Copies of the recipes, which builds and Compose read (osbox.site.recipes)."""
-    tests = StateFile("tests", Lifetime.REMADE)
+    tests = StateFile("tests", Lifetime.REMADE, shown=True)
     """What the tests of images work in."""
-    tmp = StateFile("tmp", Lifetime.REMADE)
+    tmp = StateFile("tmp", Lifetime.REMADE, shown=True)
     """Of one run each; on this disk, for the private engine sees it and it may be large."""
     checks = StateFile("checks.jsonl", Lifetime.KEPT)
     """Which of the project's own tests passed with what (docs/testing.md)."""
