@@ -323,6 +323,10 @@ def test_a_source_distribution_makes_the_same_wheel(wheel: Path, tmp_path: Path)
         assert [info.name for info in tar if not info.isfile()] == []
     run.run(["tar", "-C", str(tmp_path), "-xf", str(source)])
     [place] = tmp_path.glob("osbox-*")
+    ours = {entry.name: entry for entry in package.entries(PROJECT, *package.CARRIED)}
+    there = {entry.name: entry for entry in package.entries(place, *package.CARRIED)}
+    assert {name for name, entry in there.items() if entry != ours[name]} == set(), "an editable install's"
+    assert {"src/osbox/cli.py", "images/ironic/etc/ironic/ironic.conf.d/00-openstack.conf"} < set(there)
     again = build("wheel", place, tmp_path / "again")
     with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
         record = next(name for name in one.namelist() if name.endswith("/RECORD"))

@@ -140,7 +140,11 @@ def _lying(project: Path, tops: tuple[str, ...]) -> Iterator[Entry]:
 
 
 def _content(project: Path, name: str) -> bytes:
-    place = project.parent / name.removeprefix(SOURCE) if name.startswith(SOURCE) else project / name
+    place = project / name
+    if (
+        name.startswith(SOURCE) and not (project / SOURCE).is_dir()
+    ):  # it is, in an unpacked source distribution
+        place = project.parent / name.removeprefix(SOURCE)
     try:
         return place.read_bytes()
     except FileNotFoundError as error:
