@@ -315,6 +315,19 @@ def test_no_engine_starts_while_one_is_purged(paths: Paths, monkeypatch: pytest.
     assert [entry.name for entry in paths.home.iterdir()] == ["engine"]
 
 
+def test_a_stop_that_waited_for_a_purge_makes_nothing(paths: Paths) -> None:
+    (paths.engine / "data").mkdir(parents=True)
+    answers = list[bool]()
+    with engine._lock(paths):
+        second = Thread(target=lambda: answers.append(engine.stop(paths)))
+        second.start()
+        time.sleep(0.2)
+        engine.remove_files(paths)
+    second.join(10)
+    assert answers == [False]
+    assert not paths.home.exists()
+
+
 def test_who_works_there_meanwhile_keeps_the_directory(
     paths: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,7 +56,7 @@ class Context:
                 self.paths, self.site
             )  # the machine was restarted: dockerd starts the containers as soon as it runs
         found = engine.start(self.base, self.base_site)
-        if found.kind == "private" and self.named:
+        if self.named and found.kind == "private":
             engine.require_seen(self.paths)
         return found
 

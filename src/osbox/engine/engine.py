@@ -114,8 +114,9 @@ def stop(paths: Paths) -> bool:
 
     Of an engine that was killed, the containers are ended; one that is being started is waited for.
     """
-    with _lock(paths) if paths.engine.is_dir() else nullcontext():
+    with suppress(lock.RemovedError), _lock(paths, anew=False) if paths.engine.is_dir() else nullcontext():
         return _stop(paths)
+    return False  # a purge, for which this one waited, stopped it
 
 
 def _stop(paths: Paths) -> bool:
@@ -139,7 +140,7 @@ def purge(paths: Paths, site: Site, *, keep_images: bool = False) -> list[str]:
     host what was just put back. Who waited for that finds no engine, and makes one.
     """
     require_root()
-    with _lock(paths) if paths.engine.is_dir() else nullcontext():
+    with _lock(paths, anew=False) if paths.engine.is_dir() else nullcontext():
         running = find(paths, site)
         gone = _empty(running) if running and running.kind == "private" else []
         gone += ["private engine"] if _stop(paths) else []
@@ -317,5 +318,5 @@ def _log_tail(paths: Paths) -> str:
     return run.tail(file.read_text(errors="replace")) if file.exists() else ""
 
 
-def _lock(paths: Paths) -> AbstractContextManager[None]:
-    return lock.alone(paths.engine / "lock", "The engine is being started or stopped")
+def _lock(paths: Paths, *, anew: bool = True) -> AbstractContextManager[None]:
+    return lock.alone(paths.engine / "lock", "The engine is being started or stopped", anew=anew)
