@@ -46,6 +46,7 @@ COMPUTES = {
     "fnmatch",
     "functools",
     "hashlib",
+    "hmac",
     "io",
     "ipaddress",
     "itertools",

@@ -8,6 +8,8 @@ import pytest
 from osbox.commands.context import Context
 from osbox.engine import engine
 from osbox.metal import enroll as nodes
+from osbox.metal import records
+from osbox.metal.difference import Difference
 from osbox.network import converge as net
 from osbox.site import ledger
 from osbox.site.site import Paths, Site
@@ -45,10 +47,11 @@ def test_a_node_that_lost_its_power_in_an_earlier_run_is_begun_anew(
     monkeypatch: pytest.MonkeyPatch, state: str, off: bool, asked: set[str], aborted: bool
 ) -> None:
     seen = list[str]()
-    monkeypatch.setattr(nodes, "_abort", lambda _, uuid: seen.append(uuid))
+    monkeypatch.setattr(records, "abort", lambda _, uuid: seen.append(uuid))
     options = nodes.Options(lambda *_: None, lambda *_: [], is_off=lambda _: off)
-    work = nodes._Work(
-        cast("Any", SimpleNamespace(name="rack-2", inspect_interface=None)), state=state, asked=asked
-    )
-    nodes._push(cast("Any", None), SimpleNamespace(id=UUID, is_maintenance=False), work, options, [])
+    node = cast("Any", SimpleNamespace(name="rack-2", inspect_interface=None))
+    work = nodes._Work(node, Difference("rack-2"), state=state, asked=asked)
+    nobody = cast("Any", None)
+    run = nodes._Run(nobody, nobody, nobody, options)
+    nodes._push(run, SimpleNamespace(id=UUID, is_maintenance=False), work)
     assert seen == ([UUID] if aborted else [])

@@ -22,7 +22,7 @@ from osbox.contents import servers
 from osbox.engine import engine, footprint
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
-from osbox.metal import enroll, rack
+from osbox.metal import forget, rack
 from osbox.network import connect
 from osbox.site import deployments
 from osbox.site.site import Paths, Site
@@ -61,7 +61,7 @@ def here(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setattr(servers, "delete", lambda *_: False)
     monkeypatch.setattr(rack, "nodes", lambda *_: [SimpleNamespace(name="rack-1")])
     monkeypatch.setattr(rack, "remove", lambda *_: ["rack-1"])
-    monkeypatch.setattr(enroll, "forget", lambda *_, **__: [])
+    monkeypatch.setattr(forget, "forget", lambda *_, **__: [])
     return Context(paths, Site(), paths, Site())
 
 

@@ -6,7 +6,7 @@ from osbox import run
 from osbox.cloud import sessions as cloud
 from osbox.engine.engine import find as find_engine
 from osbox.errors import Error
-from osbox.metal import enroll as nodes
+from osbox.metal import records
 from osbox.network import connect as network
 from osbox.site.load import load_site
 from tests.e2e import crash
@@ -71,7 +71,7 @@ def contents() -> dict[str, object]:
     provisioning network."""
     paths, site = crash.PATHS, load_site(HOME)
     project, system = cloud.connect(paths, site), cloud.connect(paths, site, system=True)
-    state, listed = network.show(paths, site, find_engine(paths, site)), nodes.listing(system)
+    state, listed = network.show(paths, site, find_engine(paths, site)), records.listing(system)
     return {
         "users": sorted((user.name, user.id) for user in project.identity.users()),
         "images": sorted((image.name, image.id, image.checksum) for image in project.image.images()),

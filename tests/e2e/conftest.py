@@ -43,7 +43,12 @@ class Tool:
         return result.out + result.err
 
     def json(self, *words: str) -> object:
-        result = run.run([self.program, *words, "--json"], env=ENVIRONMENT, timeout=300)
+        return self.json_of(*words)
+
+    def json_of(self, *words: str, code: int = 0) -> object:
+        """The same of a command that ends with another exit code."""
+        result = run.run([self.program, *words, "--json"], env=ENVIRONMENT, check=False, timeout=300)
+        assert result.code == code, f"osbox {' '.join(words)}: {result.code}\n{result.err[-3000:]}"
         return json.loads(result.out)
 
     def killed_after(self, line: str, *words: str, seconds: float = 1.0) -> bool:

@@ -116,6 +116,27 @@ def test_every_other_command_again_changes_nothing(osbox: Tool) -> None:
     assert "Nothing to change" in osbox("net", "connect")
     assert "all were there" in osbox("rack", "add", "--nodes", "1")
     assert "Nothing to change" in osbox("node", "enroll", str(HOME / "rack.yaml"))
+    assert "Nothing to change" in osbox("node", "plan", str(HOME / "rack.yaml"))
+
+
+def test_a_rotated_password_reaches_a_node_with_a_server(osbox: Tool, tmp_path: Path) -> None:
+    """And only that is sent: what inspection found and what a person set stays."""
+    client("baremetal", "node", "set", "rack-1", "--property", "asset=4711", "--description", "by hand")
+    [node] = yaml.safe_load((HOME / "rack.yaml").read_text())["nodes"]
+    right = (HOME / "secrets" / "bmc-password").read_text().strip()
+    before = json.loads(client("baremetal", "node", "show", "rack-1", "-f", "json"))
+    file = tmp_path / "nodes.yaml"
+    for password in ("rotated", right):
+        bmc = {key: value for key, value in node["bmc"].items() if key != "password_file"}
+        file.write_text(yaml.safe_dump({"nodes": [node | {"bmc": bmc | {"password": password}}]}))
+        assert osbox.json_of("node", "plan", str(file), code=2) == [
+            {"name": "rack-1", "changes": ["the BMC's password"], "held": [], "refused": ""}
+        ]
+        assert "1 nodes are enrolled" in osbox("node", "enroll", str(file))
+    after = json.loads(client("baremetal", "node", "show", "rack-1", "-f", "json"))
+    same = ("properties", "description", "provision_state", "instance_uuid", "extra", "resource_class")
+    assert {key: after[key] for key in same} == {key: before[key] for key in same}
+    assert "rotated" not in json.dumps(after)
 
 
 def test_openstack_client(osbox: Tool) -> None:
@@ -260,8 +281,12 @@ def test_node_that_never_boots_is_told_with_what_was_seen(osbox: Tool, tmp_path:
     osbox("rack", "add", "--nodes", "2")
     whole = yaml.safe_load((HOME / "rack.yaml").read_text())
     [node] = [node for node in whole["nodes"] if node["name"] == "rack-2"]
-    file = tmp_path / "nodes.yaml"
+    file, bmc = tmp_path / "nodes.yaml", node["bmc"]
+    wrong = {key: value for key, value in bmc.items() if key != "password_file"} | {"password": "wrong"}
+    file.write_text(yaml.safe_dump({"nodes": [node | {"ports": [bootfaults.MAC], "bmc": wrong}]}))
+    assert "cannot reach or log in to its BMC" in osbox("node", "enroll", str(file), code=1)
     file.write_text(yaml.safe_dump({"nodes": [node | {"ports": [bootfaults.MAC]}]}))
+    assert "rack-2: the BMC's password" in osbox("node", "plan", str(file), code=2)
     text = osbox("node", "enroll", str(file), "--deadline", "45", code=1)
     assert "has been in the state `inspect wait` for 45 s" in text
     assert f"DHCP: no request from {bootfaults.MAC}" in text

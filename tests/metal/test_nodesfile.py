@@ -15,7 +15,8 @@ from pydantic import SecretStr
 
 from osbox.errors import UserError
 from osbox.metal.bmc import Bmc
-from osbox.metal.nodesfile import Inventory, Node, Port, Properties, load
+from osbox.metal.node import Inventory, Node, Port, Properties
+from osbox.metal.nodesfile import load
 
 CASES = Path(__file__).parents[1] / "cases/nodes"
 DOCUMENT = Path(__file__).parents[2] / "docs/nodes.md"

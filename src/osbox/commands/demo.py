@@ -24,8 +24,8 @@ from osbox.commands.meanwhile import Job, Meanwhile
 from osbox.contents import servers, setup
 from osbox.contents.images import GUEST
 from osbox.engine import docker, engine
-from osbox.metal import enroll as nodes
-from osbox.metal import rack
+from osbox.metal import forget as forgetting
+from osbox.metal import rack, records
 from osbox.metal.firmware import BootMode
 from osbox.releases.release import DEFAULT
 
@@ -209,7 +209,7 @@ def _cloud_tables(here: Context, console: Console) -> str:
         "Provisioning State": "provision_state",
         "Maintenance": "maintenance",
     }
-    rows = [tuple(row[field] for field in fields.values()) for row in nodes.listing(system)]
+    rows = [tuple(row[field] for field in fields.values()) for row in records.listing(system)]
     _table(console, "openstack baremetal node list", tuple(fields), rows)
     titles = ("Hypervisor Hostname", "Type", "State", "Status")
     found = project.compute.hypervisors(details=True)
@@ -280,6 +280,7 @@ def _clean(here: Context) -> None:
         if not names:
             log.out.print("Nothing to remove in the rack")
             return
-        for name in nodes.forget(system, names, uncleaned=True, switch_off=partial(metal.switch_off, here)):
+        switch_off = partial(metal.switch_off, here)
+        for name in forgetting.forget(system, names, uncleaned=True, switch_off=switch_off):
             log.out.print(f"Removed the node {name}")
         log.out.print("Removed the virtual nodes: " + ", ".join(rack.remove(at, here.site, names)))

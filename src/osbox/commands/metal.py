@@ -10,11 +10,14 @@ from rich.table import Table
 from osbox import files, log, run
 from osbox.cloud import sessions, stack
 from osbox.commands.context import Context, Json, print_json, show
-from osbox.contents import images
+from osbox.contents import images, servers
 from osbox.errors import UserError
 from osbox.metal import enroll as nodes
-from osbox.metal import nodesfile, rack, sightings
+from osbox.metal import forget as forgetting
+from osbox.metal import nodesfile, rack, records, sightings
+from osbox.metal.difference import Settings
 from osbox.metal.firmware import BootMode
+from osbox.site import secrets
 
 rack_app = typer.Typer(
     no_args_is_help=True, help="Virtual bare-metal nodes behind real Redfish, for try-outs and CI."
@@ -106,25 +109,70 @@ def enroll(
     here: Context = context.obj
     inventory = nodesfile.load(file)
     stack.require_up(here.paths, here.site)
-    project, system = (
-        sessions.connect(here.paths, here.site),
-        sessions.connect(here.paths, here.site, system=True),
+    options = nodes.Options(
+        log.state,
+        partial(sightings.last_seen, here.engine(), here.site),
+        inspect=inspect,
+        deadline=deadline,
+        is_off=partial(_is_off, here),
+        placeable=partial(_placeable, here),
     )
+    with here.alone("node enroll", "nodes"):
+        secrets.ensure(here.paths)  # of a deployment that is older than the fingerprints' key
+        system, settings = _ironic(here)
+        changed = nodes.enroll(system, inventory, settings=settings, options=options)
+    log.out.print(f"{len(inventory.nodes)} nodes are enrolled" if changed else "Nothing to change")
+
+
+@node_app.command("plan")
+def node_plan(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="nodes.yaml", help="The nodes (docs/nodes.md).")],
+    json: Json = False,
+) -> None:
+    """Show what `osbox node enroll` would send to Ironic; exit code 2 when there is something."""
+    here: Context = context.obj
+    inventory = nodesfile.load(file)
+    stack.require_up(here.paths, here.site)
+    system, settings = _ironic(here)
+    changes = nodes.plan(system, inventory, settings)
+    if json:
+        # Never the patches themselves: they have passwords in them.
+        print_json(
+            [
+                {"name": name, "changes": one.told, "held": one.held, "refused": one.refused}
+                for name, one in changes.items()
+            ]
+        )
+    else:
+        for name, one in changes.items():
+            for text in (*one.told, *(f"held back in its state: {held}" for held in one.held)):
+                log.out.print(f"{name}: {text}", markup=False)
+            if one.refused:
+                log.out.print(f"{name}: refused, {one.refused}", markup=False)
+    if any(not one.is_empty or one.held or one.refused for one in changes.values()):
+        raise typer.Exit(2)
+    if not json:
+        log.out.print("Nothing to change")
+
+
+def _ironic(here: Context) -> tuple[Any, Settings]:
+    """Ironic as the whole system sees it, and what all nodes have in common."""
+    project = sessions.connect(here.paths, here.site)
     deploy = {}
     for key, name in (("deploy_kernel", images.KERNEL), ("deploy_ramdisk", images.RAMDISK)):
         image = project.image.find_image(name)
         if not image:
             raise UserError(f"there is no image {name} for nodes to boot", hint="osbox setup")
         deploy[key] = image.id
-    last_seen = partial(sightings.last_seen, here.engine(), here.site)
-    options = nodes.Options(
-        log.state, last_seen, inspect=inspect, deadline=deadline, is_off=partial(_is_off, here)
-    )
-    with here.alone("node enroll", "nodes"):
-        changed = nodes.enroll(
-            system, inventory, owner=str(project.current_project_id), deploy=deploy, options=options
-        )
-    log.out.print(f"{len(inventory.nodes)} nodes are enrolled" if changed else "Nothing to change")
+    lacks = "node-fingerprints" in secrets.missing(here.paths)
+    made_with = b"" if lacks else secrets.read(here.paths, "node-fingerprints").encode()
+    system = sessions.connect(here.paths, here.site, system=True)
+    return system, Settings(str(project.current_project_id), deploy, made_with)
+
+
+def _placeable(here: Context, resource_class: str) -> set[str]:
+    return servers.placeable(sessions.session(here.paths, here.site), here.site, resource_class)
 
 
 def _is_off(here: Context, node: Any) -> bool:
@@ -143,7 +191,7 @@ def node_list(context: typer.Context, json: Json = False) -> None:
     """Show the nodes as Ironic sees them."""
     here: Context = context.obj
     stack.require_up(here.paths, here.site)
-    rows = nodes.listing(sessions.connect(here.paths, here.site, system=True))
+    rows = records.listing(sessions.connect(here.paths, here.site, system=True))
     if json:
         print_json(rows)
         return
@@ -169,7 +217,7 @@ def node_show(context: typer.Context, name: str, json: Json = False) -> None:
     """Show all that Ironic knows of a node."""
     here: Context = context.obj
     stack.require_up(here.paths, here.site)
-    facts = nodes.show(sessions.connect(here.paths, here.site, system=True), name)
+    facts = records.show(sessions.connect(here.paths, here.site, system=True), name)
     if json:
         print_json(facts)
         return
@@ -186,7 +234,7 @@ def forget(context: typer.Context, names: Annotated[list[str], typer.Argument(me
     stack.require_up(here.paths, here.site)
     system = sessions.connect(here.paths, here.site, system=True)
     with here.alone("node forget", "nodes"):
-        gone = nodes.forget(system, names, switch_off=partial(switch_off, here))
+        gone = forgetting.forget(system, names, switch_off=partial(switch_off, here))
     log.out.print("Forgotten: " + (", ".join(gone) or "none of these was there"))
 
 

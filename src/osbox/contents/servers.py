@@ -1,7 +1,9 @@
 """Servers on bare metal: wait until one may be had and until it is ACTIVE, see its login prompt, log in."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from osbox import log, run, waiting
@@ -34,19 +36,28 @@ def find(cloud: "Connection", name: str) -> Any:
     return next(iter(cloud.compute.servers(name=f"^{name}$")), None)
 
 
+def placeable(session: "Session", site: Site, resource_class: str) -> set[str]:
+    """The ids of the nodes of a resource class that Placement offers now; none when it does not answer."""
+    # As os_resource_classes.normalize_name makes a class of Ironic's one of Placement's.
+    name = re.sub(r"[^A-Z0-9]+", "_", resource_class.upper())
+    address = f"http://{site.loopback}:8778/allocation_candidates?resources=CUSTOM_{name}:1"
+    headers = {"OpenStack-API-Version": "placement 1.12"}
+    answer = session.get(address, headers=headers, raise_exc=False)
+    if answer.status_code != HTTPStatus.OK:
+        return set()
+    return set(answer.json()["provider_summaries"])
+
+
 def wait_schedulable(session: "Session", site: Site, resource_class: str) -> None:
     """Nova hears of a new node at its next periodic look: until then every request ends in "No valid
     host"."""
-
-    def placed() -> bool:
-        resources = (
-            f"http://{site.loopback}:8778/allocation_candidates?resources=CUSTOM_{resource_class.upper()}:1"
-        )
-        answer = session.get(resources, headers={"OpenStack-API-Version": "placement 1.10"}, raise_exc=False)
-        return answer.status_code == 200 and bool(answer.json()["allocation_requests"])  # noqa: PLR2004 - OK
-
     with log.step("Wait until Placement offers the node"):
-        waiting.wait("Placement offering a node", placed, 240, hint="osbox node list: is one available?")
+        waiting.wait(
+            "Placement offering a node",
+            lambda: placeable(session, site, resource_class),
+            240,
+            hint="osbox node list: is one available?",
+        )
 
 
 def wait_active(

@@ -3,47 +3,32 @@
 Nothing here knows virtual from real.
 """
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from osbox import log, waiting
 from osbox.errors import Error, UserError
-from osbox.metal.nodesfile import Inventory, Node
+from osbox.metal import records
+from osbox.metal.difference import Difference, Settings, differences
+from osbox.metal.node import Inventory, Node
+from osbox.metal.states import AGAIN, BACK, CHANGEABLE, FAILED, SETTLED, UNDEPLOY, UNDER_WAY
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
 POLL_SECONDS = 1
 MICROVERSION = "1.80"
-ABORT_SECONDS = (
-    150  # more than the 120 s after which Ironic's API gives up on its conductor: its rpc_response_timeout
-)
 HEARTBEAT_SECONDS = 25  # more than the ramdisk's longest interval: 0.6 of [api]ramdisk_heartbeat_timeout
 STEP_SECONDS = 1800
 """How long one step (verify, inspect, clean) may take by default: Ironic's own deploy and clean callback
 time-outs."""
-INTERFACES = (
-    "bios_interface",
-    "boot_interface",
-    "console_interface",
-    "deploy_interface",
-    "firmware_interface",
-    "inspect_interface",
-    "management_interface",
-    "network_interface",
-    "power_interface",
-    "raid_interface",
-    "vendor_interface",
-)
-FAILED = frozenset({"inspect failed", "clean failed", "error", "adopt failed", "deploy failed"})
-SETTLED = frozenset({"available", "active"})
-DELETABLE = frozenset(
-    {"available", "enroll", "manageable", "inspect failed", "clean failed", "error", "adopt failed"}
-)
+SCHEDULABLE_SECONDS = 300
+"""How long Placement may take to hear of a node that became available: Nova looks every
+[DEFAULT]update_resources_interval, 5 s, and a thousand nodes take it minutes."""
 Report = Callable[[str, str], None]
 """Called with a node's name and its new state."""
 LastSeen = Callable[[Sequence[str], Any], Sequence[str]]
@@ -55,6 +40,9 @@ class _Work:
     """Where one node stands on its way to available."""
 
     node: Node
+    change: Difference
+    later: bool = False
+    """Something differs that Ironic takes in a later state only."""
     since: float = field(default_factory=time.monotonic)
     state: str = ""
     asked: set[str] = field(default_factory=set)
@@ -69,137 +57,206 @@ class Options:
     last_seen: LastSeen
     inspect: bool = True
     deadline: float = STEP_SECONDS
+    placeable: Callable[[str], Collection[str]] | None = None
+    """The ids of the nodes of a resource class that Placement offers: before, Nova finds no host. None: it is
+    not waited for."""
     is_off: Callable[[Any], bool] = lambda _: False
     """Whether a node, as Ironic has it, is known to be off; Ironic itself does not look while it waits for
     the ramdisk."""
 
 
-def enroll(
-    system: "Connection", inventory: Inventory, *, owner: str, deploy: dict[str, str], options: Options
-) -> list[str]:
-    """Create or update the nodes and bring each to `available`; returns what was changed.
+@dataclass
+class _Run:
+    """One call of enroll."""
 
-    system is a system-scoped connection, owner the project that sees the nodes, deploy the driver_info of the
-    deploy images. Raises Error for the first node that Ironic gives up on, after all others have settled.
-    """
-    changed = []
-    for node in inventory.nodes:
-        changed += _ensure(system, node, owner, deploy)
-    problems = _settle(system, [_Work(node) for node in inventory.nodes], options, changed)
-    if problems:
-        raise problems[0]
-    return changed
+    system: "Connection"
+    inventory: Inventory
+    settings: Settings
+    options: Options
+    changed: list[str] = field(default_factory=list)
+    problems: list[Error] = field(default_factory=list)
 
+    def differences(self) -> dict[str, Difference]:
+        return differences(self.inventory.nodes, records.read(self.system), self.settings)
 
-def _ensure(system: "Connection", node: Node, owner: str, deploy: dict[str, str]) -> list[str]:
-    """The node's record and its ports as the file says."""
-    wish = _wish(node, owner, deploy)
-    have = _find(system, node.name)
-    changed = []
-    if have is None:
-        have = system.baremetal.create_node(name=node.name, **wish)
-        changed.append(f"node {node.name}")
-    elif have.provision_state not in ("active", "deploying", "wait call-back"):
-        differing = {key: value for key, value in wish.items() if _differs(key, getattr(have, key), value)}
-        if differing:
-            have = system.baremetal.update_node(have, **differing)
-            changed.append(f"node {node.name} ({', '.join(sorted(differing))})")
-    known = {port.address for port in system.baremetal.ports(node=have.id)}
-    for port in node.ports:
-        if port.address.lower() not in known:
-            system.baremetal.create_port(
-                node_id=have.id,
-                address=port.address.lower(),
-                is_pxe_enabled=port.pxe_enabled,
-                physical_network="physnet1",
-            )
-            changed.append(f"port {port.address} of {node.name}")
-    return changed
+    def each(self, works: Sequence[_Work], act: Callable[[_Work], None]) -> list[_Work]:
+        """Those for which it went well. What went wrong is noted: one bad node stops no other. That Ironic
+        does not answer concerns all of them, and is raised."""
+        from openstack import exceptions as sdk  # noqa: PLC0415 - slow to import
 
-
-def _wish(node: Node, owner: str, deploy: dict[str, str]) -> dict[str, Any]:
-    properties = node.properties.model_dump(mode="json", exclude_none=True)
-    capabilities = ",".join(f"{key}:{value}" for key, value in properties.pop("capabilities", {}).items())
-    if capabilities:
-        properties["capabilities"] = capabilities
-    wish: dict[str, Any] = {
-        "driver": str(node.driver),
-        "driver_info": {**node.driver_info(), **deploy},
-        "properties": properties,
-        "resource_class": node.resource_class,
-        "owner": owner,
-        "extra": node.extra,
-    }
-    if node.description:
-        wish["description"] = node.description
-    return wish | {name: getattr(node, name) for name in INTERFACES if getattr(node, name)}
-
-
-def _differs(key: str, have: Any, wish: Any) -> bool:
-    if key in ("driver_info", "properties"):
-        # Ironic masks passwords in its answers, and inspection adds properties of its own.
-        return any(
-            have.get(name) != value
-            for name, value in wish.items()
-            if "password" not in name and str(value) != str(have.get(name))
+        refusals = (
+            sdk.BadRequestException,
+            sdk.ConflictException,
+            sdk.ForbiddenException,
+            sdk.NotFoundException,
         )
-    return bool(have != wish)
+        good = []
+        for work in works:
+            try:
+                act(work)
+            except Error as error:
+                self.problems.append(error)
+            except refusals as error:
+                self.problems.append(
+                    Error(
+                        f"{work.node.name}: Ironic refuses what nodes.yaml says of it",
+                        evidence=" ".join(str(error).split())[:400],
+                        hint="correct the file, then osbox node enroll again",
+                    )
+                )
+            else:
+                good.append(work)
+        return good
+
+    def take_ports(self, work: _Work) -> None:
+        if work.change.refused:
+            raise UserError(
+                f"{work.node.name}: {work.change.refused}",
+                hint="name that node in the file, too, or osbox node forget it",
+            )
+        if work.change.state not in UNDER_WAY:
+            records.take_ports(self.system, work.change)
+
+    def send(self, work: _Work) -> None:
+        if work.change.state in UNDER_WAY:
+            work.later = not work.change.is_empty or bool(work.change.held)
+            return
+        if not work.change.is_empty:
+            records.send(self.system, work.change)
+            self.changed.append(f"{work.node.name}: {'; '.join(work.change.told)}")
+        work.later = bool(work.change.held) and work.change.state not in SETTLED
+        for held in work.change.held if not work.later else ():
+            log.warn(f"{work.node.name} is {work.change.state}, so this stays as it is: {held}")
+
+    def catch_up(self, work: _Work) -> None:
+        """Send what had to wait."""
+        work.change = self.differences()[work.node.name]
+        self.take_ports(work)
+        self.send(work)
 
 
-def _find(system: "Connection", name: str) -> Any:
-    from openstack import exceptions  # noqa: PLC0415 - slow to import
-
-    try:
-        return system.baremetal.get_node(name)
-    except exceptions.NotFoundException:
-        return None
+def plan(system: "Connection", inventory: Inventory, settings: Settings) -> dict[str, Difference]:
+    """What enroll would send, by node."""
+    return differences(inventory.nodes, records.read(system), settings)
 
 
-def _settle(
-    system: "Connection", works: Sequence[_Work], options: Options, changed: list[str]
-) -> list[Error]:
+def enroll(system: "Connection", inventory: Inventory, *, settings: Settings, options: Options) -> list[str]:
+    """Create or change the nodes and bring each to `available`; returns what was changed.
+
+    system is a system-scoped connection. Raises Error for the nodes that did not get there, after all others
+    have settled.
+    """
+    run = _Run(system, inventory, settings, options)
+    changes = run.differences()
+    works = [_Work(node, changes[node.name]) for node in inventory.nodes]
+    # All ports that go before any that come: one may move from a node to another.
+    works = run.each(run.each(works, run.take_ports), run.send)
+    _settle(run, works)
+    _wait_placeable(run, works)
+    if run.problems:
+        raise _together(run.problems, len(inventory.nodes))
+    return run.changed
+
+
+def _together(problems: Sequence[Error], nodes: int) -> Error:
+    """One error for all nodes that did not get there."""
+    if len(problems) == 1:
+        return problems[0]
+    kind = UserError if all(isinstance(problem, UserError) for problem in problems) else Error
+    lines = [
+        "\n".join([problem.message, *(f"  {line}" for line in problem.evidence.splitlines()[:3])])
+        for problem in problems
+    ]
+    hints = dict.fromkeys(problem.hint for problem in problems)
+    return kind(
+        f"{len(problems)} of {nodes} nodes are not available",
+        evidence="\n".join(lines),
+        hint="; ".join(list(hints)[:3]),
+    )
+
+
+def _wait_placeable(run: _Run, works: Sequence[_Work]) -> None:
+    """Until Nova could place a server on each node that became available now."""
+    offers = run.options.placeable
+    if offers is None:
+        return
+    waiting_for = dict[str, Any]()
+    for work in works:
+        if work.state == "available" and work.asked:
+            current = run.system.baremetal.get_node(work.node.name)
+            if current.is_maintenance:
+                log.warn(
+                    f"{work.node.name} is in maintenance, so nothing is placed on it:"
+                    f" osbox openstack baremetal node maintenance unset {work.node.name}"
+                )
+            else:
+                waiting_for[current.id] = current
+
+    def all_offered() -> bool:
+        for name in {current.resource_class for current in waiting_for.values()}:
+            for node in offers(name):
+                waiting_for.pop(node, None)
+        return not waiting_for
+
+    if not waiting.happens(all_offered, SCHEDULABLE_SECONDS, poll=POLL_SECONDS):
+        run.problems.extend(
+            Error(
+                f"{current.name} is available, and Placement does not offer it to Nova",
+                hint=f"osbox explain {current.name}; osbox logs nova-compute",
+            )
+            for current in waiting_for.values()
+        )
+
+
+def _settle(run: _Run, works: Sequence[_Work]) -> None:
     """Push every node on, all at the same time, until each is available, in use, or given up."""
-    under_way, problems = list(works), list[Error]()
+    under_way = list(works)
 
     def settled() -> bool:
         for work in list(under_way):
-            current = system.baremetal.get_node(work.node.name)
-            if current.provision_state != work.state:
-                work.state, work.since = current.provision_state, time.monotonic()
-                options.report(work.node.name, work.state)
-            problem = _problem(current, work, options)
-            if problem:
-                problems.append(problem)
-            if problem or work.state in SETTLED:
+            if not run.each([work], partial(_step, run)) or (work.state in SETTLED and not work.later):
                 under_way.remove(work)
-                continue
-            _push(system, current, work, options, changed)
         return not under_way
 
     waiting.happens(settled, math.inf, poll=POLL_SECONDS)  # each step of a node has a deadline of its own
-    return problems
 
 
-def _push(system: "Connection", current: Any, work: _Work, options: Options, changed: list[str]) -> None:
+def _step(run: _Run, work: _Work) -> None:
+    """Look at a node once and ask for what comes next; raises Error when it will not get on by itself."""
+    current = run.system.baremetal.get_node(work.node.name)
+    if current.provision_state != work.state:
+        work.state, work.since = current.provision_state, time.monotonic()
+        run.options.report(work.node.name, work.state)
+    if problem := _problem(current, work, run.options):
+        raise problem
+    if work.later and work.state in CHANGEABLE | SETTLED:
+        run.catch_up(work)
+    if work.state not in SETTLED:
+        _push(run, current, work)
+
+
+def _push(run: _Run, current: Any, work: _Work) -> None:
     """Ask Ironic for the node's next step, once per state."""
     verb = None
     if work.state == "enroll" and "manage" not in work.asked:
         verb = "manage"
     elif work.state == "manageable":
-        verb = _from_manageable(system, current, work, options.inspect)
-    elif work.state in ("inspect failed", "clean failed") and not work.asked:
-        verb = "manage"  # a failure of an earlier run: try again
-    elif work.state in ("inspect wait", "clean wait") and not work.asked and options.is_off(current):
+        verb = _from_manageable(run.system, current, work, run.options.inspect)
+    elif work.state in AGAIN and not work.asked:
+        verb = "manage"
+    elif work.state in UNDEPLOY and not work.asked:
+        verb = "deleted"
+    elif work.state in ("inspect wait", "clean wait") and not work.asked and run.options.is_off(current):
         # An earlier run switched it on, and it lost its power since: its ramdisk will not call, so begin
         # anew.
-        _abort(system, current.id)
-        changed.append(f"{work.node.name}: abort")
+        records.abort(run.system, current.id)
+        run.changed.append(f"{work.node.name}: abort")
     if verb and verb not in work.asked:
         work.asked.add(verb)
         if current.is_maintenance and work.state == "clean failed":
-            system.baremetal.unset_node_maintenance(current)
-        system.baremetal.set_node_provision_state(current, verb)
-        changed.append(f"{work.node.name}: {verb}")
+            run.system.baremetal.unset_node_maintenance(current)
+        run.system.baremetal.set_node_provision_state(current, verb)
+        run.changed.append(f"{work.node.name}: {verb}")
 
 
 def _from_manageable(system: "Connection", current: Any, work: _Work, inspect: bool) -> str | None:
@@ -236,6 +293,19 @@ def _problem(current: Any, work: _Work, options: Options) -> Error | None:
             evidence=current.last_error,
             hint="check address, user name and password in nodes.yaml, then osbox node enroll again",
         )
+    if work.state in BACK:
+        return UserError(
+            f"{name} is in the state `{work.state}`, to which somebody brought it",
+            evidence=current.last_error or "",
+            hint=f"osbox openstack baremetal node {BACK[work.state]} {name}, then osbox node enroll again",
+        )
+    if work.state in UNDEPLOY and current.instance_id:
+        return UserError(
+            f"{name} is in the state `{work.state}` and holds the server {current.instance_id}",
+            evidence=current.last_error or "",
+            hint=f"osbox openstack server delete {current.instance_id} (when Nova has no such server:"
+            f" osbox openstack baremetal node undeploy {name}), then osbox node enroll again",
+        )
     if work.state in FAILED and work.asked:
         return Error(
             f"{name} is in the state `{work.state}`",
@@ -250,123 +320,3 @@ def _problem(current: Any, work: _Work, options: Options) -> Error | None:
             hint=f"osbox explain {name}",
         )
     return None
-
-
-def listing(system: "Connection") -> list[dict[str, Any]]:
-    """What `baremetal node list` shows, and the server on each node."""
-    rows = []
-    for node in system.baremetal.nodes(details=True):
-        rows.append(
-            {
-                "uuid": node.id,
-                "name": node.name,
-                "instance_uuid": node.instance_id,
-                "power_state": node.power_state,
-                "provision_state": node.provision_state,
-                "maintenance": node.is_maintenance,
-                "resource_class": node.resource_class,
-                "driver": node.driver,
-                "last_error": node.last_error,
-            }
-        )
-    return rows
-
-
-def show(system: "Connection", name: str) -> dict[str, Any]:
-    """Everything Ironic knows of a node (passwords are masked by Ironic)."""
-    node = _find(system, name)
-    if node is None:
-        raise Error(f"there is no node {name}", hint="osbox node list")
-    return {
-        key: value
-        for key, value in node.to_dict().items()
-        if value not in (None, {}, []) and key not in ("links", "location")
-    }
-
-
-def forget(
-    system: "Connection",
-    names: Sequence[str],
-    *,
-    uncleaned: bool = False,
-    seconds: float = STEP_SECONDS,
-    switch_off: Callable[[Any], object] = lambda _: None,
-) -> list[str]:
-    """Delete nodes from Ironic and return those that were there.
-
-    An inspection is ended; a cleaning is waited for, unless uncleaned. switch_off is called with a node, as
-    Ironic has it, before Ironic is asked to end what it does: it powers off softly, and waits
-    [conductor]power_state_change_timeout, 60 s, for a node in its firmware, which heeds none.
-
-    Raises UserError for a node that holds a server.
-    """
-    deadline = time.monotonic() + seconds
-    gone = []
-    for name in names:
-        left = deadline - time.monotonic()
-        if _forgotten(system, name, left, uncleaned=uncleaned, switch_off=switch_off):
-            gone.append(name)
-    return gone
-
-
-def _forgotten(
-    system: "Connection", name: str, seconds: float, *, uncleaned: bool, switch_off: Callable[[Any], object]
-) -> bool:
-    """Delete a node as soon as its state allows it; False when there is none of that name."""
-    current: Any = None
-
-    def gone() -> Literal["deleted", "never was"] | None:
-        nonlocal current
-        current = _find(system, name)
-        if current is None:
-            return "never was"
-        state = current.provision_state
-        if state in DELETABLE and not current.instance_id and _deleted(system, current.id):
-            return "deleted"
-        if state == "active":
-            raise UserError(
-                f"{name} holds the server {current.instance_id}",
-                hint=f"osbox openstack server delete {current.instance_id}",
-            )
-        if state == "inspect wait" or (state == "clean wait" and uncleaned):
-            switch_off(current)
-            _abort(system, current.id)
-        return None
-
-    answer = waiting.happens(gone, seconds, poll=POLL_SECONDS)
-    if answer is None:
-        raise Error(
-            f"{name} is still in the state `{current.provision_state}`",
-            evidence=current.last_error or "",
-            hint="osbox node list",
-        )
-    return answer == "deleted"
-
-
-def _deleted(system: "Connection", uuid: str) -> bool:
-    """Delete a node; False while Ironic, which locks a node that it works on, is not done with it."""
-    # A node that failed at something may be deleted in maintenance only.
-    system.baremetal.put(
-        f"/nodes/{uuid}/maintenance",
-        json={"reason": "osbox forgets it"},
-        microversion=MICROVERSION,
-        raise_exc=False,
-    )
-    answer = system.baremetal.delete(
-        f"/nodes/{uuid}", microversion=MICROVERSION, raise_exc=False, retriable_status_codes=[]
-    )
-    return answer.status_code in (204, 404)  # No Content; gone already
-
-
-def _abort(system: "Connection", uuid: str) -> None:
-    """Ask Ironic to end the wait.
-
-    It answers when the node is off, which may take a minute; whatever it says, the next look tells.
-    """
-    with contextlib.suppress(Exception):
-        system.baremetal.put(
-            f"/nodes/{uuid}/states/provision",
-            json={"target": "abort"},
-            microversion=MICROVERSION,
-            timeout=ABORT_SECONDS,
-        )

@@ -20,6 +20,8 @@ NAMES = (
     *(f"db-{name}" for name in ("osbox", "keystone", "glance", "placement", "nova", "neutron", "ironic")),
     *(f"service-{name}" for name in ("glance", "placement", "nova", "neutron", "ironic", "swift")),
 )
+OWN = ("node-fingerprints",)
+"""For osbox itself: no container sees them."""
 
 
 def ensure(paths: Paths) -> list[str]:
@@ -34,7 +36,8 @@ def ensure(paths: Paths) -> list[str]:
 
 def missing(paths: Paths) -> list[str]:
     """The names of the secrets that are not there, or empty."""
-    return [name for name in NAMES if not (file := paths.secrets / name).exists() or not file.stat().st_size]
+    sizes = {name: file.stat().st_size for name in (*NAMES, *OWN) if (file := paths.secrets / name).exists()}
+    return [name for name in (*NAMES, *OWN) if not sizes.get(name)]
 
 
 def write(file: Path, text: str) -> None:

@@ -1,0 +1,123 @@
+"""Ironic's nodes and ports: read as values, and changed by what osbox.metal.difference says."""
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from osbox.errors import Error
+from osbox.metal.difference import Difference, NodeRecord, PortRecord
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+MICROVERSION = "1.80"
+ABORT_SECONDS = (
+    150  # more than the 120 s after which Ironic's API gives up on its conductor: its rpc_response_timeout
+)
+INTERFACES = (
+    "bios_interface",
+    "boot_interface",
+    "console_interface",
+    "deploy_interface",
+    "firmware_interface",
+    "inspect_interface",
+    "management_interface",
+    "network_interface",
+    "power_interface",
+    "raid_interface",
+    "vendor_interface",
+)
+FIELDS = ("driver", "driver_info", "properties", "resource_class", "description", "extra", *INTERFACES)
+
+
+def read(system: "Connection") -> list[NodeRecord]:
+    """All nodes with their ports: two requests, however many there are."""
+    ports: dict[str, list[PortRecord]] = {}
+    for port in system.baremetal.ports(details=True):
+        record = PortRecord(
+            port.id, port.address.lower(), port.node_id, bool(port.is_pxe_enabled), port.extra or {}
+        )
+        ports.setdefault(port.node_id, []).append(record)
+    return [
+        NodeRecord(
+            node.id,
+            node.name or "",
+            node.provision_state,
+            {key: getattr(node, key, None) for key in FIELDS},
+            tuple(ports.get(node.id, ())),
+        )
+        for node in system.baremetal.nodes(details=True)
+    ]
+
+
+def find(system: "Connection", name: str) -> Any:
+    """Ironic's node; None when there is none of that name."""
+    from openstack import exceptions  # noqa: PLC0415 - slow to import
+
+    try:
+        return system.baremetal.get_node(name)
+    except exceptions.NotFoundException:
+        return None
+
+
+def take_ports(system: "Connection", change: Difference) -> None:
+    """Delete the ports that go: before any are made, for they may move to another node."""
+    for port in change.gone:
+        system.baremetal.delete_port(port)
+
+
+def send(system: "Connection", change: Difference) -> None:
+    """Make the node, or change it, and make its ports."""
+    if change.create is not None:
+        node = system.baremetal.create_node(name=change.name, **change.create)
+    else:
+        node = system.baremetal.get_node(change.name)
+        if change.patch:
+            system.baremetal.patch_node(node, [dict(operation) for operation in change.patch])
+    for body in change.new:
+        system.baremetal.create_port(node_id=node.id, **body)
+
+
+def abort(system: "Connection", uuid: str) -> None:
+    """Ask Ironic to end the wait.
+
+    It answers when the node is off, which may take a minute; whatever it says, the next look tells.
+    """
+    with contextlib.suppress(Exception):
+        system.baremetal.put(
+            f"/nodes/{uuid}/states/provision",
+            json={"target": "abort"},
+            microversion=MICROVERSION,
+            timeout=ABORT_SECONDS,
+        )
+
+
+def listing(system: "Connection") -> list[dict[str, Any]]:
+    """What `baremetal node list` shows, and the server on each node."""
+    rows = []
+    for node in system.baremetal.nodes(details=True):
+        rows.append(
+            {
+                "uuid": node.id,
+                "name": node.name,
+                "instance_uuid": node.instance_id,
+                "power_state": node.power_state,
+                "provision_state": node.provision_state,
+                "maintenance": node.is_maintenance,
+                "resource_class": node.resource_class,
+                "driver": node.driver,
+                "last_error": node.last_error,
+            }
+        )
+    return rows
+
+
+def show(system: "Connection", name: str) -> dict[str, Any]:
+    """Everything Ironic knows of a node (passwords are masked by Ironic)."""
+    node = find(system, name)
+    if node is None:
+        raise Error(f"there is no node {name}", hint="osbox node list")
+    return {
+        key: value
+        for key, value in node.to_dict().items()
+        if value not in (None, {}, []) and key not in ("links", "location")
+    }
