@@ -266,7 +266,7 @@ def test_an_empty_machine_is_planned_and_nothing_is_written(system: Paths) -> No
         ("network", "x-control", "create"),
         ("volume", "mysql-data", "create"),
         ("file", "stack.env", "write"),
-        *(("secret", name, "create") for name in secrets.NAMES),
+        *(("secret", name, "create") for name in (*secrets.NAMES, *secrets.OWN)),
     }
     assert not system.home.exists()
 
