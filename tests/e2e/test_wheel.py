@@ -46,11 +46,12 @@ def clone(osbox: Tool) -> Iterator[Tool]:
 
 
 def built() -> dict[str, int]:
-    """All that a build writes, with the time of its last change: logs, provenance, artefacts."""
+    """All files that a build writes, with the time of their last change: logs, provenance, artefacts. The time
+    of a directory says when it was last used."""
     places = (HOME / "logs/build", HOME / "provenance", HOME / "artifacts", HOME / "recipes")
     logs = HOME.glob("logs/build-*.log")
     files = [*logs, *(path for place in places for path in place.rglob("*"))]
-    return {str(path): path.lstat().st_mtime_ns for path in files}
+    return {str(path): path.lstat().st_mtime_ns for path in files if not path.is_dir()}
 
 
 def images(tool: Tool) -> str:
