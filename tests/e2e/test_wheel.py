@@ -46,8 +46,10 @@ def clone(osbox: Tool) -> Iterator[Tool]:
 
 
 def built() -> dict[str, int]:
-    """All files that a build writes, with the time of their last change: logs, provenance, artefacts. The time
-    of a directory says when it was last used."""
+    """All files that a build writes, with the time of their last change: logs, provenance, artefacts.
+
+    The time of a directory says when it was last used.
+    """
     places = (HOME / "logs/build", HOME / "provenance", HOME / "artifacts", HOME / "recipes")
     logs = HOME.glob("logs/build-*.log")
     files = [*logs, *(path for place in places for path in place.rglob("*"))]
