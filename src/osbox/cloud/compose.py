@@ -25,6 +25,7 @@ from osbox.site import recipes
 from osbox.site.site import LABEL, Paths, Site
 
 RACK = "rack"
+UP = ("--progress", "quiet", "up", "--detach", "--pull", "never")
 SERVICE, HASH = "com.docker.compose.service", "com.docker.compose.config-hash"
 
 
@@ -137,18 +138,7 @@ def argv(engine: Engine, paths: Paths, *words: str, rack: bool = False) -> list[
 
 def up(engine: Engine, paths: Paths, *, rack: bool) -> None:
     """Have every container run as the files say; raises Error with what Compose said."""
-    line = argv(
-        engine,
-        paths,
-        "--progress",
-        "quiet",
-        "up",
-        "--detach",
-        "--remove-orphans",
-        "--pull",
-        "never",
-        rack=rack,
-    )
+    line = argv(engine, paths, *UP, "--remove-orphans", rack=rack)
     result = run.run(line, check=False)
     if result.code != 0:
         raise Error(

@@ -100,7 +100,7 @@ def enroll(
     ] = True,
     deadline: Annotated[
         int, typer.Option(metavar="SECONDS", help="Give a step up that takes longer.", min=1)
-    ] = nodes.STEP_SECONDS,
+    ] = records.STEP_SECONDS,
 ) -> None:
     """Make nodes known to Ironic, verify and inspect them, and make them available.
 

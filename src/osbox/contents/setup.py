@@ -6,14 +6,13 @@ What is there is left alone.
 from typing import TYPE_CHECKING, Any
 
 from osbox import files
-from osbox.site.site import Paths, Site
+from osbox.site.site import PHYSICAL_NETWORK, Paths, Site
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
 NETWORK = "external"
 SUBNET = "external"
-PHYSICAL_NETWORK = "physnet1"
 KEY_PAIR = "osbox"
 FLAVOR = "baremetal"
 RESOURCE_CLASS = "baremetal"

@@ -21,11 +21,7 @@ if TYPE_CHECKING:
     from openstack.connection import Connection
 
 POLL_SECONDS = 1
-MICROVERSION = "1.80"
 HEARTBEAT_SECONDS = 25  # more than the ramdisk's longest interval: 0.6 of [api]ramdisk_heartbeat_timeout
-STEP_SECONDS = 1800
-"""How long one step (verify, inspect, clean) may take by default: Ironic's own deploy and clean callback
-time-outs."""
 SCHEDULABLE_SECONDS = 300
 """How long Placement may take to hear of a node that became available: Nova looks every
 [DEFAULT]update_resources_interval, 5 s, and a thousand nodes take it minutes."""
@@ -56,7 +52,7 @@ class Options:
     report: Report
     last_seen: LastSeen
     inspect: bool = True
-    deadline: float = STEP_SECONDS
+    deadline: float = records.STEP_SECONDS
     placeable: Callable[[str], Collection[str]] | None = None
     """The ids of the nodes of a resource class that Placement offers: before, Nova finds no host. None: it is
     not waited for."""
@@ -77,7 +73,7 @@ class _Run:
     problems: list[Error] = field(default_factory=list)
 
     def differences(self) -> dict[str, Difference]:
-        return differences(self.inventory.nodes, records.read(self.system), self.settings)
+        return plan(self.system, self.inventory, self.settings)
 
     def each(self, works: Sequence[_Work], act: Callable[[_Work], None]) -> list[_Work]:
         """Those for which it went well. What went wrong is noted: one bad node stops no other. That Ironic
@@ -274,7 +270,7 @@ def _from_manageable(system: "Connection", current: Any, work: _Work, inspect: b
 def _inspected(system: "Connection", uuid: str) -> bool:
     """Whether Ironic has ever finished an inspection of the node (the SDK's Node has no such field)."""
     answer = system.baremetal.get(
-        f"/nodes/{uuid}", params={"fields": "inspection_finished_at"}, microversion=MICROVERSION
+        f"/nodes/{uuid}", params={"fields": "inspection_finished_at"}, microversion=records.MICROVERSION
     )
     return bool(answer.json()["inspection_finished_at"])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
-from osbox.metal import causes, rack, sightings, timeline
+from osbox.metal import causes, rack, records, sightings, timeline
 from osbox.metal.causes import Cause, Story
 from osbox.metal.timeline import Event
 from osbox.site.site import Site
@@ -17,7 +17,6 @@ from osbox.site.site import Site
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
-MICROVERSION = "1.80"
 PLACEMENT = {"OpenStack-API-Version": "placement 1.20"}
 # What a node cannot do without, on its way up.
 NEEDED = (
@@ -86,7 +85,7 @@ def explain(doors: Doors, name: str, *, since: datetime | None, tail: int) -> Re
 
 
 def _record(system: "Connection", name: str) -> Mapping[str, Any]:
-    answer = system.baremetal.get(f"/nodes/{name}", microversion=MICROVERSION)
+    answer = system.baremetal.get(f"/nodes/{name}", microversion=records.MICROVERSION)
     if answer.status_code == 200:  # noqa: PLR2004 - OK
         return dict(answer.json())
     known = [str(node.name or node.id) for node in system.baremetal.nodes()]
@@ -104,7 +103,7 @@ def _look(doors: Doors, record: Mapping[str, Any]) -> _Seen:
     ports = list(doors.system.baremetal.ports(details=True))
     macs = tuple(str(port.address) for port in ports if port.node_id == uuid)
     history = doors.system.baremetal.get(
-        f"/nodes/{uuid}/history", params={"detail": "true"}, microversion=MICROVERSION
+        f"/nodes/{uuid}/history", params={"detail": "true"}, microversion=records.MICROVERSION
     )
     told = history.json().get("history", []) if history.status_code == 200 else []  # noqa: PLR2004 - OK
     events = timeline.ironic(record, told)

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from openstack.connection import Connection
 
 POLL_SECONDS = 1
-SECONDS = 1800
-"""Ironic's own time-outs of what it may be at: [conductor]clean_callback_timeout."""
 
 
 def forget(
@@ -22,7 +20,7 @@ def forget(
     names: Sequence[str],
     *,
     uncleaned: bool = False,
-    seconds: float = SECONDS,
+    seconds: float = records.STEP_SECONDS,
     switch_off: Callable[[Any], object] = lambda _: None,
 ) -> list[str]:
     """Delete nodes from Ironic and return those that were there.

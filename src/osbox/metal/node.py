@@ -116,7 +116,7 @@ class Node(Model):
     @property
     def interfaces(self) -> dict[str, str]:
         """The interfaces that the file chooses: {"network_interface": "flat", …}."""
-        chosen = {key: getattr(self, key) for key in type(self).model_fields if key.endswith("_interface")}
+        chosen = {key: getattr(self, key) for key in INTERFACES}
         return {key: value for key, value in chosen.items() if value}
 
     def driver_info(self) -> dict[str, str | int | bool]:
@@ -146,6 +146,9 @@ class Node(Model):
         found = self.properties.model_dump(mode="json", exclude_none=True, exclude={"capabilities"})
         capabilities = str(self.properties.capabilities)
         return {**found, "capabilities": capabilities} if capabilities else found
+
+
+INTERFACES = tuple(key for key in Node.model_fields if key.endswith("_interface"))
 
 
 class Inventory(Model):

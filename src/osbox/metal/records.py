@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from osbox.errors import Error
 from osbox.metal.difference import Difference, NodeRecord, PortRecord
+from osbox.metal.node import INTERFACES
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -13,19 +14,9 @@ MICROVERSION = "1.80"
 ABORT_SECONDS = (
     150  # more than the 120 s after which Ironic's API gives up on its conductor: its rpc_response_timeout
 )
-INTERFACES = (
-    "bios_interface",
-    "boot_interface",
-    "console_interface",
-    "deploy_interface",
-    "firmware_interface",
-    "inspect_interface",
-    "management_interface",
-    "network_interface",
-    "power_interface",
-    "raid_interface",
-    "vendor_interface",
-)
+STEP_SECONDS = 1800
+"""How long one step of a node (verify, inspect, clean) may take by default: Ironic's own deploy and clean
+callback time-outs."""
 FIELDS = ("driver", "driver_info", "properties", "resource_class", "description", "extra", *INTERFACES)
 
 

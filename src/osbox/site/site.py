@@ -17,6 +17,8 @@ from osbox.errors import UserError
 HOME = "/var/lib/osbox"
 LABEL = "io.osbox.deployment"
 """What Docker's containers, networks and volumes of a deployment carry, with its name."""
+PHYSICAL_NETWORK = "physnet1"
+"""Neutron's word for the provisioning network (images/neutron/etc): of networks, and of nodes' ports."""
 Value = bool | int | float | str | list[bool | int | float | str]
 """A value of an OpenStack option, as TOML has it."""
 
