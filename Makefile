@@ -44,12 +44,13 @@ FULL_SECONDS = 10800
 quick: setup
 	@$(PYTEST) -m quick --numprocesses=auto --dist=worksteal $(TESTS)
 
-# One engine, one state directory: these tests run one after the other, and only when the quick ones passed.
+# Two lanes side by side, each with an engine and a state directory of its own (tests/lanes.py), and only when the quick ones passed.
+LANES = --numprocesses=auto --dist=loadscope
 check: quick
-	@$(PYTEST) -m 'not quick' $(TESTS)
+	@$(PYTEST) -m 'not quick' $(LANES) $(TESTS)
 
 check-full: quick
-	@$(PYTEST) -m 'not quick' --full --session-timeout=$(FULL_SECONDS) $(TESTS)
+	@$(PYTEST) -m 'not quick' --full $(LANES) --session-timeout=$(FULL_SECONDS) $(TESTS)
 
 bench: setup
 	@.venv/bin/python bench/gate.py $(if $(BASE),--base $(BASE))

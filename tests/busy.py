@@ -1,14 +1,16 @@
 """How busy the processors were while each test ran: what only waits may run beside what computes.
 
-At the end of the run: of the whole machine, by file. Other work on the machine counts, too.
+At the end of the run: of the whole machine, by file. Other work on the machine counts, too,
+and that of the other lane.
 """
 
 import os
 import resource
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +59,15 @@ class Busy:
                 Work(after.clock - before.clock, after.busy - before.busy, after.own - before.own)
             )
         return result
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["busy"] = {name: astuple(work) for name, work in self.files.items()}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        for name, work in getattr(node, "workeroutput", {}).get("busy", {}).items():
+            self.files.setdefault(name, Work()).add(Work(*work))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         told = [(name, work) for name, work in self.files.items() if work.clock >= SECONDS]

@@ -11,7 +11,7 @@ import pytest
 from osbox.site.load import find_paths
 from osbox.site.site import Paths
 
-pytest_plugins = ["pytester", "tests.busy", "tests.deadlines", "tests.disk", "tests.records"]
+pytest_plugins = ["pytester", "tests.busy", "tests.deadlines", "tests.disk", "tests.lanes", "tests.records"]
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -36,15 +36,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full", action="store_true", help="also run the long matrices that `make check` only samples"
     )
-
-
-@pytest.hookimpl(optionalhook=True, tryfirst=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """-n auto: the processors that we may use.
-
-    xdist's own count is of cores, whether we may use them or not.
-    """
-    return len(os.sched_getaffinity(0))
 
 
 def kind(item: pytest.Item) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import pytest
 import pytest_timeout  # type: ignore[import-untyped]
@@ -42,6 +43,16 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     seconds = SECONDS[kind(item)]
     with alarm(seconds, f"the tear-down did not end within {seconds} s", again=True):
         return (yield)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["waits"] = WAITS
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    WAITS.extend(getattr(node, "workeroutput", {}).get("waits", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -22,7 +22,7 @@ from osbox.releases import folder as releases
 from osbox.releases import release
 from osbox.site.site import Paths
 from tests.conftest import PROJECT
-from tests.home import HOME
+from tests.home import BASE
 
 OF_ALL_IMAGES = ("src/osbox/", "compose/", "requirements.lock", "pyproject.toml", "tests/")
 """What the test of an image depends on besides the image; of the tests those that are in play
@@ -135,7 +135,7 @@ def built(tag: str) -> str:
     """The image that was last built with this tag, as its provenance says: a later Debian makes another one
     of the same inputs."""
     try:
-        statement = provenance.load(Paths(PROJECT, HOME), tag)
+        statement = provenance.load(Paths(PROJECT, BASE), tag)
         return provenance.subjects(statement)[0] if statement else ""
     except (Error, OSError, KeyError):
         return ""

@@ -1,7 +1,7 @@
 """The state directory of the tests that need an engine: of their own, with names and subnets of its own.
 
 What is dear and can be made again (the engine's root, images, ramdisk, guest image) stays there for the next
-run.
+run. Where two lanes run side by side (tests/lanes.py), the second one has another.
 """
 
 import os
@@ -9,19 +9,25 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 
-HOME = Path(os.environ.get("OSBOX_CHECK_HOME", "/var/lib/osbox-check"))
-NAME = "check"
-ADDRESS = "10.29.31.1"
-LOOPBACK = "127.0.29.1"
+LANES = "OSBOX_CHECK_LANES"
+"""Set in the environment of xdist's workers when they are lanes."""
+LANE = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) + 1 if os.environ.get(LANES) else 1
+BASE = Path(os.environ.get("OSBOX_CHECK_HOME", "/var/lib/osbox-check"))
+SUFFIX = "" if LANE == 1 else f"-{LANE}"
+HOME = BASE.with_name(BASE.name + SUFFIX)
+NAME = f"check{SUFFIX}"
+NET = 30 + 10 * (LANE - 1)  # 10.29.30 to 10.29.32, 10.29.40 to 10.29.42
+ADDRESS = f"10.29.{NET + 1}.1"
+LOOPBACK = f"127.0.29.{LANE}"
 SITE = f"""\
 name = "{NAME}"
-bridge = "prov-check"
-veth = ["ext0-check", "ext1-check"]
-subnet = "10.29.31.0/24"
-control_subnet = "10.29.30.0/24"
-control_bridge = "osbox-check"
-engine_bridge = "osbox-check-e"
-engine_subnet = "10.29.32.0/24"
+bridge = "prov-{NAME}"
+veth = ["ext0-{NAME}", "ext1-{NAME}"]
+subnet = "10.29.{NET + 1}.0/24"
+control_subnet = "10.29.{NET}.0/24"
+control_bridge = "osbox-{NAME}"
+engine_bridge = "osbox-{NAME}-e"
+engine_subnet = "10.29.{NET + 2}.0/24"
 loopback = "{LOOPBACK}"
 engine = "private"
 """

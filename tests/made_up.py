@@ -22,7 +22,7 @@ class MadeUp:
         monkeypatch.setenv("PYTHONPATH", str(PROJECT))
         monkeypatch.setenv("OSBOX_CHECK_HOME", str(self.home))
         for module in (home, digests, disk):
-            monkeypatch.setattr(module, "HOME", self.home)
+            monkeypatch.setattr(module, "BASE", self.home)
         monkeypatch.setattr(disk, "FULL", [])
         monkeypatch.setattr(records, "FILE", self.home / records.FILE.name)
         for name in [name for name in os.environ if name.startswith("PYTEST_")]:

@@ -7,6 +7,7 @@ file is done: what is killed before leaves nothing.
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,9 +20,9 @@ from osbox.images.catalogue import Image
 from tests import digests
 from tests.conftest import kind
 from tests.digests import Digests
-from tests.home import HOME
+from tests.home import BASE, LANES
 
-FILE = HOME / "checks.jsonl"
+FILE = BASE / "checks.jsonl"
 LINES = 5000
 """No more are kept: some twenty whole runs."""
 
@@ -33,10 +34,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    alone = not hasattr(config, "workerinput") and not config.getoption("numprocesses", None)
-    if (
-        alone and (config.rootpath / ".git").exists()
-    ):  # a checkout that came out of a bundle cannot tell what is in it
+    """In a run of one process, and in lanes; not where xdist hands out the quick tests."""
+    worker = hasattr(config, "workerinput")
+    shared = worker or config.getoption("numprocesses", None)
+    # A checkout that came out of a bundle cannot tell what is in it.
+    if (not shared or os.environ.get(LANES)) and (config.rootpath / ".git").exists():
         config.pluginmanager.register(Records(config), "records")
 
 
@@ -117,6 +119,7 @@ class Records:
     config: pytest.Config
     left: list[Unit] = field(default_factory=list)
     ends: dict[pytest.Item, list[Unit]] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
     passed: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
     trouble: str = ""
@@ -183,8 +186,15 @@ class Records:
             self.trouble = f"What passed is not written down in {FILE}: {error.strerror}"
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self.left:
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and (self.left or self.told):
             session.exitstatus = pytest.ExitCode.OK  # there was nothing left to do
+        if hasattr(self.config, "workeroutput"):
+            self.config.workeroutput["records"] = [*self.lines(), *([self.trouble] if self.trouble else [])]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        lines = getattr(node, "workeroutput", {}).get("records", ())
+        self.told += [line for line in lines if line not in self.told]
 
     def lines(self) -> list[str]:
         """What is left out, and why."""
@@ -216,7 +226,7 @@ class Records:
         return self.lines()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        for line in [*self.lines(), *([self.trouble] if self.trouble else [])]:
+        for line in [*self.lines(), *self.told, *([self.trouble] if self.trouble else [])]:
             terminalreporter.write_line(line)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from osbox import run
+from tests import lanes
 from tests.deadlines import waited
 from tests.home import HOME, prepare
 
@@ -71,10 +72,12 @@ def osbox() -> Iterator[Tool]:
     if os.geteuid() != 0:
         pytest.skip("the end-to-end tests make namespaces, bridges and an engine: they need root")
     tool = Tool()
+    lanes.have_the_host()
     with waited("removal of what an earlier run left", within=600):
         prepare()
         remove(tool)
         prepare()
+    lanes.take_over()
     yield tool
     if not os.environ.get("OSBOX_CHECK_KEEP"):
         remove(tool)

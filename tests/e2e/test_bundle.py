@@ -4,7 +4,6 @@ out, a home of its own.
 The machine has what Debian has at its smallest: the checkout, the tool and all the rest come from the file.
 """
 
-import ctypes
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from osbox.errors import Error, UserError
 from osbox.site.site import Paths, Site
 from osbox.supply import manifest as bundle
 from osbox.supply import unbundle
+from tests import lanes, namespaces
 from tests.deadlines import waited
 from tests.e2e.conftest import Tool, remove
 from tests.home import HOME, prepare
@@ -34,7 +34,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, bridges and an engine: run as root"),
 ]
-CLONE_NEWNET = 0x40000000
 PLANTED = secrets.token_hex(16)
 """Stands in all places of the creating site that hold secrets."""
 REACH = "import socket; socket.create_connection(('{}', 443), 5)"
@@ -79,6 +78,7 @@ def file(osbox: Tool, place: Path) -> Path:
         # The other tests find their engine stopped, as they would without this one.
         remove(osbox)
         prepare()
+        lanes.leave_the_host()  # the other machine is in a namespace of its own
     print(f"create: {time.monotonic() - begin:.1f} s, {(place / 'osbox.tar').stat().st_size / 1e6:.0f} MB")
     assert hashlib.sha256((place / "osbox.tar").read_bytes()).hexdigest() in text
     return place / "osbox.tar"
@@ -87,13 +87,8 @@ def file(osbox: Tool, place: Path) -> Path:
 @pytest.fixture(scope="module")
 def cut() -> Iterator[None]:
     """A network namespace with nothing but lo, for all that is started from here."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with Path("/proc/thread-self/ns/net").open("rb") as home:
-        if libc.unshare(CLONE_NEWNET) != 0:
-            pytest.skip(f"unshare(CLONE_NEWNET): {os.strerror(ctypes.get_errno())}")
-        run.run(["ip", "link", "set", "lo", "up"])
+    with namespaces.alone():
         yield
-        assert libc.setns(home.fileno(), CLONE_NEWNET) == 0
 
 
 class Machine:

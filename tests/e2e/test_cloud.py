@@ -6,10 +6,8 @@ it.
 """
 
 import json
-import os
 import re
 import shutil
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -23,13 +21,11 @@ import pytest
 import yaml
 
 from osbox import run
-from osbox.cloud import envfile
 from osbox.cloud.services import AGENTS, SERVICES
 from osbox.errors import Error
 from osbox.releases import folder as releases
 from osbox.site.site import STATE, Lifetime
 from tests.bootpath import bootserver
-from tests.cloud.test_options import awkward
 from tests.conftest import PROJECT
 from tests.e2e import bootfaults, changes, clock, crash, weather
 from tests.e2e.asking import client, contents, engine, is_healthy, server_address, ssh, started, try_ssh
@@ -502,89 +498,8 @@ def test_health_checks_see_that_the_database_stands_still(osbox: Tool) -> None:
             assert time.monotonic() < deadline, "they do not recover"
 
 
-# --- plan and options
+# --- changes by hand
 # --------------------------------------------------------------------------------
-
-
-def test_a_plan_of_nothing_is_empty_and_writes_nothing(osbox: Tool) -> None:
-    osbox("up")
-    before, running = changes.state(), changes.containers()
-    assert "Nothing to change" in osbox("plan")
-    assert "Nothing to change" in osbox("up", "--plan")
-    assert changes.plan() == []
-    assert changes.state() == before
-    assert changes.containers() == running
-    done, _, took = changes.up_does_what_is_planned(osbox)
-    assert done == {}
-    assert took < 6, "it took about 2 s alone on the machine"
-
-
-def test_an_option_is_in_effect_and_only_its_service_is_replaced(osbox: Tool) -> None:
-    assert "expiration = 3600  (default)" in osbox("get", "keystone.token.expiration")
-    osbox("set", "keystone.token.expiration=600")
-    assert "600  (site.toml (keystone.token.expiration))" in osbox("get", "keystone.token.expiration")
-    done, why, took = changes.up_does_what_is_planned(osbox)
-    assert done == {"keystone": "recreate"}
-    assert why["keystone"] == ["option [token] expiration: not set → 600"]
-    assert 500 < changes.token_seconds(client) <= 600
-    assert took < 25, "it took less than 10 s alone on the machine"
-    assert changes.plan() == []
-    osbox("unset", "keystone.token.expiration")
-    done, why, _ = changes.up_does_what_is_planned(osbox)
-    assert (done, why["keystone"]) == ({"keystone": "recreate"}, ["option [token] expiration: 600 → not set"])
-    assert 3500 < changes.token_seconds(client) <= 3600
-
-
-def test_an_option_wins_over_the_images_own_files(osbox: Tool) -> None:
-    """Nova's conf file says 10 s; the service's own view of it is asked."""
-    assert "10  (/etc/nova/nova.conf of the image)" in osbox(
-        "get", "nova.scheduler.discover_hosts_in_cells_interval"
-    )
-    osbox("set", "nova-scheduler.scheduler.discover_hosts_in_cells_interval=11")
-    done, _, _ = changes.up_does_what_is_planned(osbox)
-    assert done == {"nova-scheduler": "recreate"}
-    asked = (
-        "import sys; from nova import config; from nova.conf import CONF; config.parse_args(sys.argv[:1]); "
-        "print(CONF.scheduler.discover_hosts_in_cells_interval)"
-    )
-    assert engine("docker", "exec", f"nova-scheduler.{NAME}", "python", "-c", asked).split()[-1] == "11"
-    osbox("unset", "nova-scheduler.scheduler.discover_hosts_in_cells_interval")
-    osbox("up")
-
-
-@pytest.mark.parametrize(
-    ("assignment", "said"),
-    [
-        ("nova.DEFAULT.debgu=true", "did you mean nova.DEFAULT.debug?"),
-        ("nova.scheduler.worker=2", "did you mean nova.scheduler.workers?"),
-        ("nova.DEFAULT.debug=maybe", "it is neither true nor false"),
-        ("keystone.token.expiration=soon", "it is no whole number"),
-        ("neutron.ml2.tenant_network_types=vlan", "it is called neutron.ml2.project_network_types now"),
-        ("nova-compute.DEFAULT.host=other", "compose/stack.yaml sets it"),
-        ("glance.database.connection=mysql://", "it is made from a secret"),
-        ("nova.pci.alias={}", "may stand several times"),
-        ("swift.DEFAULT.workers=2", "does not read oslo.config"),
-    ],
-)
-def test_a_wrong_option_is_refused(osbox: Tool, assignment: str, said: str) -> None:
-    before = (HOME / "site.toml").read_text()
-    assert said in osbox("set", assignment, code=2)
-    assert (HOME / "site.toml").read_text() == before
-
-
-def test_a_wrong_option_written_by_hand_is_refused(osbox: Tool) -> None:
-    before = (HOME / "site.toml").read_text()
-    try:
-        (HOME / "site.toml").write_text(before + "[options.nova.DEFAULT]\ndebgu = true\n")
-        for command in ("plan", "up"):
-            assert "did you mean nova.DEFAULT.debug?" in osbox(command, code=2)
-    finally:
-        (HOME / "site.toml").write_text(before)
-
-
-def test_values_arrive_byte_for_byte(osbox: Tool) -> None:
-    values = {f"V{number}": value for number, value in enumerate(awkward())}
-    assert changes.through_compose(values, envfile.text(values), HOME / "tests") == values
 
 
 def test_what_was_done_by_hand_is_planned_and_undone(osbox: Tool) -> None:
@@ -608,37 +523,6 @@ def test_what_was_done_by_hand_is_planned_and_undone(osbox: Tool) -> None:
     engine("docker", "tag", old, "os-autodns:latest")
     done, _, _ = changes.up_does_what_is_planned(osbox)
     assert done == {"autodns": "recreate"}
-
-
-def test_a_plan_for_images_of_another_version(osbox: Tool) -> None:
-    other = f"other-{os.getpid()}"  # not what a killed run may have left
-    assert f"images are not built: os-autodns:{other}" in osbox("plan", "--version", other, code=2)
-    tags = [
-        tag
-        for tag in engine("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
-        if tag.endswith(":latest")
-    ]
-    others = {tag: tag.replace(":latest", f":{other}") for tag in tags}
-    try:
-        for tag in tags:
-            engine("docker", "tag", tag, others[tag])
-        planned = changes.plan("--version", other)
-        assert changes.of_containers(planned) == dict.fromkeys(changes.containers(), "recreate")
-        reasons = {change["name"]: change["reasons"] for change in planned if change["kind"] == "container"}
-        assert reasons["nova-api"] == [f"image: os-nova-api:latest → os-nova-api:{other}"]
-    finally:
-        engine("docker", "image", "rm", *others.values())
-
-
-def test_a_port_taken_between_plan_and_up_is_told(osbox: Tool) -> None:
-    engine("docker", "stop", f"placement.{NAME}")
-    assert changes.of_containers(changes.plan()) == {"placement": "start"}
-    with socket.create_server((LOOPBACK, 8778)):
-        text = osbox("up", code=2)
-        assert f"port 8778/tcp on {LOOPBACK}, which placement needs, is in use" in text
-        assert f"pid {os.getpid()}" in text
-    done, _, _ = changes.up_does_what_is_planned(osbox)
-    assert done == {"placement": "start"}
 
 
 # --- crashes, and weather: a sample here, all of it with --full

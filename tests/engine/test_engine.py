@@ -2,7 +2,6 @@
 survives being killed."""
 
 import contextlib
-import ctypes
 import ipaddress
 import json
 import os
@@ -24,16 +23,15 @@ from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.site.load import find_paths
 from osbox.site.site import HOME, Paths, Site
-from osbox.supply import bundle
+from tests import lanes, namespaces
 from tests.deadlines import waited
-from tests.home import HOME as CHECK_HOME
+from tests.home import BASE
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, bridges and an engine: run as root"),
 ]
-CLONE_NEWNET = 0x40000000
-HOMES = (Path(HOME), CHECK_HOME)  # where a root may be had from
+HOMES = (Path(HOME), BASE)  # where a root may be had from
 SITE = Site.model_validate(
     {
         "name": "foot",
@@ -65,23 +63,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     made = [home / "engine/root" for home in HOMES if engine_root.is_current(home / "engine/root")]
     with waited("engine's root file system", within=600):
         if made:
-            mine.engine.mkdir()
-            (copy := mine.engine / "root").mkdir()
-            # As into a bundle: an engine may run on it, and files come and go.
-            with (
-                run.reading(bundle.root_argv(made[0], mine.home / "empty")) as source,
-                run.feeding(
-                    [
-                        "tar",
-                        "--extract",
-                        "--directory",
-                        str(copy),
-                        "--preserve-permissions",
-                        "--numeric-owner",
-                    ]
-                ) as sink,
-            ):
-                shutil.copyfileobj(source, sink)
+            lanes.copy_root(made[0], mine)
         found = engine_root.ensure(mine)
     yield found
     engine_root.remove_tree(mine.home)
@@ -90,14 +72,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def namespace() -> Iterator[None]:
     """A network namespace for the test and all it starts; forwarding is off in it, as on a fresh machine."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with Path("/proc/thread-self/ns/net").open("rb") as home:
-        if libc.unshare(CLONE_NEWNET) != 0:
-            pytest.skip(f"unshare(CLONE_NEWNET): {os.strerror(ctypes.get_errno())}")
-        run.run(["ip", "link", "set", "lo", "up"])
+    with namespaces.alone():
         Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
         yield
-        assert libc.setns(home.fileno(), CLONE_NEWNET) == 0
 
 
 @pytest.fixture

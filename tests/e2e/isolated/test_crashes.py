@@ -1,4 +1,4 @@
-"""Crashes and full disks at every step, on a cloud of its own: the same command again always completes.
+"""Crashes and full disks at every step: the same command again always completes.
 
 A sample runs in `make check`, the whole matrices with --full. The tests build on one another, as those in
 test_cloud.py do.
@@ -8,8 +8,6 @@ import json
 import os
 import random
 import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from osbox.contents import images
 from tests.e2e import changes, crash
 from tests.e2e.asking import client, contents, engine
 from tests.e2e.conftest import ENVIRONMENT, Tool
+from tests.e2e.isolated.conftest import SEED
 from tests.home import HOME, NAME
 from tests.samples import params, turn
 
@@ -28,15 +27,6 @@ pytestmark = pytest.mark.e2e
 full = pytest.mark.full
 PUBLISHING = "as it publishes ports"
 INTERRUPTED = 130  # as a shell says it of SIGINT: 128 + 2
-SEED = int(os.environ.get("OSBOX_CHECK_SEED", time.time_ns() % 1_000_000))
-"""Of what is random here; a failed run says it, and it may be given again."""
-
-
-@pytest.fixture(scope="module")
-def cloud(osbox: Tool) -> Iterator[Tool]:
-    print(f"OSBOX_CHECK_SEED={SEED}")
-    yield osbox
-    osbox("down", "--purge", "--keep-images")
 
 
 def empty(osbox: Tool) -> None:
