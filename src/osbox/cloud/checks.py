@@ -13,9 +13,12 @@ HEADERS = {"X-OpenStack-Ironic-API-Version": "1.80"}
 
 
 def probe_identity(paths: Paths, site: Site) -> str:
-    """ "" when Keystone gives a new token, else why not."""
+    """ "" when Keystone gives a new token, else why not; raises RefusedError when it does not take our
+    password."""
     try:
         sessions.renew(paths, site)
+    except sessions.RefusedError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever keeps us from a token is the reason to tell
         return _reason(error)
     return ""

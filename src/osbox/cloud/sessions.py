@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from osbox.cloud.services import REGION
+from osbox.errors import Error
 from osbox.site import secrets
 from osbox.site.site import Paths, Site
 
@@ -12,8 +13,14 @@ if TYPE_CHECKING:
     from openstack.connection import Connection
 
 CALL_SECONDS = 30  # two loaded cores took more than 10 for a first login
+RESET = """sh -c 'keystone-manage bootstrap --bootstrap-password "$(cat /run/secrets/admin-password)"'"""
+"""In Keystone's container: gives the user admin the password of the file again, whatever it has now; https://docs.openstack.org/keystone/latest/admin/bootstrap.html"""
 _sessions: dict[tuple[str, bool], "Session"] = {}
 """One login for each cloud and scope: each costs Keystone a quarter of a second of hashing."""
+
+
+class RefusedError(Error):
+    """Keystone answers, and does not take the administrator's password: no wait puts that right."""
 
 
 def session(paths: Paths, site: Site, *, system: bool = False) -> "Session":
@@ -26,9 +33,21 @@ def session(paths: Paths, site: Site, *, system: bool = False) -> "Session":
 
 
 def renew(paths: Paths, site: Site) -> None:
-    """Log the administrator in anew, for the calls that follow; raises what keeps us from a token."""
+    """Log the administrator in anew, for the calls that follow; raises RefusedError, or what else keeps us
+    from a token."""
+    from keystoneauth1.exceptions import Unauthorized  # noqa: PLC0415 - see above
+
     fresh = _administrator(paths, site, system=False)
-    fresh.get_token()
+    try:
+        fresh.get_token()
+    except Unauthorized as error:
+        file = paths.secrets / "admin-password"
+        raise RefusedError(
+            f"Keystone refuses the password of its user admin, which is in {file}",
+            evidence=str(error),
+            hint=f"was it changed on purpose, write the new one into that file; else give Keystone this one"
+            f" again: osbox engine shell -- docker exec keystone.{site.name} {RESET}",
+        ) from None
     _sessions[str(site.loopback), False] = fresh
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from threading import Thread
 
 from osbox import log, run, waiting
-from osbox.cloud import applied, checks, compose, credentials, ports, proof
+from osbox.cloud import applied, checks, compose, credentials, ports, proof, sessions
 from osbox.cloud import plan as planning
 from osbox.cloud.applied import Applied
 from osbox.cloud.changes import Change, Start, observed
@@ -35,9 +35,12 @@ def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> 
     before this one.
     """
     login = list[str]()
-    early = Thread(
-        target=lambda: login.append(checks.probe_identity(paths, site)), daemon=True
-    )  # it takes as long as the plan
+
+    def log_in() -> None:
+        with suppress(sessions.RefusedError):  # the proof comes to the same
+            login.append(checks.probe_identity(paths, site))
+
+    early = Thread(target=log_in, daemon=True)  # it takes as long as the plan
     if not secrets.missing(paths):
         early.start()
     todo = plan(paths, site, engine, version)

@@ -71,7 +71,12 @@ def _subject(
 ) -> "tuple[Connection | None, Subject]":
     """Whose way to walk, and a connection to the cloud unless it does not answer."""
     known = (here.paths.secrets / "admin-password").exists()
-    reason = checks.probe_identity(here.paths, here.site) if known else "there is no cloud yet"
+    try:
+        reason = checks.probe_identity(here.paths, here.site) if known else "there is no cloud yet"
+    except sessions.RefusedError as error:
+        if not mac:
+            raise
+        reason = error.message
     if reason and not mac:
         raise UserError(
             "Keystone does not answer, so no node can be chosen",
