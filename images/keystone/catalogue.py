@@ -16,7 +16,8 @@ from typing import Any
 import keystone.conf
 from keystone import exception
 from keystone.cmd import bootstrap, cli
-from keystone.common import provider_api, sql
+from keystone.common import fernet_utils, provider_api, sql
+from keystone.credential.providers import fernet as credential_fernet
 
 CATALOGUE = Path("/etc/osbox/catalogue.toml")
 SECRETS = Path(os.environ.get("OSBOX_SECRETS", "/run/secrets"))
@@ -36,6 +37,7 @@ def main() -> None:
     CONF.set_override("password_hash_rounds", ROUNDS, group="identity")
     for repository in ("fernet_tokens", "fernet_receipts"):
         cli.FernetSetup.initialize_fernet_repository(None, None, repository)
+    credential_keys()
     wish = tomllib.loads(CATALOGUE.read_text())
     administrator(wish["service"][0], wish["region"])
     project = service_project()
@@ -45,6 +47,19 @@ def main() -> None:
         for role in wish["roles"]:
             API.assignment_api.create_grant(roles[role], user_id=user, project_id=project)
     catalogue(wish["service"], wish["region"])
+
+
+def credential_keys() -> None:
+    """`keystone-manage credential_setup`: the keys that users' secrets (EC2, TOTP) are encrypted by.
+
+    Without them Keystone encrypts with a key of zeros, which everybody knows.
+    """
+    keys = fernet_utils.FernetUtils(
+        CONF.credential.key_repository, credential_fernet.MAX_ACTIVE_KEYS, "credential"
+    )
+    keys.create_key_directory()
+    if keys.validate_key_repository(requires_write=True):
+        keys.initialize_key_repository()
 
 
 def secret(name: str) -> str:
