@@ -1,0 +1,69 @@
+"""What lies inside the services of a cloud that runs: Keystone's password and keys, Nova's cells."""
+
+import base64
+import hashlib
+import re
+import time
+
+import pytest
+
+from osbox import run
+from tests.e2e.asking import client, engine
+from tests.e2e.conftest import ENVIRONMENT, Tool
+from tests.home import NAME
+
+pytestmark = pytest.mark.e2e
+
+NULL_KEY = base64.urlsafe_b64encode(bytes(32))
+"""What Keystone encrypts with when it has no keys (keystone/common/fernet_utils.py, NULL_KEY)."""
+HASHES = """
+import pymysql
+password = open("/run/secrets/db-keystone").read().strip()
+cursor = pymysql.connect(host="mysql", user="keystone", password=password, database="keystone").cursor()
+cursor.execute("SELECT key_hash FROM credential")
+print(*[row[0] for row in cursor.fetchall()])
+"""
+CELL = (
+    "nova-manage cell_v2 create_cell --name cell1"
+    " --database_connection {scheme}://{username}:{password}@{hostname}/{path}"
+    " --transport-url {scheme}://{username}:{password}@{hostname}:{port}/"
+)
+
+
+def test_a_password_that_keystone_refuses_is_told_at_once_with_a_way_back(cloud: Tool) -> None:
+    cloud("up")
+    client("user", "set", "--password", "changed-by-hand", "admin")
+    for words in (("node", "list"), ("probe",), ("up",)):
+        begin = time.monotonic()
+        text = cloud(*words, code=1)
+        assert "Keystone refuses the password of its user admin" in text
+        assert "secrets/admin-password" in text
+        assert time.monotonic() - begin < 60, "nothing was waited for"
+    [command] = re.findall(r"osbox engine shell -- (docker exec .*)", " ".join(text.split()))
+    run.run(["sh", "-c", f"{cloud.program} engine shell -- {command}"], env=ENVIRONMENT, timeout=120)
+    assert "Nothing to change" in cloud("up")
+
+
+def test_secrets_of_users_are_encrypted_with_keys_of_the_cloud(cloud: Tool) -> None:
+    client("ec2", "credentials", "create")
+    hashes = engine("docker", "exec", f"keystone.{NAME}", "python3", "-c", HASHES).split()
+    assert hashes
+    assert hashlib.sha1(NULL_KEY).hexdigest() not in hashes
+    listed = engine("docker", "exec", f"keystone.{NAME}", "ls", "/var/lib/keystone/credential-keys").split()
+    assert listed == ["0", "1"]
+
+
+def test_a_second_cell1_is_removed(cloud: Tool) -> None:
+    """As a migration to another release makes it."""
+    inside = ("docker", "exec", f"nova-api.{NAME}")
+    engine(*inside, *CELL.split())
+    assert cells() == ["cell0", "cell1", "cell1"]
+    assert "removed" in engine(*inside, "osbox-cells")
+    assert cells() == ["cell0", "cell1"]
+    assert engine(*inside, "osbox-cells") == ""
+    assert client("hypervisor", "list", "-f", "value").splitlines() == []
+
+
+def cells() -> list[str]:
+    table = engine("docker", "exec", f"nova-api.{NAME}", "nova-manage", "cell_v2", "list_cells")
+    return sorted(re.findall(r"^\| *(cell\d) ", table, re.MULTILINE))
