@@ -96,7 +96,7 @@ def unknown(words: list[str]) -> str:
         elif word.startswith("-"):
             if word.partition("=")[0] not in known and not re.fullmatch(r"-j\d+", word):
                 return word
-        elif hasattr(place, "commands") and re.fullmatch(r"[a-z-]+(\|[a-z-]+)*", word):
+        elif hasattr(place, "commands") and re.fullmatch(r"[a-z][a-z0-9-]*(\|[a-z][a-z0-9-]*)*", word):
             missing = [name for name in word.split("|") if name not in place.commands]
             if missing:
                 return missing[0]

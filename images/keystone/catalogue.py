@@ -42,6 +42,10 @@ def main() -> None:
     administrator(wish["service"][0], wish["region"])
     project = service_project()
     roles = {role["name"]: role["id"] for role in API.role_api.list_roles()}
+    for name in wish["more_roles"]:
+        if name not in roles:
+            number = uuid.uuid4().hex
+            API.role_api.create_role(number, {"id": number, "name": name})
     for service in wish["service"][1:]:
         user = service_user(service["name"])
         for role in wish["roles"]:

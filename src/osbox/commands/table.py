@@ -35,6 +35,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "setup": (CLOUD, "contents:prepare"),
     "down": (CLOUD, "stack:down"),
     "openstack": (CLOUD, "stack:openstack"),
+    "s3": (CLOUD, "s3:app"),
     "probe": (NETWORK, "probe:probe"),
     "net": (NETWORK, "net:app"),
     "explain": (METAL, "explain:explain"),

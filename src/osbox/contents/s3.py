@@ -1,0 +1,62 @@
+"""What an S3 client needs: Keystone's EC2 credentials of a user in a project, and where Swift answers."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from osbox.errors import UserError
+from osbox.site.site import Site
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+LOCATION = "us-east-1"
+"""The region that requests are signed for: `location` of s3api (images/swift)."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """endpoint: an address of this machine; domain: behind the name of a bucket, for names of the cloud."""
+
+    endpoint: str
+    domain: str
+    project: str
+    access: str
+    secret: str
+    region: str = LOCATION
+
+    def variables(self) -> dict[str, str]:
+        """What AWS's own clients and SDKs read from the environment."""
+        return {
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ACCESS_KEY_ID": self.access,
+            "AWS_SECRET_ACCESS_KEY": self.secret,
+        }
+
+
+def access(cloud: "Connection", site: Site, project: str = "") -> Access:
+    """The administrator's credentials in a project (admin if none is named); made when there are none.
+
+    Raises UserError when there is no such project.
+    """
+    identity: Any = cloud.identity
+    number = cloud.session.get_project_id() or ""
+    if project:
+        projects = {one.name: one.id for one in identity.projects()}
+        if project not in projects:
+            raise UserError(
+                f"there is no project {project}", hint=f"there are: {', '.join(sorted(projects))}"
+            )
+        number = projects[project]
+    path = f"/users/{cloud.session.get_user_id()}/credentials/OS-EC2"
+    listed = identity.get(path)
+    listed.raise_for_status()
+    mine = [one for one in listed.json()["credentials"] if one["tenant_id"] == number]
+    if not mine:
+        made = identity.post(path, json={"tenant_id": number})
+        made.raise_for_status()
+        mine = [made.json()["credential"]]
+    address = site.listen or site.loopback
+    return Access(
+        f"http://{address}:8080", f"s3.{site.name}:8080", number, mine[0]["access"], mine[0]["secret"]
+    )

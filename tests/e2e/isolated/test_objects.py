@@ -1,0 +1,219 @@
+"""Swift as its users know it: by its own API and by S3's, with the client that everybody has (boto3)."""
+
+import datetime
+import hashlib
+import os
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import boto3
+import pytest
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from osbox.cloud import sessions
+from osbox.site.load import load_site
+from tests.e2e import crash
+from tests.e2e.conftest import Tool
+from tests.home import HOME, LOOPBACK
+
+pytestmark = pytest.mark.e2e
+
+MIB = 1 << 20
+BUCKET = "osbox-check"
+SHARED = "osbox-check-of-service"
+
+
+@pytest.fixture(scope="module")
+def access(cloud: Tool) -> dict[str, str]:
+    cloud("up")
+    found = cloud.json("s3", "credentials")
+    assert cloud.json("s3", "credentials") == found, "made once"
+    said = cloud("s3", "credentials")
+    assert f"export AWS_ACCESS_KEY_ID={found['access']}" in said  # type: ignore[index]
+    assert f"export AWS_ENDPOINT_URL_S3=http://{LOOPBACK}:8080" in said
+    return found  # type: ignore[return-value]
+
+
+def client(told: dict[str, str], **more: Any) -> Any:
+    own = told | more
+    settings = Config(
+        signature_version=own.get("signature", "s3v4"),
+        s3={"addressing_style": "path"},
+        retries={"max_attempts": 1},
+        proxies={},
+    )
+    return boto3.client(
+        "s3",
+        endpoint_url=own["endpoint"],
+        region_name=own["region"],
+        aws_access_key_id=own["access"],
+        aws_secret_access_key=own["secret"],
+        config=settings,
+    )
+
+
+@pytest.fixture(scope="module")
+def s3(access: dict[str, str]) -> Iterator[Any]:
+    found = client(access)
+    found.create_bucket(Bucket=BUCKET)
+    yield found
+    for kind in ("Versions", "DeleteMarkers"):
+        for one in found.list_object_versions(Bucket=BUCKET).get(kind, []):
+            found.delete_object(Bucket=BUCKET, Key=one["Key"], VersionId=one["VersionId"])
+    found.delete_bucket(Bucket=BUCKET)
+
+
+def refused(call: Callable[[], object]) -> tuple[int, str]:
+    """Status and code of the answer to a request that Swift refuses."""
+    with pytest.raises(ClientError) as caught:
+        call()
+    answer = caught.value.response
+    return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
+
+
+def test_objects_of_an_s3_client(s3: Any) -> None:
+    s3.put_object(
+        Bucket=BUCKET, Key="a/b c.txt", Body=b"hello", Metadata={"x": "y"}, ChecksumAlgorithm="SHA256"
+    )
+    assert s3.get_object(Bucket=BUCKET, Key="a/b c.txt")["Body"].read() == b"hello"
+    assert s3.head_object(Bucket=BUCKET, Key="a/b c.txt")["Metadata"] == {"x": "y"}
+    s3.copy_object(Bucket=BUCKET, Key="copy", CopySource=f"{BUCKET}/a/b c.txt")
+    assert [one["Key"] for one in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == ["a/b c.txt", "copy"]
+    assert BUCKET in [one["Name"] for one in s3.list_buckets()["Buckets"]]
+
+
+def test_an_object_in_parts(s3: Any, tmp_path: Any) -> None:
+    whole = os.urandom(12 * MIB)
+    (tmp_path / "whole").write_bytes(whole)
+    parts = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB)
+    s3.upload_file(str(tmp_path / "whole"), BUCKET, "parts", Config=parts)
+    got = s3.get_object(Bucket=BUCKET, Key="parts")
+    assert got["ETag"].strip('"').endswith("-3")
+    assert hashlib.sha256(got["Body"].read()).digest() == hashlib.sha256(whole).digest()
+
+
+def test_addresses_that_are_signed_beforehand(s3: Any) -> None:
+    open_ = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+    put = s3.generate_presigned_url("put_object", {"Bucket": BUCKET, "Key": "signed"}, 60)
+    assert open_(urllib.request.Request(put, b"x", method="PUT", headers={"Content-Type": ""})).status == 200
+    get = s3.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "signed"}, 60)
+    assert open_(get).read() == b"x"
+
+
+def test_versions_of_an_object(s3: Any) -> None:
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    for body in (b"1", b"2"):
+        s3.put_object(Bucket=BUCKET, Key="versions", Body=body)
+    found = s3.list_object_versions(Bucket=BUCKET, Prefix="versions")["Versions"]
+    assert [one["IsLatest"] for one in found] == [True, False]
+    old = s3.get_object(Bucket=BUCKET, Key="versions", VersionId=found[1]["VersionId"])
+    assert old["Body"].read() == b"1"
+
+
+def test_what_s3_refuses(access: dict[str, str], s3: Any) -> None:
+    """With the codes that clients know what to say of."""
+    wrong = refused(client(access, secret="0" * 32).list_buckets)
+    unknown = refused(client(access, access="f" * 32).list_buckets)
+    assert wrong == unknown == (403, "SignatureDoesNotMatch")
+    elsewhere = refused(client(access, region="eu-central-1").list_buckets)
+    assert elsewhere == (400, "AuthorizationHeaderMalformed")
+    assert refused(lambda: s3.list_objects_v2(Bucket="nobody-has-this")) == (404, "NoSuchBucket")
+    assert refused(lambda: s3.create_bucket(Bucket=BUCKET)) == (409, "BucketAlreadyOwnedByYou")
+    assert refused(lambda: s3.create_bucket(Bucket="Osbox_UP")) == (400, "InvalidBucketName")
+
+
+@pytest.mark.parametrize(("minutes", "answer"), [(10, None), (20, (403, "RequestTimeTooSkewed"))])
+def test_a_clock_that_is_off(access: dict[str, str], minutes: int, answer: tuple[int, str] | None) -> None:
+    def now(remove_tzinfo: bool = True) -> datetime.datetime:
+        then = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=minutes)
+        return then.replace(tzinfo=None) if remove_tzinfo else then
+
+    with mock.patch("botocore.auth.get_current_datetime", now):
+        if answer:
+            assert refused(client(access).list_buckets) == answer
+        else:
+            client(access).list_buckets()
+
+
+def test_buckets_of_another_project(cloud: Tool, access: dict[str, str], s3: Any) -> None:
+    """The same name may be had by each project: a bucket is a container of the credentials' own."""
+    assert "there is no project nobodys" in cloud("s3", "credentials", "--project", "nobodys", code=2)
+    other = client(cloud.json("s3", "credentials", "--project", "service"))  # type: ignore[arg-type]
+    other.create_bucket(Bucket=BUCKET)
+    assert other.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
+    other.delete_bucket(Bucket=BUCKET)
+
+
+class Account:
+    """Swift's own API with the administrator's token."""
+
+    def __init__(self) -> None:
+        self.session = sessions.session(crash.PATHS, load_site(HOME))
+        self.url = f"http://{LOOPBACK}:8080/v1/AUTH_{self.session.get_project_id()}"
+
+    def __call__(self, method: str, path: str, status: int, body: bytes = b"", **headers: str) -> Any:
+        words = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = self.session.request(
+            self.url + path, method, data=body, headers=words, raise_exc=False, redirect=False
+        )
+        assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text[:300]}"
+        return answer
+
+
+@pytest.fixture
+def swift(cloud: Tool) -> Iterator[Account]:
+    account = Account()
+    account("PUT", "/check", 201)
+    yield account
+    for line in account("GET", "/check", 200).text.split():
+        account.session.delete(f"{account.url}/check/{line}", raise_exc=False)
+    account("DELETE", "/check", 204)
+
+
+def test_what_swift_says_that_it_can(swift: Account) -> None:
+    told = swift.session.get(f"http://{LOOPBACK}:8080/info").json()
+    assert set(told) >= {
+        "account_quotas",
+        "bulk_delete",
+        "bulk_upload",
+        "container_quotas",
+        "dlo",
+        "etag_quoter",
+        "formpost",
+        "ratelimit",
+        "s3api",
+        "slo",
+        "staticweb",
+        "symlink",
+        "tempurl",
+        "versioned_writes",
+    }
+
+
+def test_quotas_links_and_pages_of_swift(swift: Account) -> None:
+    swift("POST", "/check", 204, X_Container_Meta_Quota_Bytes="10")
+    swift("PUT", "/check/large", 413, b"x" * 11)
+    swift("POST", "/check", 204, X_Remove_Container_Meta_Quota_Bytes="1")
+    swift("PUT", "/check/real", 201, b"real")
+    swift("PUT", "/check/link", 201, X_Symlink_Target="check/real", Content_Type="application/symlink")
+    assert swift("GET", "/check/link", 200).content == b"real"
+    swift("PUT", "/check/index.html", 201, b"a page", Content_Type="text/html")
+    swift("POST", "/check", 204, X_Container_Meta_Web_Index="index.html", X_Container_Read=".r:*,.rlistings")
+    open_ = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+    assert open_(f"{swift.url}/check/").read() == b"a page"
+
+
+def test_many_at_once(swift: Account) -> None:
+    for name in ("one", "two"):
+        swift("PUT", f"/check/{name}", 201, name.encode())
+    manifest = b'[{"path": "/check/one"}, {"path": "/check/two"}]'
+    swift("PUT", "/check/whole?multipart-manifest=put", 201, manifest)
+    assert swift("GET", "/check/whole", 200).content == b"onetwo"
+    names = b"/check/one\n/check/two\n/check/whole\n"
+    answer = swift("POST", "?bulk-delete=1", 200, names, Content_Type="text/plain", Accept="application/json")
+    assert answer.json()["Number Deleted"] == 3
+    assert swift("GET", "/check", 204).text == ""
