@@ -80,6 +80,7 @@ INFRASTRUCTURE = (
     "swift-account",
     "swift-container",
     "swift-object",
+    "swift-daemons",
 )
 SERVICES = tuple(
     dict.fromkeys((*INFRASTRUCTURE, *(api.service for api in APIS), *(agent.service for agent in AGENTS)))

@@ -69,7 +69,7 @@ IMAGES: tuple[Image, ...] = (
             "neutron": ["neutron-server", "openvswitch", "neutron-openvswitch-agent", "neutron-dhcp-agent"],
             "nova": ["nova-api", "nova-conductor", "nova-scheduler", "nova-compute"],
             "ironic": ["ironic-api", "ironic-conductor"],
-            "swift": ["swift-proxy", "swift-account", "swift-container", "swift-object"],
+            "swift": ["swift-proxy", "swift-account", "swift-container", "swift-object", "swift-daemons"],
         },
         builder=True,
     ),

@@ -49,6 +49,7 @@ VERSION: dict[str, list[str]] = {
     "os-swift-account": SWIFT,
     "os-swift-container": SWIFT,
     "os-swift-object": SWIFT,
+    "os-swift-daemons": SWIFT,
 }
 # The distributions whose programs a project's images are there for; elsewhere it is called like the project.
 OWN = {

@@ -2,8 +2,10 @@
 
 import datetime
 import hashlib
+import json
 import os
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -14,11 +16,13 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from osbox import run, waiting
 from osbox.cloud import sessions
 from osbox.site.load import load_site
 from tests.e2e import crash
-from tests.e2e.conftest import Tool
-from tests.home import HOME, LOOPBACK
+from tests.e2e.asking import engine, started
+from tests.e2e.conftest import ENVIRONMENT, Tool
+from tests.home import HOME, LOOPBACK, NAME
 
 pytestmark = pytest.mark.e2e
 
@@ -163,6 +167,9 @@ class Account:
         assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text[:300]}"
         return answer
 
+    def status(self, path: str) -> int:
+        return int(self.session.get(self.url + path, raise_exc=False).status_code)
+
 
 @pytest.fixture
 def swift(cloud: Tool) -> Iterator[Account]:
@@ -217,3 +224,91 @@ def test_many_at_once(swift: Account) -> None:
     answer = swift("POST", "?bulk-delete=1", 200, names, Content_Type="text/plain", Accept="application/json")
     assert answer.json()["Number Deleted"] == 3
     assert swift("GET", "/check", 204).text == ""
+
+
+# --- the daemons
+# --------------------------------------------------------------------------------
+
+
+def passed(*names: str) -> None:
+    """Run these passes now; none of them fails."""
+    engine("docker", "exec", f"swift-daemons.{NAME}", "swift-daemons", "--once", *names)
+
+
+def stored(kind: str = "objects", suffix: str = "data") -> set[str]:
+    """The files on Swift's disk."""
+    words = ("find", f"/srv/node/d1/{kind}", "-type", "f", "-name", f"*.{suffix}")
+    return set(engine("docker", "exec", f"swift-object.{NAME}", *words).split())
+
+
+def test_an_object_that_expires_leaves_the_disk(swift: Account) -> None:
+    before = stored()
+    swift("PUT", "/check/short", 201, b"y" * 999, X_Delete_After="2")
+    [file] = stored() - before
+    waiting.wait("the end of an object", lambda: swift.status("/check/short") == 404, 20, poll=0.5)
+    assert file in stored()
+    # The queue is read by the hour that an object is due in; the daemon's own pass may be at it already.
+    passed("object-expirer")
+    waiting.wait("the file to go", lambda: file not in stored(), 60)
+
+
+def test_an_update_that_failed_reaches_the_listing(swift: Account) -> None:
+    swift("PUT", "/check/first", 201, b"x")
+    engine("docker", "stop", "--time", "1", f"swift-container.{NAME}")
+    try:
+        swift("PUT", "/check/second", 201, b"x")
+    finally:
+        started("swift-container")
+    passed("object-updater")
+    assert swift("GET", "/check", 200).text.split() == ["first", "second"]
+
+
+def test_a_rotten_file_is_found_before_anybody_reads_it(swift: Account) -> None:
+    before = stored()
+    swift("PUT", "/check/rotten", 201, os.urandom(5000))
+    [file] = stored() - before
+    write = f"f = open({file!r}, 'r+b'); f.seek(100); f.write(b'0000')"
+    engine("docker", "exec", f"swift-object.{NAME}", "python", "-c", write)
+    passed("object-auditor")
+    assert file not in stored()
+    assert swift.status("/check/rotten") == 404
+
+
+def test_what_an_account_had_leaves_the_disk(swift: Account) -> None:
+    """An account is deleted by Swift's own client: the proxy lets nobody do it."""
+    before, project = stored(), uuid.uuid4().hex
+    lines = (
+        "from swift.common.internal_client import InternalClient",
+        "client = InternalClient('/etc/swift/daemons/internal-client.conf', 'check', 1)",
+        f"client.create_container('AUTH_{project}', 'box')",
+        "import io",
+        f"client.upload_object(io.BytesIO(b'x' * 100), 'AUTH_{project}', 'box', 'thing')",
+        f"client.delete_account('AUTH_{project}', acceptable_statuses=(2,))",
+    )
+    engine("docker", "exec", f"swift-daemons.{NAME}", "python", "-c", "\n".join(lines))
+    assert stored() - before
+    passed("account-reaper")
+    assert stored() <= before
+    swift("DELETE", "", 405)
+
+
+def test_a_pass_that_fails_is_told(swift: Account) -> None:
+    """Recon and the exit code of the pass say nothing of it."""
+    engine("docker", "stop", "--time", "1", f"swift-container.{NAME}")
+    try:
+        swift("PUT", "/check/lost", 201, b"x")
+        argv = [Tool.program, "engine", "shell", "--", "docker", "exec", f"swift-daemons.{NAME}"]
+        result = run.run([*argv, "swift-daemons", "--once", "object-updater"], env=ENVIRONMENT, check=False)
+        assert result.code == 1, result.out
+        assert json.loads(result.out.partition(" ")[2])["errors"] > 0
+    finally:
+        started("swift-container")
+    passed("object-updater")
+
+
+def test_all_passes_are_made_and_written_down(cloud: Tool) -> None:
+    last = json.loads(engine("docker", "exec", f"swift-daemons.{NAME}", "swift-daemons", "passes"))
+    assert {one["code"] for one in last.values()} <= {0}
+    assert "object-expirer" in last
+    passed("container-updater", "container-sharder", "account-auditor", "container-auditor")
+    passed("account-replicator", "container-replicator", "object-replicator")
