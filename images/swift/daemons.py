@@ -9,7 +9,7 @@ memory back.
 
 Eleven sleeping daemons take 330 MB; a parent that has imported Swift, and forks, takes 30. The exit code of a
 pass and Swift's own recon say little (0 and nothing, also of a pass that died on its first error), so each is
-written down here: begin, seconds, exit code, lines of level ERROR. Before each the names of the rings are looked
+written down here: begin, seconds, exit code, lines of level ERROR. Before each the rings' names are looked
 up anew: replicators, sharder and reaper work on devices whose address is their own (`bind_ip`) and say
 nothing of others, and a container that was replaced has another address.
 """
@@ -49,7 +49,7 @@ class Daemon:
         return getattr(importlib.import_module(module), kind)
 
 
-# Every half minute what people wait for (an object that expired, a listing that lags); rarely what looks after
+# Every half minute what people wait for (an object that expired, a listing that lags); rarely what cares for
 # the disk.
 DAEMONS = (
     Daemon("object-expirer", "swift.obj.expirer:ObjectExpirer", "object", 30, 300),
