@@ -36,6 +36,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "down": (CLOUD, "stack:down"),
     "openstack": (CLOUD, "stack:openstack"),
     "s3": (CLOUD, "s3:app"),
+    "secrets": (CLOUD, "secrets:app"),
     "probe": (NETWORK, "probe:probe"),
     "net": (NETWORK, "net:app"),
     "explain": (METAL, "explain:explain"),

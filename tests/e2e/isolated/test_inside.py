@@ -2,15 +2,17 @@
 
 import base64
 import hashlib
+import json
 import re
 import time
+import urllib.request
 
 import pytest
 
 from osbox import run
 from tests.e2e.asking import client, engine
 from tests.e2e.conftest import ENVIRONMENT, Tool
-from tests.home import NAME
+from tests.home import LOOPBACK, NAME
 
 pytestmark = pytest.mark.e2e
 
@@ -46,11 +48,38 @@ def test_a_password_that_keystone_refuses_is_told_at_once_with_a_way_back(cloud:
 
 def test_secrets_of_users_are_encrypted_with_keys_of_the_cloud(cloud: Tool) -> None:
     client("ec2", "credentials", "create")
-    hashes = engine("docker", "exec", f"keystone.{NAME}", "python3", "-c", HASHES).split()
-    assert hashes
-    assert hashlib.sha1(NULL_KEY).hexdigest() not in hashes
+    assert hashes()
+    assert hashlib.sha1(NULL_KEY).hexdigest() not in hashes()
     listed = engine("docker", "exec", f"keystone.{NAME}", "ls", "/var/lib/keystone/credential-keys").split()
     assert listed == ["0", "1"]
+
+
+def test_rotated_keys_refuse_nothing(cloud: Tool) -> None:
+    """A second rotation of the tokens' keys would, so it is held back; users' secrets outlive many."""
+    token = client("token", "issue", "-f", "value", "-c", "id").strip()
+    cloud("secrets", "rotate", "fernet")
+    assert is_taken(token)
+    said = " ".join(cloud("secrets", "rotate", "fernet", code=2).split())
+    assert "another one would refuse valid tokens" in said
+    assert is_taken(token)
+    before = hashes()
+    for _ in range(3):  # more often than keys are kept
+        cloud("secrets", "rotate", "credential")
+    assert not set(hashes()) & set(before), "all are encrypted anew"
+    secret = json.loads(client("ec2", "credentials", "list", "-f", "json"))[0]["Secret"]
+    assert re.fullmatch("[0-9a-f]{32}", secret)
+    assert "there are no keys nobody" in cloud("secrets", "rotate", "nobody", code=2)
+
+
+def is_taken(token: str) -> bool:
+    """Keystone itself is asked, without the client's cache."""
+    words = {"X-Auth-Token": token, "X-Subject-Token": token}
+    request = urllib.request.Request(f"http://{LOOPBACK}:5000/v3/auth/tokens", headers=words)
+    return bool(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).status == 200)
+
+
+def hashes() -> list[str]:
+    return engine("docker", "exec", f"keystone.{NAME}", "python", "-c", HASHES).split()
 
 
 def test_a_second_cell1_is_removed(cloud: Tool) -> None:
