@@ -3,13 +3,15 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
-from osbox import run
+from osbox import run, waiting
 from tests.e2e.asking import client, engine
 from tests.e2e.conftest import ENVIRONMENT, Tool
 from tests.home import LOOPBACK, NAME
@@ -96,3 +98,23 @@ def test_a_second_cell1_is_removed(cloud: Tool) -> None:
 def cells() -> list[str]:
     table = engine("docker", "exec", f"nova-api.{NAME}", "nova-manage", "cell_v2", "list_cells")
     return sorted(re.findall(r"^\| *(cell\d) ", table, re.MULTILINE))
+
+
+def test_an_image_that_is_imported_lies_on_a_volume_meanwhile(cloud: Tool, tmp_path: Path) -> None:
+    """And not in memory: of an image of 4 GB, 4 GB were taken."""
+    file = tmp_path / "disk.raw"
+    file.write_bytes(os.urandom(8 << 20))
+    inside = ("docker", "exec", f"glance-api.{NAME}")
+    mounts = [line.split() for line in engine(*inside, "cat", "/proc/mounts").splitlines()]
+    assert [kind for _, place, kind, *_ in mounts if place == "/var/lib/glance"] not in ([], ["tmpfs"])
+    words = ("--import", "--disk-format", "raw", "--container-format", "bare", "-f", "value", "-c", "id")
+    number = client("image", "create", "--file", str(file), *words, "imported").strip()
+    try:
+        waiting.wait(
+            "the import",
+            lambda: client("image", "show", number, "-f", "value", "-c", "status").strip() == "active",
+            60,
+        )
+        assert engine(*inside, "ls", "/var/lib/glance/staging").split() == [], "nothing is left there"
+    finally:
+        client("image", "delete", number)
