@@ -54,6 +54,17 @@ def test_what_another_one_has_is_left_out(base: Paths) -> None:
     assert str(settled(base, "lab", taken).subnet) == "10.29.53.0/24"
 
 
+def test_the_engines_network_is_that_of_the_deployment_without_a_name(base: Paths) -> None:
+    file = deployments.paths(base, "lab").site_toml
+    file.parent.mkdir(parents=True)
+    file.write_text('name = "lab"\nsubnet = "10.29.27.0/24"\ncontrol_subnet = "10.29.36.0/24"\n')
+    with pytest.raises(UserError) as caught:
+        deployments.site(base, Site(), "lab")
+    assert caught.value.evidence == "line 2: subnet 10.29.27.0/24 overlaps engine_subnet 10.29.27.0/24"
+    elsewhere = Site.model_validate({"engine_subnet": "10.9.0.0/24"})
+    assert str(deployments.site(base, elsewhere, "lab").engine_subnet) == "10.9.0.0/24"
+
+
 def test_asking_writes_nothing(base: Paths) -> None:
     assert deployments.site(base, Site(), "lab").name == "lab"
     assert deployments.names(base) == []

@@ -43,15 +43,18 @@ def site(base: Paths, base_site: Site, name: str) -> Site:
     own = paths(base, name)
     if not own.site_toml.exists():
         return _free(base, base_site, name)
-    found = load_site(own.home)
+    found = load_site(own.home, _shared(base_site))
     if found.name != name:
         raise UserError(
             f"{own.site_toml} says name = {found.name}, not {name}",
             hint="the directory and the name in it have to agree",
         )
-    return found.model_copy(
-        update={"engine_bridge": base_site.engine_bridge, "engine_subnet": base_site.engine_subnet}
-    )
+    return found
+
+
+def _shared(base_site: Site) -> dict[str, object]:
+    """What all deployments have from the one without a name."""
+    return {"engine_bridge": base_site.engine_bridge, "engine_subnet": base_site.engine_subnet}
 
 
 def settle(base: Paths, base_site: Site, name: str) -> Site:
@@ -79,7 +82,10 @@ def _write(file: Path, wish: Site) -> None:
 
 def _free(base: Paths, base_site: Site, name: str) -> Site:
     """The first set of subnets and link names that no deployment has."""
-    others = [base_site, *(load_site(paths(base, other).home) for other in names(base) if other != name)]
+    others = [
+        base_site,
+        *(load_site(paths(base, other).home, _shared(base_site)) for other in names(base) if other != name),
+    ]
     for number in range(1, LAST + 1):
         wish = base_site.model_copy(
             update={
