@@ -2,6 +2,7 @@
 
 import os
 import socket
+from ipaddress import IPv4Network
 
 import pytest
 
@@ -10,7 +11,10 @@ from osbox.cloud.services import APIS
 from osbox.errors import UserError
 from osbox.site.site import Site
 
-SITE = Site.model_validate({"loopback": "127.0.77.1", "subnet": "127.0.78.0/24"})
+# Addresses that every machine has; no site.toml may have such a subnet.
+SITE = Site.model_validate({"loopback": "127.0.77.1"}).model_copy(
+    update={"subnet": IPv4Network("127.0.78.0/24")}
+)
 HOLDER = "python"
 
 

@@ -98,7 +98,7 @@ def test_it_waits_and_says_for_whom(
 
 
 def test_the_engine_is_stopped_for_all_deployments(here: Context, capsys: pytest.CaptureFixture[str]) -> None:
-    deployments.settle(here.base, here.base_site, "lab")
+    deployments.settle(here.base, here.base_site, "lab", lambda _: True)
     with held(deployments.paths(here.base, "lab").lock("machine")) as pid:
         context: Any = SimpleNamespace(obj=here)
         commands.stop(context)
@@ -108,7 +108,7 @@ def test_the_engine_is_stopped_for_all_deployments(here: Context, capsys: pytest
 def test_a_deployment_that_was_begun_while_a_purge_waited_is_seen(here: Context) -> None:
     """It would lose the engine it was just put on."""
     with held(here.paths.lock("machine")):
-        begin = Timer(0.3, deployments.settle, args=(here.base, here.base_site, "lab"))
+        begin = Timer(0.3, deployments.settle, args=(here.base, here.base_site, "lab", lambda _: True))
         begin.start()
         with pytest.raises(UserError, match="other clouds use this engine: lab"):
             purge(SimpleNamespace(obj=here))
@@ -121,7 +121,7 @@ def test_who_waited_for_a_purge_makes_nothing_again(
     here: Context, command: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = deployments.paths(here.base, "lab")
-    lab = replace(here, paths=own, site=deployments.settle(here.base, here.base_site, "lab"))
+    lab = replace(here, paths=own, site=deployments.settle(here.base, here.base_site, "lab", lambda _: True))
     with held(own.lock("machine")):
         Timer(0.3, shutil.rmtree, args=(own.home,)).start()
         with suppress(lock.RemovedError):

@@ -46,9 +46,9 @@ def test_the_second_of_the_same_name_takes_what_is_written(
     paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = Site()
-    first = deployments.settle(paths, base, "lab")
+    first = deployments.settle(paths, base, "lab", lambda _: True)
     monkeypatch.setattr(deployments, "_free", lambda *_: pytest.fail("it is settled"))
-    assert deployments.settle(paths, base, "lab") == first
+    assert deployments.settle(paths, base, "lab", lambda _: True) == first
 
 
 def test_a_context_without_a_name_has_nothing_to_settle(paths: Paths) -> None:

@@ -9,7 +9,7 @@ import pytest
 from osbox.cloud import stack as cloud
 from osbox.commands import stack
 from osbox.commands.context import Context
-from osbox.engine import engine, host, processes
+from osbox.engine import docker, engine, host, processes
 from osbox.engine.engine import Engine
 from osbox.network import connect, converge
 from osbox.site import deployments
@@ -29,13 +29,17 @@ def test_the_engine_is_asked_once(monkeypatch: pytest.MonkeyPatch, paths: Paths,
     monkeypatch.setattr(host, "usable", version)
     for module, verb in ((cloud, "up"), (connect, "reconnect"), (converge, "ensure_bridge")):
         monkeypatch.setattr(module, verb, lambda *_, **__: [])
+    monkeypatch.setattr(docker, "networks", lambda _: ())
     monkeypatch.setattr(engine, "require_root", lambda: None)
     base = Site(engine="host")
     own = deployments.paths(paths, name) if name != base.name else paths
-    here = Context(own, deployments.site(paths, base, name) if own != paths else base, paths, base)
+    here = Context(
+        own, deployments.site(paths, base, name, lambda _: True) if own != paths else base, paths, base
+    )
     context: Any = SimpleNamespace(obj=here)
     stack.up(context)
-    assert asked == ["version"]
+    # A new deployment asks which networks the engine has, before it chooses its own.
+    assert asked == ["version"] * (1 if own == paths else 2)
     assert own.lock("machine").exists()
     assert deployments.names(paths) == ([name] if own != paths else [])
     assert own == paths or own.site_toml.exists(), "settled before its lock was there"

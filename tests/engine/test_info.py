@@ -69,8 +69,15 @@ def test_a_bare_container() -> None:
 
 def test_networks() -> None:
     assert [info.network(entry) for entry in answer("network")] == [
-        NetworkInfo("os-in-a-box-control", ("10.29.90.0/24",), {"io.osbox.deployment": "os-in-a-box"}),
+        NetworkInfo(
+            "os-in-a-box-control",
+            ("10.29.90.0/24",),
+            {"io.osbox.deployment": "os-in-a-box"},
+            "br-7d86d31b1478",
+        ),
         NetworkInfo("bare"),
+        NetworkInfo("bridge", ("172.17.0.0/16",), {}, "docker0"),
+        NetworkInfo("ingress", ("10.0.0.0/24",), {}, scope="swarm"),
     ]
 
 

@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 
 from osbox import run
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
+from osbox.network import connect, netlink
 from osbox.network import converge as net
-from osbox.network import netlink
 from osbox.network.plan import plan
 from osbox.network.values import Change, Wish
 from osbox.site.ledger import Entry, ledger
-from osbox.site.site import Site
+from osbox.site.site import Paths, Site
 
 SITE = Site.model_validate(
     {"name": "nettest", "bridge": "nt-prov", "veth": ("nt0", "nt1"), "subnet": "10.29.78.0/24"}
@@ -207,6 +208,42 @@ def test_an_interface_is_given_back_as_it_was(at: net.Doors) -> None:
     assert "give-back phy0" in _go(at, "remove")
     assert _ip("-br", "-4", "address") == addresses
     assert _ip("route") == routes
+
+
+@needs_root
+@pytest.mark.parametrize("after", ["an address", "the default route", "gone", "nothing"])
+def test_up_after_a_reboot_takes_what_connect_would_take(
+    at: net.Doors,
+    monkeypatch: pytest.MonkeyPatch,
+    paths: Paths,
+    capsys: pytest.CaptureFixture[str],
+    after: str,
+) -> None:
+    """It passed --force: an interface that had got the machine's address since was taken from it; and of one
+    that was gone nothing at all was joined."""
+    _ip("link", "add", "phy0", "type", "veth", "peer", "name", "wire0")
+    _connect(at, interface="phy0")
+    for name in ("phy0", "nt0", "nt-prov"):
+        _ip("link", "delete", name)
+    monkeypatch.setattr(net, "_boot", lambda: "the next")
+    if after != "gone":
+        _ip("link", "add", "phy0", "type", "veth", "peer", "name", "wire0")
+        _ip("link", "set", "phy0", "up")
+    if after == "an address":
+        _ip("address", "add", "198.51.100.7/24", "dev", "phy0")
+    if after == "the default route":
+        _ip("route", "add", "default", "dev", "phy0")
+    paths = Paths(paths.project, at.ledger.file.parent)
+    monkeypatch.setattr(net, "doors", lambda *_: at)
+    planned = connect.pending(paths, SITE, Engine("host", "26"), replaced=False)
+    did = connect.reconnect(paths, SITE, Engine("host", "26"))
+    assert [change.text for change in did] == planned
+    state = net.observe(at)
+    assert state.paired
+    assert ("phy0" in {port.name for port in state.ports}) == (after == "nothing")
+    said = capsys.readouterr().err
+    assert ("phy0 was connected to nt-prov and is left out" in said) == (after != "nothing")
+    assert connect.reconnect(paths, SITE, Engine("host", "26")) == []
 
 
 @needs_root

@@ -1,12 +1,13 @@
 """Deployments by name: what each goes by, and that no two get the same."""
 
+import ipaddress
 from pathlib import Path
 
 import pytest
 
 from osbox.cloud import compose
 from osbox.engine.engine import Engine
-from osbox.errors import UserError
+from osbox.errors import Error, UserError
 from osbox.site import deployments
 from osbox.site.load import load_site
 from osbox.site.site import Paths, Site
@@ -17,9 +18,13 @@ def base(tmp_path: Path) -> Paths:
     return Paths(tmp_path, tmp_path / "home")
 
 
+def anything(_: Site) -> bool:
+    return True
+
+
 def settled(base: Paths, name: str, own: Site | None = None) -> Site:
-    deployments.settle(base, own or Site(), name)
-    return deployments.site(base, own or Site(), name)
+    deployments.settle(base, own or Site(), name, anything)
+    return deployments.site(base, own or Site(), name, anything)
 
 
 def test_each_has_subnets_links_and_addresses_of_its_own(base: Paths) -> None:
@@ -54,8 +59,30 @@ def test_what_another_one_has_is_left_out(base: Paths) -> None:
     assert str(settled(base, "lab", taken).subnet) == "10.29.53.0/24"
 
 
+def test_the_engines_network_is_that_of_the_deployment_without_a_name(base: Paths) -> None:
+    file = deployments.paths(base, "lab").site_toml
+    file.parent.mkdir(parents=True)
+    file.write_text('name = "lab"\nsubnet = "10.29.27.0/24"\ncontrol_subnet = "10.29.36.0/24"\n')
+    with pytest.raises(UserError) as caught:
+        deployments.site(base, Site(), "lab", anything)
+    assert caught.value.evidence == "line 2: subnet 10.29.27.0/24 overlaps engine_subnet 10.29.27.0/24"
+    elsewhere = Site.model_validate({"engine_subnet": "10.9.0.0/24"})
+    assert str(deployments.site(base, elsewhere, "lab", anything).engine_subnet) == "10.9.0.0/24"
+
+
+def test_what_the_machine_has_is_left_out(base: Paths) -> None:
+    """A Docker network of another project on 10.29.36.0/24: the engine refused the pool that was chosen."""
+    taken = ipaddress.IPv4Network("10.29.36.0/24")
+    found = deployments.settle(base, Site(), "lab", lambda wish: wish.control_subnet != taken)
+    assert (found.bridge, str(found.subnet)) == ("provisioning2", "10.29.45.0/24")
+    assert deployments.settle(base, Site(), "lab", lambda _: False) == found, "what is written stays"
+    with pytest.raises(Error, match="none of 27 pairs of subnets is free") as caught:
+        deployments.settle(base, Site(), "ci", lambda _: False)
+    assert "lab: 10.29.45.0/24, 10.29.44.0/24" in caught.value.evidence
+
+
 def test_asking_writes_nothing(base: Paths) -> None:
-    assert deployments.site(base, Site(), "lab").name == "lab"
+    assert deployments.site(base, Site(), "lab", anything).name == "lab"
     assert deployments.names(base) == []
     assert not base.home.exists()
 
@@ -78,7 +105,7 @@ def test_a_directory_of_another_name_is_refused(base: Paths) -> None:
     settled(base, "lab")
     (base.home / "clouds" / "lab").rename(base.home / "clouds" / "ci")
     with pytest.raises(UserError, match="says name = lab, not ci"):
-        deployments.site(base, Site(), "ci")
+        deployments.site(base, Site(), "ci", anything)
 
 
 def test_compose_gets_the_values_of_the_deployment_that_is_named(

@@ -122,9 +122,9 @@ def plugged(bridge: str) -> Iterator[Port]:
 
 
 def own_addresses(site: Site) -> list[str]:
-    """What a port of ours may have: the hosts of the subnet below Neutron's pool (which begins at .20) and
-    above the host's."""
-    return [str(site.subnet[n]) for n in range(19, 1, -1)]
+    """What a port of ours may have: the hosts of the subnet below Neutron's pool and above the host's, the
+    highest first."""
+    return [str(address) for address in reversed(site.fixed)]
 
 
 def take_address(port: Port, site: Site) -> str:

@@ -14,6 +14,7 @@ from osbox import lock, log, plain, run
 from osbox.engine import engine
 from osbox.engine.engine import Engine
 from osbox.network import converge as net
+from osbox.network import subnets
 from osbox.site import deployments
 from osbox.site.ledger import ledger
 from osbox.site.load import find_paths, load_site
@@ -55,7 +56,11 @@ class Context:
             net.ensure_bridge(
                 self.paths, self.site
             )  # the machine was restarted: dockerd starts the containers as soon as it runs
-        found = engine.start(self.base, self.base_site)
+        found = engine.start(
+            self.base,
+            self.base_site,
+            lambda: subnets.require_free(self.base, self.base_site, None, subnets.OF_AN_ENGINE),
+        )
         if self.named and found.kind == "private":
             engine.require_seen(self.paths)
         return found
@@ -64,7 +69,10 @@ class Context:
         """Have written down what a deployment with a name goes by, and go by it: another one that was begun
         at the same time may have taken what this one was told first."""
         if self.named:
-            self.site = deployments.settle(self.base, self.base_site, self.site.name)
+            # What a new one would get was told without the engine; its networks count, too.
+            at = None if self.paths.site_toml.exists() else self.running_engine()
+            usable = subnets.chooser(self.base, self.base_site, at)
+            self.site = deployments.settle(self.base, self.base_site, self.site.name, usable)
 
     def alone(
         self, command: str, what: Lock = "machine", *, anew: bool = False
@@ -113,7 +121,8 @@ class Context:
         """This deployment as its files say it now: while a command waited for its turn, another one may have
         changed or removed them."""
         if self.named:
-            return replace(self, site=deployments.site(self.base, self.base_site, self.site.name))
+            usable = subnets.chooser(self.base, self.base_site, None)
+            return replace(self, site=deployments.site(self.base, self.base_site, self.site.name, usable))
         site = load_site(self.base.home).model_copy(update={"engine": self.base_site.engine})
         return replace(self, site=site, base_site=site)
 
@@ -150,7 +159,8 @@ def load(engine_kind: str | None, name: str | None = None) -> Context:
         base_site = base_site.model_copy(update={"engine": engine_kind})
     if not name or name == base_site.name:
         return Context(base, base_site, base, base_site)
-    return Context(deployments.paths(base, name), deployments.site(base, base_site, name), base, base_site)
+    site = deployments.site(base, base_site, name, subnets.chooser(base, base_site, None))
+    return Context(deployments.paths(base, name), site, base, base_site)
 
 
 def print_json(value: Any) -> None:

@@ -18,6 +18,7 @@ from osbox.engine import engine
 from osbox.errors import UserError
 from osbox.network import connect as network
 from osbox.network import converge as net
+from osbox.network import subnets
 from osbox.site import deployments, sitefile
 from osbox.site.site import Site
 
@@ -49,9 +50,12 @@ def up(
     begin = time.monotonic()
     here.settle()  # where a new deployment is, and its lock
     with here.alone("up", anew=True):
+        seen = subnets.require_free(here.paths, here.site, None, subnets.OF_A_CLOUD)  # before any start
         at = here.engine()
         here = here.again()
         site = _site(here, listen, workers)
+        if not seen.link(site.control_bridge):  # it is to be made, so the engine's networks count, too
+            subnets.require_free(here.paths, site, at, subnets.OF_A_CLOUD)
         if workers and sitefile.put(here.paths.home, {("workers",): workers}):
             log.say(f"workers = {workers} is kept in {here.paths.site_toml}")
         network_changes = net.ensure_bridge(here.paths, site)
@@ -86,6 +90,8 @@ def plan(
     here: Context = context.obj
     site = _site(here, listen, workers)
     at = here.running_engine()
+    to_start = not at and here.base_site.engine != "host"
+    subnets.require_free(here.paths, site, at, subnets.KEYS if to_start else subnets.OF_A_CLOUD)
     if at:
         changes = list(stack.plan(here.paths, site, at, version).changes)
         replaced = any(change.name == "neutron-network" for change in changes)

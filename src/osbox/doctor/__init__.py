@@ -8,7 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from osbox.cloud import sessions
-from osbox.doctor import accelerator, books, clock, finding, journals, machine, names, services, wires
+from osbox.doctor import (
+    accelerator,
+    books,
+    clock,
+    finding,
+    journals,
+    machine,
+    names,
+    services,
+    subnets,
+    wires,
+)
 from osbox.doctor.finding import Check, Facts, Finding
 from osbox.engine.engine import Engine
 from osbox.errors import Error
@@ -19,6 +30,7 @@ __all__ = ["CHECKS", "Facts", "Finding", "examine", "look"]
 CHECKS: dict[str, Check] = {
     "engine": machine.check_engine,
     "kernel": machine.check_kernel,
+    "subnets": subnets.check_subnets,
     "ports": machine.check_ports,
     "memory": machine.check_memory,
     "disk": machine.check_disk,

@@ -12,8 +12,8 @@ from osbox.doctor.finding import Facts, Finding, error, ok, warning
 from osbox.errors import Error
 from osbox.metal.firmware import BootMode
 from osbox.network import converge as net
-from osbox.network.plan import plan
-from osbox.network.values import Wish
+from osbox.network.plan import left_out, plan
+from osbox.network.values import AGAIN
 from osbox.site.ledger import ledger
 
 DHCP_SECONDS = 4.5  # dnsmasq and others first ping an address for up to 3 s before they offer it
@@ -117,6 +117,11 @@ def check_connected(facts: Facts) -> Iterator[Finding]:
         yield error("the provisioning network is not as it should be", "\n".join(todo), "osbox net connect")
     else:
         yield ok("the provisioning network is connected as it should be")
+    if ledger(facts.paths.home).entries("port"):
+        for name, reason in left_out(net.observe(net.doors(facts.paths, facts.site, None))).items():
+            what = f"{name} was connected to {facts.site.bridge} and is left out: {reason}"
+            then = f"osbox net connect --interface {name} takes it, or says what that needs"
+            yield warning(what, "real nodes behind it are not reached", then)
 
 
 def _connected(facts: Facts) -> bool:
@@ -128,9 +133,7 @@ def _to_do(facts: Facts) -> list[str]:
     try:
         return [
             change.text
-            for change in plan(
-                net.observe(net.doors(facts.paths, facts.site, facts.engine)), Wish(do="connect")
-            )
+            for change in plan(net.observe(net.doors(facts.paths, facts.site, facts.engine)), AGAIN)
         ]
     except Error as wrong:
         return [wrong.message]

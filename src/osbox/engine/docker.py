@@ -14,7 +14,7 @@ from pathlib import Path
 from osbox import run
 from osbox.engine import asking
 from osbox.engine.engine import Engine
-from osbox.engine.info import ContainerInfo, ImageInfo
+from osbox.engine.info import ContainerInfo, ImageInfo, NetworkInfo
 from osbox.site import sources
 from osbox.site.site import Paths
 
@@ -68,6 +68,11 @@ def containers(engine: Engine, *names: str) -> list[ContainerInfo]:
 def container(engine: Engine, name: str) -> ContainerInfo | None:
     """The container of a name or an id; None if there is none."""
     return next(iter(containers(engine, name)), None)
+
+
+def networks(engine: Engine) -> tuple[NetworkInfo, ...]:
+    """All networks of the engine, of whomever."""
+    return tuple(asking.networks(engine.argv("docker"), ids(engine, "network")))
 
 
 def ids(engine: Engine, kind: str, *filters: str) -> list[str]:

@@ -8,6 +8,7 @@ there is written down before it first starts and put back by `purge` (osbox.engi
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -50,8 +51,11 @@ class Engine:
         return [*self.prefix, *environment.client(self.kind), *map(str, words)]
 
 
-def start(paths: Paths, site: Site) -> Engine:
-    """The engine to use, started if need be. Starting a started one changes nothing."""
+def start(paths: Paths, site: Site, before: Callable[[], object] = lambda: None) -> Engine:
+    """The engine to use, started if need be. Starting a started one changes nothing.
+
+    before: is called when a private one has to be started, and may refuse that.
+    """
     running = _settled(paths, site)
     if running:
         if running.kind == "private":
@@ -62,6 +66,7 @@ def start(paths: Paths, site: Site) -> Engine:
     require_root()
     host.refuse_beside_old()
     require_seen(paths)
+    before()
     with _lock(paths):
         return _settled(paths, site) or _start_private(paths, site)
 

@@ -238,8 +238,8 @@ def _ensure_bridge(book: Ledger, site: Site) -> None:
             f"there is an interface {name} that osbox did not make",
             evidence=run.run(["ip", "-brief", "address", "show", name]).out,
             hint=(
-                "remove it, or choose another name: echo 'engine_bridge = \"NAME\"' >>"
-                f" {book.file.with_name('site.toml')}"
+                'remove it, or choose another name, engine_bridge = "NAME" in'
+                f" {book.file.with_name(Paths.site_toml.name)}"
             ),
         )
     if not _valid(book.find("link", name)):

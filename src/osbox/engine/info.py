@@ -14,6 +14,7 @@ Entry = Mapping[str, Any]
 """One object of the list that `docker … inspect` prints."""
 # The last is said of what cannot be the name of an image, which a person may have written.
 DENIED = r"\bno such {kind}\b|\b{kind} \S+ not found$|\binvalid reference format\b"
+BRIDGE_NAME = "com.docker.network.bridge.name"
 OVERLAY = "overlay2"  # the one storage driver that has a directory for each layer
 
 
@@ -87,11 +88,17 @@ class ContainerInfo:
 
 @dataclass(frozen=True)
 class NetworkInfo:
-    """A network."""
+    """A network.
+
+    bridge: the host's interface that it is, "" for one that is none. scope: "local", or "swarm", whose
+    addresses are counted apart.
+    """
 
     name: str
     subnets: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    bridge: str = ""
+    scope: str = "local"
 
 
 def image(entry: Entry) -> ImageInfo:
@@ -140,7 +147,16 @@ def network(entry: Entry) -> NetworkInfo:
         name=_text(entry["Name"]),
         subnets=tuple(one["Subnet"] for one in entry["IPAM"].get("Config") or () if one.get("Subnet")),
         labels=dict(entry.get("Labels") or {}),
+        bridge=_bridge(entry),
+        scope=entry.get("Scope") or "local",
     )
+
+
+def _bridge(entry: Entry) -> str:
+    """As the driver `bridge` names its interfaces, unless it is told a name."""
+    if entry.get("Driver") != "bridge":
+        return ""
+    return (entry.get("Options") or {}).get(BRIDGE_NAME) or f"br-{_text(entry['Id'])[:12]}"
 
 
 def entries(kind: str, names: Sequence[str], out: str, err: str) -> list[Entry]:

@@ -4,8 +4,8 @@
 from osbox import log
 from osbox.engine.engine import Engine, require_root
 from osbox.network import converge as net
-from osbox.network.plan import plan
-from osbox.network.values import Change, NetState, Wish
+from osbox.network.plan import left_out, plan
+from osbox.network.values import AGAIN, Change, NetState, Wish
 from osbox.site.ledger import ledger
 from osbox.site.site import Paths, Site
 
@@ -16,8 +16,11 @@ def connect(
     """Join bridge, neutron namespace and, if named, a physical interface; connecting again changes
     nothing."""
     require_root()
+    at = net.doors(paths, site, engine)
     wish = Wish(do="connect", interface=interface, force=force)
-    return _say(net.converge(net.doors(paths, site, engine), wish, "osbox net connect"))
+    changes = _say(net.converge(at, wish, "osbox net connect"))
+    _tell_left_out(at)
+    return changes
 
 
 def disconnect(paths: Paths, site: Site, engine: Engine | None) -> list[Change]:
@@ -59,13 +62,12 @@ def _say(changes: list[Change]) -> list[Change]:
 def reconnect(paths: Paths, site: Site, engine: Engine) -> list[Change]:
     """Bring the network back as it was last connected (`osbox up`, after a reboot or a replaced container),
     if it ever was."""
-    book = ledger(paths.home)
-    if not book.find("link", site.veth[0]):
+    if not ledger(paths.home).find("link", site.veth[0]):
         return []
-    physical = next((entry.name for entry in book.entries("port")), "")
-    return net.converge(
-        net.doors(paths, site, engine), Wish(do="connect", interface=physical, force=True), "osbox up"
-    )
+    at = net.doors(paths, site, engine)
+    changes = net.converge(at, AGAIN, "osbox up")
+    _tell_left_out(at)
+    return changes
 
 
 def pending(paths: Paths, site: Site, engine: Engine, *, replaced: bool) -> list[str]:
@@ -75,12 +77,23 @@ def pending(paths: Paths, site: Site, engine: Engine, *, replaced: bool) -> list
     """
     bridge = net.doors(paths, site, None)
     found = [change.text for change in plan(net.observe(bridge), Wish(do="bridge"))]
-    book = ledger(paths.home)
-    if not book.find("link", site.veth[0]):
+    if not ledger(paths.home).find("link", site.veth[0]):
         return found
-    state = net.observe(net.doors(paths, site, engine))
+    at = net.doors(paths, site, engine)
+    state = net.observe(at)
+    _tell_left_out(at)
     if replaced or not state.pid:
         return [*found, f"join {site.bridge} and Neutron's new network namespace, as it was connected before"]
-    physical = next((entry.name for entry in book.entries("port")), "")
-    texts = [change.text for change in plan(state, Wish(do="connect", interface=physical, force=True))]
+    texts = [change.text for change in plan(state, AGAIN)]
     return found + [text for text in texts if text not in found]
+
+
+def _tell_left_out(at: net.Doors) -> None:
+    """Warn of interfaces that were connected: real nodes behind them are not reached."""
+    if not at.ledger.entries("port"):
+        return
+    for name, reason in left_out(net.observe(at)).items():
+        log.warn(
+            f"{name} was connected to {at.site.bridge} and is left out: {reason}"
+            f" (osbox net connect --interface {name} takes it, or says what that needs)"
+        )

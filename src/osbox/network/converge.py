@@ -104,6 +104,7 @@ def observe(doors: Doors) -> NetState:
     entries = [one for one in doors.ledger.entries() if one.kind == "port" or one.details.get("part") == PART]
     current = _keys([one for one in entries if one.details.get("boot") == boot])
     chain, rules = _rules(doors)
+    routes, policy = netlink.ways()
     return NetState(
         site=site,
         links=netlink.links(site.veth),
@@ -112,6 +113,9 @@ def observe(doors: Doors) -> NetState:
         boot=boot,
         chain=chain,
         rules=rules,
+        routes=routes,
+        policy=policy,
+        file=str(doors.ledger.file.with_name(Paths.site_toml.name)),
         inside=netlink.within(pid, lambda: netlink.links(site.veth)) if pid else (),
         made=current,
         stale=_keys(entries) - current,

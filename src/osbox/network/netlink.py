@@ -11,18 +11,26 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Network
 from typing import Any, TypeVar
 
 from osbox.errors import Error
-from osbox.network.values import Before, Change, Link, Route
+from osbox.network.values import MAIN, Before, Change, Link, PolicyRule, Route, TableRoute
 
 T = TypeVar("T")
+EVERYWHERE = IPv4Network((0, 0))
+# linux/rtnetlink.h, linux/fib_rules.h
+ROUTE_KINDS = {1: "unicast", 2: "local", 3: "broadcast", 4: "anycast", 5: "multicast", 6: "blackhole"}
+ROUTE_KINDS |= {7: "unreachable", 8: "prohibit", 9: "throw", 10: "nat"}
+TO_TABLE, GOTO, INVERT, NO_SUPPRESS = 1, 2, 0x2, 0xFFFFFFFF
+SOME = ("FRA_L3MDEV", "FRA_TUN_ID", "FRA_IP_PROTO", "FRA_SPORT_RANGE", "FRA_DPORT_RANGE")
+"""Further conditions of a rule: it is for some packets only."""
 SIOCETHTOOL, GET_TX_CHECKSUM, SET_TX_CHECKSUM = 0x8946, 0x16, 0x17
 IFF_UP, IFF_LOOPBACK = 0x1, 0x8
 IPV6_PERMANENT = 0x80
-MAIN_TABLE, PROTO_KERNEL, SCOPE_LINK = 254, 2, 253
+PROTO_KERNEL, SCOPE_LINK = 2, 253
 
 
 def within(pid: int, function: Callable[[], T]) -> T:
@@ -69,6 +77,16 @@ def links(ends: Collection[str]) -> tuple[Link, ...]:
     )
 
 
+def ways() -> tuple[tuple[TableRoute, ...], tuple[PolicyRule, ...]]:
+    """The IPv4 routes of all tables of this namespace, and the rules by which tables are asked."""
+    with _netlink() as ip:
+        names = {item["index"]: str(item.get("ifname")) for item in ip.get_links()}
+        routes = list(ip.get_routes(family=socket.AF_INET))
+        found = list(ip.get_rules(family=socket.AF_INET))
+    rules = [_rule(item) for item in found if item["action"] in (TO_TABLE, GOTO)]
+    return tuple(_table_route(item, names) for item in routes), tuple(rules)
+
+
 def act(change: Change, pid: int) -> None:
     """Do one change in this namespace; pid is one of the neutron namespace.
 
@@ -108,7 +126,7 @@ def _address(item: Any) -> str:
 
 def _is_set(item: Any) -> bool:
     """A route that somebody set: the kernel's own come and go with the address."""
-    return bool((item.get("table") or item["table"]) == MAIN_TABLE and item["proto"] != PROTO_KERNEL)
+    return bool((item.get("table") or item["table"]) == MAIN and item["proto"] != PROTO_KERNEL)
 
 
 def _route(item: Any) -> Route:
@@ -116,6 +134,43 @@ def _route(item: Any) -> Route:
     return Route(
         dst=dst, gateway=item.get("gateway") or "", metric=item.get("priority") or 0, proto=item["proto"]
     )
+
+
+def _table_route(item: Any, names: Mapping[int, str]) -> TableRoute:
+    hops = [item, *(item.get("multipath") or ())]
+    index = next((found for hop in hops if (found := hop.get("oif"))), 0)
+    return TableRoute(
+        dst=_network(item.get("dst"), item["dst_len"]) or EVERYWHERE,
+        link=names.get(index, ""),
+        table=item.get("table") or item["table"],
+        kind=ROUTE_KINDS.get(item["type"], str(item["type"])),
+        gateway=item.get("gateway") or "",
+    )
+
+
+def _rule(item: Any) -> PolicyRule:
+    mark, mask = item.get("FRA_FWMARK") or 0, item.get("FRA_FWMASK")
+    users = item.get("FRA_UID_RANGE")
+    suppress = item.get("FRA_SUPPRESS_PREFIXLEN")
+    return PolicyRule(
+        priority=item.get("FRA_PRIORITY") or 0,
+        table=item.get("FRA_TABLE") or item["table"],
+        goto=item.get("FRA_GOTO") or 0,
+        src=_network(item.get("FRA_SRC"), item["src_len"]),
+        dst=_network(item.get("FRA_DST"), item["dst_len"]),
+        iif=item.get("FRA_IIFNAME") or "",
+        oif=item.get("FRA_OIFNAME") or "",
+        marked=bool(mark & (NO_SUPPRESS if mask is None else mask)),
+        # What the kernel forwards counts as the root user's.
+        some=bool(item["tos"] or (users and not str(users).startswith("0:")))
+        or any(item.get(name) for name in SOME),
+        inverted=bool(item["flags"] & INVERT),
+        suppress=-1 if suppress in (None, NO_SUPPRESS) else suppress,
+    )
+
+
+def _network(address: str | None, length: int) -> IPv4Network | None:
+    return IPv4Network(f"{address}/{length}") if address else None
 
 
 def _index(ip: Any, name: str) -> int:

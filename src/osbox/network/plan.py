@@ -6,9 +6,8 @@ every change leaves a state from which planning again leads to the same end, so 
 anywhere.
 """
 
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-
 from osbox.errors import Error, UserError
+from osbox.network import claims
 from osbox.network.values import Before, Change, Link, NetState, Wish
 
 USER_CHAIN = "filter DOCKER-USER"
@@ -58,9 +57,7 @@ def bridge_mac(state: NetState) -> str:
 
 def _refuse_strangers(state: NetState, wish: Wish) -> None:
     site, bridge = state.site, state.link(state.site.bridge)
-    other_name = (
-        f"choose another name: echo 'bridge = \"NAME\"' >> $OSBOX_HOME/site.toml, or remove {site.bridge}"
-    )
+    other_name = f'choose another name, bridge = "NAME" in {state.file}, or remove {site.bridge}'
     if bridge and bridge.kind != "bridge":
         what = bridge.kind or "hardware interface"
         raise UserError(
@@ -73,25 +70,10 @@ def _refuse_strangers(state: NetState, wish: Wish) -> None:
             raise UserError(
                 f"a bridge {site.bridge} that osbox did not make has the address {listed}", hint=other_name
             )
-    for link in state.links:
-        clash = _clash(link, site.subnet)
-        if clash and link.name not in (site.bridge, wish.interface):
-            raise UserError(
-                f"{link.name} uses {clash}, which is in the provisioning network {site.subnet}",
-                hint="choose another network: echo 'subnet = \"10.x.y.0/24\"' >> $OSBOX_HOME/site.toml",
-            )
-
-
-def _clash(link: Link, subnet: IPv4Network) -> str:
-    """What of a link is in our subnet: its address or its gateway.
-
-    A wider network around ours is no trouble.
-    """
-    inside = [text for text in link.addresses if ":" not in text and IPv4Interface(text).ip in subnet]
-    inside += [
-        route.gateway for route in link.routes if route.gateway and IPv4Address(route.gateway) in subnet
-    ]
-    return inside[0] if inside else ""
+    spared = {wish.interface, *retaken(state)}
+    found = claims.refused(claims.conflicts(state, ["subnet"], spared))
+    if found:
+        raise claims.refusal(state, found)
 
 
 def _bridge(state: NetState) -> list[Change]:
@@ -121,7 +103,7 @@ def _veth(state: NetState) -> list[Change]:
         if one and f"link:{outer}" not in state.made:
             raise UserError(
                 f"an interface {outer} exists on this machine and osbox did not make it",
-                hint='choose other names: echo \'veth = ["NAME0", "NAME1"]\' >> $OSBOX_HOME/site.toml',
+                hint=f'choose other names: veth = ["NAME0", "NAME1"] in {state.file}',
             )
         # The pair of a container that was replaced: its far end is in a namespace that nobody uses any more.
         changes += [Change(do="delete-link", name=outer)] if one else []
@@ -184,16 +166,39 @@ def _physical(state: NetState, wish: Wish) -> list[Change]:
     return [*changes, _take(state, link, forced=wish.force)]
 
 
+def retaken(state: NetState) -> set[str]:
+    """Interfaces that were connected once and that the next `connect` takes again, addresses and all."""
+    waiting = [name for name in state.before if (link := state.link(name)) and not link.master]
+    return {name for name in waiting if not _left_out(state, name)}
+
+
+def left_out(state: NetState) -> dict[str, str]:
+    """Interfaces that were connected once and that nobody takes again without being asked, each with the
+    reason."""
+    return {name: reason for name in state.before if (reason := _left_out(state, name))}
+
+
+def _left_out(state: NetState, name: str) -> str:
+    link, before = state.link(name), state.before[name]
+    if link is None:
+        return "it is not on this machine any more"
+    if link.master:
+        return "" if link.master == state.site.bridge else f"it is a port of {link.master} now"
+    if link.default_route and not (before.forced and before.default_route):
+        return "it carries this machine's default route now"
+    if link.addresses and not before.forced:
+        return f"it has the address {', '.join(link.addresses)} now"
+    return ""
+
+
 def _again(state: NetState, name: str, before: Before) -> list[Change]:
     """An interface that was connected once stays so: after a reboot it comes back, if that needs no new
     consent."""
     link = state.link(name)
-    if link is None or link.master not in ("", state.site.bridge):
+    if link is None or _left_out(state, name):
         return []
     if link.master:
         return [] if link.up else [Change(do="up", name=name)]
-    if link.addresses and not before.forced:
-        return []
     return [_take(state, link, forced=before.forced)]
 
 

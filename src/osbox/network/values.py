@@ -3,11 +3,16 @@ the two. Pure."""
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from osbox.engine.info import NetworkInfo
 from osbox.site.site import Site
+
+LOCAL, MAIN, DEFAULT = 255, 254, 253
+"""Numbers of the routing tables that every machine has (rtnetlink(7))."""
 
 
 class _Value(BaseModel):
@@ -22,6 +27,38 @@ class Route(_Value):
     metric: int = 0
     proto: int = 0
     """Who set it (the kernel's number), so that a DHCP client's route is one again."""
+
+
+class TableRoute(_Value):
+    """A route of any table. link is "" for one that leads nowhere."""
+
+    dst: IPv4Network
+    link: str = ""
+    table: int = MAIN
+    kind: str = "unicast"
+    """The kernel's word: unicast, local, broadcast, throw, blackhole, …"""
+    gateway: str = ""
+
+
+class PolicyRule(_Value):
+    """A rule that says which table is asked for which packets (ip-rule(8)); goto: not a table but a later
+    rule."""
+
+    priority: int
+    table: int = MAIN
+    goto: int = 0
+    src: IPv4Network | None = None
+    dst: IPv4Network | None = None
+    iif: str = ""
+    oif: str = ""
+    marked: bool = False
+    """Only for packets with a mark, which somebody's firewall gives."""
+    some: bool = False
+    """Only for some ports, protocols, users or the like."""
+    inverted: bool = False
+    """For all packets but those."""
+    suppress: int = -1
+    """What is found with no longer prefix than this does not count."""
 
 
 class Link(_Value):
@@ -59,6 +96,10 @@ class Before(_Value):
     routes: tuple[Route, ...] = ()
     forced: bool = False
 
+    @property
+    def default_route(self) -> bool:
+        return any(route.dst == "default" for route in self.routes)
+
 
 class NetState(_Value):
     """Everything that decides what is to be done, and what the picture shows."""
@@ -85,6 +126,22 @@ class NetState(_Value):
     before: Mapping[str, Before] = Field(default_factory=dict)
     """Physical interfaces that were taken, by name."""
     boot: str = ""
+    routes: tuple[TableRoute, ...] = Field((), exclude=True)
+    """IPv4 routes of all tables. They and the two that follow say whether a subnet is free; no picture has
+    them."""
+    policy: tuple[PolicyRule, ...] = Field(
+        (
+            PolicyRule(priority=0, table=LOCAL),
+            PolicyRule(priority=32766, table=MAIN),
+            PolicyRule(priority=32767, table=DEFAULT),
+        ),
+        exclude=True,
+    )
+    """In the kernel's order; the default is what a machine has that nobody changed."""
+    networks: tuple[NetworkInfo, ...] = Field((), exclude=True)
+    """The engine's, of whomever; empty, too, when nobody asked."""
+    file: str = Field("$OSBOX_HOME/site.toml", exclude=True)
+    """What the site was read from, for messages."""
     programs: Mapping[str, int] = Field(default_factory=dict)
     """How many processes of the programs we care for run in the containers that share the neutron namespace.
     """
@@ -137,6 +194,10 @@ class Wish(_Value):
     force: bool = False
     """Take an interface although it has addresses or carries the default route."""
 
+
+AGAIN = Wish(do="connect")
+"""What `osbox up` wishes of a network that was connected once: no more than `osbox net connect` does of which
+nobody said more. A --force of a person holds for what that person saw."""
 
 TEXTS = {
     "add-bridge": "Make the bridge {name}",

@@ -7,6 +7,7 @@ own.
 
 import ipaddress
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from osbox import files, lock
@@ -38,23 +39,30 @@ def paths(base: Paths, name: str) -> Paths:
     return Paths(base.project, base.deployments / name)
 
 
-def site(base: Paths, base_site: Site, name: str) -> Site:
+Usable = Callable[[Site], bool]
+"""Whether what a new deployment would go by is free on this machine."""
+
+
+def site(base: Paths, base_site: Site, name: str, usable: Usable) -> Site:
     """What a deployment goes by: its site.toml, or what it would get."""
     own = paths(base, name)
     if not own.site_toml.exists():
-        return _free(base, base_site, name)
-    found = load_site(own.home)
+        return _free(base, base_site, name, usable)
+    found = load_site(own.home, _shared(base_site))
     if found.name != name:
         raise UserError(
             f"{own.site_toml} says name = {found.name}, not {name}",
             hint="the directory and the name in it have to agree",
         )
-    return found.model_copy(
-        update={"engine_bridge": base_site.engine_bridge, "engine_subnet": base_site.engine_subnet}
-    )
+    return found
 
 
-def settle(base: Paths, base_site: Site, name: str) -> Site:
+def _shared(base_site: Site) -> dict[str, object]:
+    """What all deployments have from the one without a name."""
+    return {"engine_bridge": base_site.engine_bridge, "engine_subnet": base_site.engine_subnet}
+
+
+def settle(base: Paths, base_site: Site, name: str, usable: Usable) -> Site:
     """Write down what a new deployment goes by, so that no later one takes it; returns what is written.
 
     It is chosen in turn: of two that are begun at once, each was told the same before.
@@ -63,8 +71,8 @@ def settle(base: Paths, base_site: Site, name: str) -> Site:
     if not file.exists():
         with lock.alone(base.lock("clouds")):
             if not file.exists():
-                _write(file, _free(base, base_site, name))
-    return site(base, base_site, name)
+                _write(file, _free(base, base_site, name, usable))
+    return site(base, base_site, name, usable)
 
 
 def _write(file: Path, wish: Site) -> None:
@@ -77,9 +85,12 @@ def _write(file: Path, wish: Site) -> None:
     )
 
 
-def _free(base: Paths, base_site: Site, name: str) -> Site:
-    """The first set of subnets and link names that no deployment has."""
-    others = [base_site, *(load_site(paths(base, other).home) for other in names(base) if other != name)]
+def _free(base: Paths, base_site: Site, name: str, usable: Usable) -> Site:
+    """The first set of subnets and link names that no deployment has, nor anything else on this machine."""
+    others = [
+        base_site,
+        *(load_site(paths(base, other).home, _shared(base_site)) for other in names(base) if other != name),
+    ]
     for number in range(1, LAST + 1):
         wish = base_site.model_copy(
             update={
@@ -95,10 +106,13 @@ def _free(base: Paths, base_site: Site, name: str) -> Site:
                 "options": {},
             }
         )
-        if not any(_clash(wish, other) for other in others):
+        if not any(_clash(wish, other) for other in others) and usable(wish):
             return wish
+    taken = "\n".join(f"{other.name}: {other.subnet}, {other.control_subnet}" for other in others)
     raise Error(
-        f"there are {LAST} deployments, and no subnets for another one", hint="osbox --name NAME down --purge"
+        f"none of {LAST} pairs of subnets is free for another deployment",
+        evidence=f"{taken}\nand what else this machine has: ip address; ip route show table all",
+        hint=f"osbox --name NAME down --purge, or choose some yourself: {paths(base, name).site_toml}",
     )
 
 

@@ -1,8 +1,11 @@
 """Where a deployment is and what its site.toml says, read from this machine."""
 
 import os
+import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -21,19 +24,41 @@ def find_paths() -> Paths:
     return Paths(project=carried if (carried / package.FILE).is_file() else own.parents[1], home=home)
 
 
-def load_site(home: Path) -> Site:
-    """Read `site.toml`; raises UserError naming the file and the key."""
+def load_site(home: Path, shared: Mapping[str, Any] | None = None) -> Site:
+    """Read `site.toml`; raises UserError naming the file, the line and the key.
+
+    shared: what another deployment's file says of what is everybody's, and goes before this one's.
+    """
     file = Paths.site_toml.at(home)
     try:
-        data = tomllib.loads(file.read_text())
+        text = file.read_text()
+        data = tomllib.loads(text)
     except FileNotFoundError:
-        return Site()
+        text, data = "", {}
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{file} is not valid TOML: {error}") from error
     try:
-        return Site.model_validate(data)
+        return Site.model_validate({**data, **(shared or {})})
     except ValidationError as error:
-        lines = "\n".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        lines = "\n".join(_told(text, item["loc"], item["msg"]) for item in error.errors())
         raise UserError(
             f"{file} has wrong settings", evidence=lines, hint="known keys: " + ", ".join(Site.model_fields)
         ) from error
+
+
+def _told(text: str, where: tuple[int | str, ...], message: str) -> str:
+    """What is wrong, with the lines of the file that it is about; what is said of no line is a default, or
+    another deployment's."""
+    reason = message.removeprefix("Value error, ")
+    # Of a quarrel between two keys pydantic names none; we name both.
+    keys = {str(part) for part in where[:1]} or set(re.findall(r"\w+", reason)) & Site.model_fields.keys()
+    found = [_line(text, key) for key in keys]
+    lines = ", ".join(f"line {number}" for number in sorted(filter(None, found)))
+    what = ".".join(map(str, where))
+    return (f"{lines}: " if lines else "") + (f"{what}: " if what else "") + reason
+
+
+def _line(text: str, key: str) -> int:
+    """The line that sets a key at the top of the file, or begins its table; 0 if none does."""
+    wanted = re.compile(rf"""\s*\[?\s*["']?{re.escape(key)}["']?\s*[=.\]]""")
+    return next((n for n, line in enumerate(text.splitlines(), 1) if wanted.match(line)), 0)

@@ -7,10 +7,11 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import combinations
 from pathlib import Path
 from typing import Literal, get_args, overload
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from osbox.errors import UserError
 
@@ -21,6 +22,21 @@ PHYSICAL_NETWORK = "physnet1"
 """Neutron's word for the provisioning network (images/neutron/etc): of networks, and of nodes' ports."""
 Value = bool | int | float | str | list[bool | int | float | str]
 """A value of an OpenStack option, as TOML has it."""
+SMALLEST: Mapping[str, tuple[int, str]] = {
+    "subnet": (29, "the host, Neutron's DHCP server and two nodes"),
+    "control_subnet": (27, "the engine and more than twenty containers"),
+    "engine_subnet": (29, "the engine and a container or two"),
+}
+"""The longest prefix that each network of a deployment may have, and who needs addresses there."""
+SPECIAL: Mapping[str, str] = {
+    "0.0.0.0/8": "hosts without an address",
+    "127.0.0.0/8": "loopback",
+    "169.254.0.0/16": "link-local addresses",
+    "224.0.0.0/3": "multicast and other special uses",
+}
+"""Where no host of a network can be (RFC 6890)."""
+POOL_FIRST, POOL_LAST = 20, 200
+"""What Neutron hands out to nodes, counted from the subnet's beginning; the 2015 range."""
 
 
 class Site(BaseModel):
@@ -59,6 +75,26 @@ class Site(BaseModel):
     def _network(cls, value: object) -> object:
         return ipaddress.IPv4Network(value) if isinstance(value, str) else value
 
+    @field_validator(*SMALLEST)
+    @classmethod
+    def _can_be_used(cls, value: ipaddress.IPv4Network, info: ValidationInfo) -> ipaddress.IPv4Network:
+        longest, who = SMALLEST[str(info.field_name)]
+        if value.prefixlen > longest:
+            raise ValueError(f"{value} is too small: {who} need a /{longest} at least")
+        for other, kind in SPECIAL.items():
+            if value.overlaps(ipaddress.IPv4Network(other)):
+                raise ValueError(f"{value} cannot be used: {other} is for {kind}")
+        return value
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Site":
+        """Packets for an address go one way: no two networks of one machine may share any."""
+        for one, other in combinations(SMALLEST, 2):
+            mine, theirs = getattr(self, one), getattr(self, other)
+            if mine.overlaps(theirs):
+                raise ValueError(f"{one} {mine} overlaps {other} {theirs}")
+        return self
+
     def listening_on(self, address: str) -> "Site":
         """The same site with its APIs on one more address; raises UserError when it is no IPv4 address."""
         try:
@@ -81,8 +117,15 @@ class Site(BaseModel):
 
     @property
     def pool(self) -> tuple[ipaddress.IPv4Address, ipaddress.IPv4Address]:
-        """First and last address that Neutron hands out (.20 to .200 in a /24; the 2015 range)."""
-        return self.subnet[20], self.subnet[min(200, self.subnet.num_addresses - 2)]
+        """First and last address that Neutron hands out: .20 to .200, in a small subnet its upper half."""
+        size = self.subnet.num_addresses
+        first = POOL_FIRST if size > POOL_FIRST + 1 else size // 2
+        return self.subnet[first], self.subnet[min(POOL_LAST, size - 2)]
+
+    @property
+    def fixed(self) -> tuple[ipaddress.IPv4Address, ...]:
+        """The addresses between the host's and the pool: for machines with fixed ones, and our own tries."""
+        return tuple(self.address + n for n in range(1, int(self.pool[0]) - int(self.address)))
 
 
 class Lifetime(Enum):
