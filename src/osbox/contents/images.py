@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osbox import log
+from osbox import answers, log
 from osbox.errors import Error, UserError
 from osbox.site.site import Paths
 
@@ -149,7 +149,7 @@ def _refuse_a_stranger(name: str, images: list["Image"]) -> None:
 
 
 def _upload(cloud: "Connection", wish: Upload) -> None:
-    record = cloud.image.post(
+    answer = cloud.image.post(
         "/images",
         json={
             "name": wish.name,
@@ -160,7 +160,8 @@ def _upload(cloud: "Connection", wish: Upload) -> None:
             STAMP: wish.stamp,
             **wish.properties,
         },
-    ).json()
+    )
+    record = answers.read(answer, f"Glance did not take {wish.name}", "osbox logs glance-api, then the same again")
     with wish.file.open("rb") as stream:
         answer = cloud.image.put(
             f"/images/{record['id']}/file",
