@@ -9,7 +9,7 @@ from osbox import log
 from osbox.build import artifacts
 from osbox.cloud import sessions, stack
 from osbox.commands.context import Context
-from osbox.contents import images, setup
+from osbox.contents import images, own, setup
 from osbox.engine.engine import Engine
 from osbox.releases.release import DEFAULT
 
@@ -32,6 +32,9 @@ def prepare(
     kernel: Kernel = "cloud",
     firmware: Firmware = False,
     *,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Take each --image for a disk as it is, whatever it looks like.")
+    ] = False,
     disk: Annotated[
         bool, typer.Option("--guest/--no-guest", help="The Debian image for servers, too.")
     ] = True,
@@ -44,7 +47,7 @@ def prepare(
     stack.require_up(here.paths, here.site)
     sums = checksum or []
     uploads = [
-        images.own_image(source, sums[number] if number < len(sums) else "", here.base)
+        own.image(source, sums[number] if number < len(sums) else "", here.base, raw=raw)
         for number, source in enumerate(image or [])
     ]
     engine = here.engine()

@@ -3,17 +3,14 @@
 What is there is left alone.
 """
 
-import hashlib
-import shutil
-import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osbox import answers, log
+from osbox.contents import packed
 from osbox.errors import Error, UserError
-from osbox.site.site import Paths
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -23,12 +20,17 @@ KERNEL, RAMDISK = "deploy-kernel", "deploy-ramdisk"
 GUEST = "debian-13"
 STAMP = "osbox_inputs"
 """Image property that names what an image was made from: another value means another content."""
-CHUNK = 1 << 20
+STREAMED = ("raw", "aki", "ari")
+"""What a node's ramdisk does not fetch into its memory first ([agent]stream_raw_images), or what it is."""
+LOGS = "osbox logs glance-api, then the same command again"
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file to be an image: stamp says what it was made from."""
+    """A file to be an image: stamp says what it was made from.
+
+    packing: how it is packed, "" when it is not; scratch: where it is unpacked.
+    """
 
     name: str
     file: Path
@@ -37,6 +39,8 @@ class Upload:
     stamp: str
     properties: dict[str, str]
     min_disk: int = 0
+    packing: str = ""
+    scratch: Path = Path()
 
 
 def deploy_images(kernel: Path, initramfs: Path) -> list[Upload]:
@@ -51,58 +55,6 @@ def deploy_images(kernel: Path, initramfs: Path) -> list[Upload]:
 def guest_image(path: Path, min_disk: int) -> Upload:
     properties = {"os_type": "linux", "os_distro": "debian", "os_admin_user": "debian"}
     return Upload(GUEST, path, "raw", "bare", path.parent.name, properties, min_disk)
-
-
-def own_image(source: str, checksum: str, paths: Paths) -> Upload:
-    """An image of the user's: a file or a URL, with its SHA-256 or SHA-512 (required for a URL).
-
-    Raises UserError when the source is missing or the checksum differs.
-    """
-    file = _download(source, checksum, paths) if "://" in source else Path(source)
-    if not file.is_file():
-        raise UserError(f"there is no image {file}", hint="osbox setup --image FILE|URL --checksum SHA256")
-    found = _checksum(file, checksum)
-    if checksum and found != checksum.lower():
-        raise UserError(
-            f"the checksum of {source} differs",
-            evidence=f"wanted {checksum}\nfound  {found}",
-            hint="fetch the file anew",
-        )
-    kind = "qcow2" if file.read_bytes()[:4] == b"QFI\xfb" else "raw"
-    name = file.name.removesuffix(".qcow2").removesuffix(".raw").removesuffix(".img")
-    return Upload(name, file, kind, "bare", found[:32], {"os_type": "linux"})
-
-
-def _checksum(file: Path, like: str) -> str:
-    kind = "sha512" if len(like) == hashlib.sha512().digest_size * 2 else "sha256"
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, kind).hexdigest()
-
-
-def _download(url: str, checksum: str, paths: Paths) -> Path:
-    if not checksum:
-        raise UserError(
-            "an image from a URL needs its checksum", hint=f"osbox setup --image {url} --checksum SHA256"
-        )
-    if not url.startswith(("http://", "https://")):
-        raise UserError(f"{url} is neither a file nor an http(s) address")
-    directory = paths.downloads
-    directory.mkdir(parents=True, exist_ok=True)
-    file = directory / url.rpartition("/")[2]
-    if not file.exists():
-        new = file.with_name(file.name + ".new")
-        try:
-            with (
-                urllib.request.urlopen(url, timeout=60) as source,  # noqa: S310 - http(s), see above
-                new.open("wb") as target,
-            ):
-                shutil.copyfileobj(source, target, CHUNK)
-        except OSError as error:
-            raise Error(
-                f"{url} could not be fetched", evidence=str(error), hint="check the address and the network"
-            ) from error
-        new.rename(file)
-    return file
 
 
 def ensure(cloud: "Connection", wishes: Iterable[Upload]) -> list[str]:
@@ -149,29 +101,35 @@ def _refuse_a_stranger(name: str, images: list["Image"]) -> None:
 
 
 def _upload(cloud: "Connection", wish: Upload) -> None:
-    answer = cloud.image.post(
-        "/images",
-        json={
-            "name": wish.name,
-            "disk_format": wish.disk_format,
-            "container_format": wish.container_format,
-            "visibility": "public",
-            "min_disk": wish.min_disk,
-            STAMP: wish.stamp,
-            **wish.properties,
-        },
-    )
-    record = answers.read(answer, f"Glance did not take {wish.name}", "osbox logs glance-api, then the same again")
-    with wish.file.open("rb") as stream:
-        answer = cloud.image.put(
-            f"/images/{record['id']}/file",
-            data=stream,
-            timeout=900,
-            headers={"Content-Type": "application/octet-stream"},
+    with packed.plain(wish.file, wish.packing, wish.scratch) as file:
+        if wish.disk_format not in STREAMED:
+            log.say(
+                f"  {wish.name} is {wish.disk_format}: a node needs free memory for all of its"
+                f" {file.stat().st_size >> 20} MiB; a raw one is streamed to the disk"
+            )
+        answer = cloud.image.post(
+            "/images",
+            json={
+                "name": wish.name,
+                "disk_format": wish.disk_format,
+                "container_format": wish.container_format,
+                "visibility": "public",
+                "min_disk": wish.min_disk,
+                STAMP: wish.stamp,
+                **wish.properties,
+            },
         )
+        record = answers.read(answer, f"Glance did not take {wish.name}", LOGS)
+        with file.open("rb") as stream:
+            answer = cloud.image.put(
+                f"/images/{record['id']}/file",
+                data=stream,
+                timeout=900,
+                headers={"Content-Type": "application/octet-stream"},
+            )
     if answer.status_code != 204:  # noqa: PLR2004 - No Content: stored
         raise Error(
             f"Glance did not take {wish.name}",
             evidence=f"HTTP {answer.status_code}: {answer.text[:300]}",
-            hint="osbox logs glance-api",
+            hint=LOGS,
         )
