@@ -1,9 +1,10 @@
 """Images in Glance: the deploy ramdisk, the guest and the user's own, each uploaded once.
 
-What is there is left alone.
+What is there is left alone. An older one of ours goes when no node names it any more: until then it is called
+NAME-before.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,11 @@ STAMP = "osbox_inputs"
 """Image property that names what an image was made from: another value means another content."""
 STREAMED = ("raw", "aki", "ari")
 """What a node's ramdisk does not fetch into its memory first ([agent]stream_raw_images), or what it is."""
+BEFORE = "-before"
+"""What the name of an image ends in that a newer one replaced and that a node still names."""
 LOGS = "osbox logs glance-api, then the same command again"
+Named = Callable[[], Mapping[str, Sequence[str]]]
+"""Which nodes name an image, by its id: to boot it, or as what is on their disk."""
 
 
 @dataclass(frozen=True)
@@ -57,33 +62,88 @@ def guest_image(path: Path, min_disk: int) -> Upload:
     return Upload(GUEST, path, "raw", "bare", path.parent.name, properties, min_disk)
 
 
-def ensure(cloud: "Connection", wishes: Iterable[Upload]) -> list[str]:
+def boot_images(cloud: "Connection") -> dict[str, str]:
+    """The deploy images, in the words of a node's driver_info.
+
+    Raises UserError when there are none, or those of a setup that was interrupted.
+    """
+    found, stamps = dict[str, str](), set[str | None]()
+    for key, name in (("deploy_kernel", KERNEL), ("deploy_ramdisk", RAMDISK)):
+        active = [image for image in _called(cloud, name) if image.status == "active"]
+        if not active:
+            raise UserError(f"there is no image {name} for nodes to boot", hint="osbox setup")
+        found[key] = active[0].id
+        stamps |= {_stamp(image) for image in active}
+    if len(stamps) > 1:
+        raise UserError(
+            f"{KERNEL} and {RAMDISK} are of two builds: an osbox setup did not end",
+            evidence=", ".join(str(stamp) for stamp in stamps),
+            hint="osbox setup",
+        )
+    return found
+
+
+def ensure(cloud: "Connection", wishes: Iterable[Upload], named: Named) -> list[str]:
     """Have these images; returns what was changed."""
-    return [line for wish in wishes for line in image(cloud, wish)]
+    return [line for wish in wishes for line in image(cloud, wish, named)]
 
 
-def image(cloud: "Connection", wish: Upload, on_start: Callable[[str], None] = log.say) -> list[str]:
+def image(
+    cloud: "Connection", wish: Upload, named: Named, on_start: Callable[[str], None] = log.say
+) -> list[str]:
     """Upload an image unless it is there, made from the same; what an older or killed upload of ours left of
-    that name goes.
+    that name goes, unless a node names it.
 
     Raises UserError when somebody else's image has the name (the name would not tell them apart), Error when
     Glance does not take ours.
     """
-    there: list[Any] = list(
-        cloud.image.images(name=wish.name, sort="created_at:asc")
-    )  # of two alike the older one stays: nodes may name it
+    # Of two alike the older one stays: nodes may name it.
+    there = _called(cloud, wish.name)
     _refuse_a_stranger(wish.name, there)
-    same = next((have for have in there if have.status == "active" and _stamp(have) == wish.stamp), None)
+    before = _called(cloud, wish.name + BEFORE)
+    ours = [*there, *(have for have in before if _stamp(have) is not None)]
+    same = next((have for have in ours if have.status == "active" and _stamp(have) == wish.stamp), None)
+    changed = []
     if not same:
         on_start(f"Upload {wish.name} ({wish.file.stat().st_size >> 20} MiB) to Glance")
         _upload(cloud, wish)
+        changed.append(f"image {wish.name}")
+    elif same.name != wish.name:  # it was replaced, and is wanted again
+        _rename(cloud, same, wish.name)
+        changed.append(f"image {wish.name}")
     # Only now: a run that is killed here has left two, and the next one sees both.
-    leftovers = [have for have in there if have is not same]
-    for leftover in leftovers:
-        cloud.image.delete_image(leftover.id)
-    if not same:
-        return [f"image {wish.name}"]
-    return [f"{len(leftovers)} leftover of image {wish.name} removed"] if leftovers else []
+    leftovers = [have for have in ours if have is not same]
+    gone = _retire(cloud, wish, leftovers, named) if leftovers else 0
+    if gone and not changed:
+        return [f"{gone} leftover of image {wish.name} removed"]
+    return changed
+
+
+def _retire(cloud: "Connection", wish: Upload, leftovers: Sequence[Any], named: Named) -> int:
+    """Delete those that no node names, and give the others another name; returns how many went."""
+    users, gone = named(), 0
+    for have in leftovers:
+        if not (nodes := users.get(have.id, ())):
+            cloud.image.delete_image(have.id)
+            gone += 1
+            continue
+        if have.name == wish.name:
+            _rename(cloud, have, wish.name + BEFORE)
+        if wish.container_format != "bare":
+            log.warn(
+                f"{', '.join(nodes)} still boot the {wish.name} of before, which stays until they do not:"
+                " osbox node enroll nodes.yaml gives them the new one"
+            )
+    return gone
+
+
+def _rename(cloud: "Connection", image: Any, name: str) -> None:
+    cloud.image.update_image(image, name=name)
+
+
+def _called(cloud: "Connection", name: str) -> list[Any]:
+    """The images of a name, the oldest first."""
+    return list(cloud.image.images(name=name, sort="created_at:asc"))
 
 
 def _stamp(image: "Image") -> str | None:
