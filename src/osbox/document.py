@@ -20,6 +20,7 @@ from osbox.errors import UserError
 
 Location = tuple[int | str, ...]
 SHOWN = (str, int, float)
+LARGEST = 64 << 20  # bytes; sixty thousand nodes have 20 MB
 NUMBERS = {
     "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$"),
     "tag:yaml.org,2002:float": re.compile(
@@ -107,6 +108,11 @@ class Document:
 
 def read(file: Path, hint: str = "") -> Document:
     """Read a YAML file; no data of it is ever in an error, since it may hold passwords."""
+    if file.is_file() and file.stat().st_size > LARGEST:  # a disk that was named by mistake fills no memory
+        raise UserError(
+            f"cannot read {file}: it has more than {LARGEST >> 20} MiB, and is no YAML that a person wrote",
+            hint=hint,
+        )
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:

@@ -52,6 +52,29 @@ NO_API = (
     "Unhandled error looking up node with addresses 52:54:00:82:e2:38 at http://10.29.31.1:6385: timed out"
 )
 RESTART = "The deploying state can't be resumed by conductor ironic-conductor. Moving to fail state."
+# ironic.drivers.modules.deploy_utils.check_image_size
+MEMORY = (
+    "Memory size is too small for requested image, if it is less than (image size + reserved RAM size), will"
+    " break the IPA deployments. Image size: 2252.0 MiB, Memory size: 1536 MiB, Reserved size: 0 MiB."
+)
+# ironic_python_agent.extensions.standby: _download_image, _stream_raw_image_onto_device; and qemu-img
+NO_SPACE = "[Errno 28] No space left on device"
+FETCHED_TO_MEMORY = (
+    "Error downloading image: Download of image 5b1f failed: Unable to write image to"
+    f" /tmp/5b1f. Error: {NO_SPACE}"
+)
+STREAMED = (
+    "Error downloading image: Download of image 5b1f failed: Unable to write image to device /dev/vda."
+    f" Error: {NO_SPACE}"
+)
+CONVERTED = (
+    "Writing image to device /dev/vda failed with exit code 1. stdout: . stderr: qemu-img: /dev/vda: error"
+    " while converting host_device: Device is too small"
+)
+NO_MEMORY = (
+    "Writing image to device /dev/vda failed with exit code 1. stdout: . stderr: qemu-img: Could not allocate"
+    " 8 bytes: Cannot allocate memory"
+)
 
 # cause: the state, what was seen, seconds from one event to the next, facts
 CASES: dict[str, tuple[str, list[str], int, dict[str, str]]] = {
@@ -80,6 +103,7 @@ CASES: dict[str, tuple[str, list[str], int, dict[str, str]]] = {
         20,
         {},
     ),
+    "memory-small": ("deploy failed", [*DEPLOY, f"ironic last error: {MEMORY}"], 20, {}),
     "disk-none": (
         "deploy failed",
         [*DEPLOY, BEAT, "ironic last error: No suitable device was found for deployment using these hints"],
@@ -255,3 +279,23 @@ def test_a_secret_in_an_error_is_not_told() -> None:
     assert "sig=***" in timeline.line(
         "GET http://10.29.31.1:8080/v1/x?temp_url_sig=abcdef&temp_url_expires=1"
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (MEMORY, "memory-small"),
+        (FETCHED_TO_MEMORY, "memory-small"),
+        (NO_MEMORY, "memory-small"),
+        (STREAMED, "disk-small"),
+        (CONVERTED, "disk-small"),
+        ("qemu-img: output file is smaller than input file", "disk-small"),
+    ],
+)
+def test_memory_that_is_too_small_is_no_disk_that_is(said: str, cause: str) -> None:
+    """An image that is not raw is fetched into the node's memory first; "too small" was told of its disk."""
+    found = causes.diagnose(story("deploy failed", [*DEPLOY, BEAT, f"ironic last error: {said}"], 20, {}))
+    assert found.name == cause
+    if cause == "memory-small":
+        assert "memory" in found.text
+        assert "qemu-img convert -O raw" in found.next

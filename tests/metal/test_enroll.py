@@ -12,6 +12,7 @@ from osbox.metal import enroll, states
 from osbox.metal.difference import Settings
 from osbox.metal.node import Inventory
 from osbox.metal.records import FIELDS
+from tests.fakecloud import DOWN, response
 
 SETTINGS = Settings("project-1", {"deploy_kernel": "k", "deploy_ramdisk": "r"}, b"key")
 NEXT = {
@@ -33,6 +34,7 @@ class Ironic:
         self.there = {name: self._node(name, **more) for name, more in fields.items()}
         self.made_ports, self.asked = list[SimpleNamespace](), list[str]()
         self.on_look: Callable[[Any], None] = lambda _: None
+        self.inspected = (200, '{"inspection_finished_at": "yesterday"}')
 
     def _node(self, name: str, **more: Any) -> SimpleNamespace:
         whole = {
@@ -94,7 +96,7 @@ class Ironic:
         node.is_maintenance = False
 
     def get(self, *_: Any, **__: Any) -> Any:
-        return SimpleNamespace(json=lambda: {"inspection_finished_at": "yesterday"})
+        return response(*self.inspected)
 
 
 @pytest.fixture(autouse=True)
@@ -221,3 +223,21 @@ def test_swapped_ports_find_their_nodes() -> None:
         "port 52:54:00:00:00:01 of id-b",
         "port 52:54:00:00:00:02 of id-a",
     ]
+
+
+@pytest.mark.parametrize("nodes", [("a",), ("a", "b")])
+def test_an_api_that_is_being_restarted_is_told_once_and_as_that(nodes: tuple[str, ...]) -> None:
+    """Of its 503 the key that a good answer has was asked: "osbox has a defect: KeyError"."""
+    ironic = Ironic()
+    ironic.inspected = DOWN
+    with pytest.raises(Error, match="whether a node was inspected: HTTP 503") as error:
+        run(ironic, inventory(*nodes))
+    assert "osbox status" in error.value.hint
+
+
+def test_a_node_of_which_ironic_tells_nothing_stops_no_other() -> None:
+    ironic = Ironic()
+    ironic.inspected = (404, "{}")
+    with pytest.raises(Error, match="2 of 2 nodes are not available") as error:
+        run(ironic, inventory("a", "b"))
+    assert error.value.evidence.count("HTTP 404") == 2

@@ -3,6 +3,7 @@
 The doors are ours; what they say is as it was seen.
 """
 
+import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,11 +12,12 @@ import pytest
 
 from osbox.commands.explain import moment
 from osbox.engine.engine import Engine
-from osbox.errors import UserError
+from osbox.errors import Error, UserError
 from osbox.metal import explain, rack, sightings
 from osbox.metal.explain import NEEDED, Doors
 from osbox.metal.timeline import STRANGER, Event
 from osbox.site.site import Site
+from tests.fakecloud import DOWN, response
 
 UUID, MAC = "46882b70-2c1b-4470-abb7-5c5924d3e52b", "52:54:00:00:00:02"
 NODE = {
@@ -52,7 +54,9 @@ class Api:
 
     def get(self, path: str, **_: Any) -> Any:
         known = self.answers.get(path)
-        return SimpleNamespace(status_code=200 if known is not None else 404, json=lambda: known)
+        if isinstance(known, int):
+            return response(known, "<html>")
+        return response(200 if known is not None else 404, json.dumps(known or {}))
 
     def __getattr__(self, name: str) -> Any:
         return lambda **_: iter(self.lists[name])
@@ -115,6 +119,26 @@ def test_an_unknown_node_names_the_nearest(doors: Doors, name: str, hint: str) -
     with pytest.raises(UserError, match=f"there is no node {name}") as caught:
         explain.explain(doors, name, since=None, tail=12)
     assert (caught.value.hint, caught.value.code) == (hint, 2)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/nodes/rack-2", 503), (f"/nodes/{UUID}/history", 500), ("/nodes/rack-2", 403)]
+)
+def test_an_api_that_does_not_answer_is_no_node_that_is_not_there(
+    doors: Doors, path: str, status: int
+) -> None:
+    cast("Any", doors.system).baremetal.answers[path] = status
+    with pytest.raises(Error, match=f"Ironic did not .*HTTP {status}"):
+        explain.explain(doors, "rack-2", since=None, tail=12)
+
+
+def test_a_placement_that_does_not_answer_is_no_defect(doors: Doors) -> None:
+    """It was asked for the key that a good answer has."""
+    session = SimpleNamespace(get=lambda *_, **__: response(*DOWN))
+    cast("Any", doors.project).session = session
+    cast("Any", doors.system).baremetal.answers["/nodes/rack-2"] = NODE | {"provision_state": "available"}
+    with pytest.raises(Error, match="Placement did not say what it has of the node: HTTP 503"):
+        explain.explain(doors, "rack-2", since=None, tail=12)
 
 
 def test_since_is_a_span_or_a_time() -> None:

@@ -78,6 +78,14 @@ def test_world_readable_password_file_is_told(tmp_path: Path) -> None:
     ]
 
 
+def test_a_disk_is_not_read_into_memory(tmp_path: Path) -> None:
+    disk = tmp_path / "disk.raw"
+    with disk.open("wb") as stream:
+        stream.truncate(1 << 40)  # a hole: it takes no space
+    with pytest.raises(UserError, match=r"cannot read .*disk\.raw: it has more than 64 MiB"):
+        load(disk)
+
+
 def test_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read .*nodes\.yaml: No such file"):
         load(tmp_path / "nodes.yaml")

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from osbox import answers
 from osbox.cloud import keystone, sessions
 from osbox.cloud.services import BY_TYPE, Agent, Api
 from osbox.site.site import Paths, Site
@@ -60,7 +61,7 @@ def told_of_agents(authenticated: "Session", site: Site, agent: Agent) -> Told:
         answer = authenticated.get(
             f"http://{site.loopback}:{api.port}{api.path}{agent.path}", headers=HEADERS, raise_exc=False
         )
-        return list(answer.json()[agent.key]) if answer.status_code == 200 else f"HTTP {answer.status_code}"  # noqa: PLR2004 - OK
+        return list(answers.read(answer, agent.api)[agent.key])
     except Exception as error:  # noqa: BLE001
         return _reason(error)
 

@@ -3,6 +3,7 @@ with."""
 
 from typing import TYPE_CHECKING, Any
 
+from osbox import answers
 from osbox.cloud.services import APIS, REGION
 from osbox.cloud.sessions import log_in, session
 from osbox.site import secrets
@@ -41,7 +42,7 @@ def _ensure_users(keystone: "Adapter", paths: Paths) -> list[str]:
     users, roles = _by_name(keystone, "users"), _by_name(keystone, "roles")
     granted = {
         (item["user"]["id"], item["role"]["id"])
-        for item in keystone.get(f"/role_assignments?scope.project.id={project}").json()["role_assignments"]
+        for item in _read(keystone, f"/role_assignments?scope.project.id={project}")["role_assignments"]
     }
     for name in (api.user for api in APIS if api.user):
         user = users.get(name)
@@ -58,10 +59,9 @@ def _ensure_users(keystone: "Adapter", paths: Paths) -> list[str]:
 
 def _ensure_endpoints(keystone: "Adapter", public: str) -> list[str]:
     changed = []
-    services = {item["type"]: item["id"] for item in keystone.get("/services").json()["services"]}
+    services = {item["type"]: item["id"] for item in _read(keystone, "/services")["services"]}
     endpoints = {
-        (item["service_id"], item["interface"]): item
-        for item in keystone.get("/endpoints").json()["endpoints"]
+        (item["service_id"], item["interface"]): item for item in _read(keystone, "/endpoints")["endpoints"]
     }
     for api in APIS:
         if api.type not in services:
@@ -105,8 +105,14 @@ def ensure_temp_url_key(paths: Paths, site: Site) -> bool:
 
 def _by_name(keystone: "Adapter", kind: str) -> dict[str, str]:
     query = "?domain_id=default" if kind in ("users", "projects") else ""
-    return {item["name"]: item["id"] for item in keystone.get(f"/{kind}{query}").json()[kind]}
+    return {item["name"]: item["id"] for item in _read(keystone, f"/{kind}{query}")[kind]}
 
 
 def _create(keystone: "Adapter", kind: str, body: dict[str, Any]) -> str:
-    return str(keystone.post(f"/{kind}s", json={kind: body}).json()[kind]["id"])
+    answer = keystone.post(f"/{kind}s", json={kind: body}, raise_exc=False)
+    return str(answers.read(answer, f"Keystone did not make the {kind}")[kind]["id"])
+
+
+def _read(keystone: "Adapter", path: str) -> dict[str, Any]:
+    answer = keystone.get(path, raise_exc=False)
+    return answers.read(answer, f"Keystone did not answer {path.partition('?')[0]}")

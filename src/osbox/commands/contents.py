@@ -9,8 +9,9 @@ from osbox import log
 from osbox.build import artifacts
 from osbox.cloud import sessions, stack
 from osbox.commands.context import Context
-from osbox.contents import images, setup
+from osbox.contents import images, own, setup
 from osbox.engine.engine import Engine
+from osbox.metal import records
 from osbox.releases.release import DEFAULT
 
 Kernel = Annotated[
@@ -32,6 +33,9 @@ def prepare(
     kernel: Kernel = "cloud",
     firmware: Firmware = False,
     *,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Take each --image for a disk as it is, whatever it looks like.")
+    ] = False,
     disk: Annotated[
         bool, typer.Option("--guest/--no-guest", help="The Debian image for servers, too.")
     ] = True,
@@ -44,20 +48,24 @@ def prepare(
     stack.require_up(here.paths, here.site)
     sums = checksum or []
     uploads = [
-        images.own_image(source, sums[number] if number < len(sums) else "", here.base)
+        own.image(source, sums[number] if number < len(sums) else "", here.base, raw=raw)
         for number, source in enumerate(image or [])
     ]
     engine = here.engine()
     with here.alone("setup", "contents"):
         connection = sessions.connect(here.paths, here.site)
+
+        def named() -> dict[str, list[str]]:
+            return records.images_named(sessions.connect(here.paths, here.site, system=True))
+
         changed = setup.first(connection, here.paths, here.site)
         deploy = _ramdisk(here, engine, kernel, firmware, _release(here, engine))
-        changed += images.ensure(connection, images.deploy_images(deploy.kernel, deploy.initramfs))
+        changed += images.ensure(connection, images.deploy_images(deploy.kernel, deploy.initramfs), named)
         # Last, for it is needed last: not before a server is asked for.
         if disk:
             whole = _guest(here, engine, "cloud")
             uploads = [images.guest_image(whole.path, whole.min_disk_gib), *uploads]
-        changed += images.ensure(connection, uploads)
+        changed += images.ensure(connection, uploads, named)
     log.out.print("Set up: " + ", ".join(changed) if changed else "Nothing to change")
 
 

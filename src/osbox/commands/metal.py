@@ -159,12 +159,7 @@ def node_plan(
 def _ironic(here: Context) -> tuple[Any, Settings]:
     """Ironic as the whole system sees it, and what all nodes have in common."""
     project = sessions.connect(here.paths, here.site)
-    deploy = {}
-    for key, name in (("deploy_kernel", images.KERNEL), ("deploy_ramdisk", images.RAMDISK)):
-        image = project.image.find_image(name)
-        if not image:
-            raise UserError(f"there is no image {name} for nodes to boot", hint="osbox setup")
-        deploy[key] = image.id
+    deploy = images.boot_images(project)
     lacks = "node-fingerprints" in secrets.missing(here.paths)
     made_with = b"" if lacks else secrets.read(here.paths, "node-fingerprints").encode()
     system = sessions.connect(here.paths, here.site, system=True)

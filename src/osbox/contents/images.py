@@ -1,19 +1,17 @@
 """Images in Glance: the deploy ramdisk, the guest and the user's own, each uploaded once.
 
-What is there is left alone.
+What is there is left alone. An older one of ours goes when no node names it any more: until then it is called
+NAME-before.
 """
 
-import hashlib
-import shutil
-import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osbox import log
+from osbox import answers, log
+from osbox.contents import packed
 from osbox.errors import Error, UserError
-from osbox.site.site import Paths
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -23,12 +21,21 @@ KERNEL, RAMDISK = "deploy-kernel", "deploy-ramdisk"
 GUEST = "debian-13"
 STAMP = "osbox_inputs"
 """Image property that names what an image was made from: another value means another content."""
-CHUNK = 1 << 20
+STREAMED = ("raw", "aki", "ari")
+"""What a node's ramdisk does not fetch into its memory first ([agent]stream_raw_images), or what it is."""
+BEFORE = "-before"
+"""What the name of an image ends in that a newer one replaced and that a node still names."""
+LOGS = "osbox logs glance-api, then the same command again"
+Named = Callable[[], Mapping[str, Sequence[str]]]
+"""Which nodes name an image, by its id: to boot it, or as what is on their disk."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file to be an image: stamp says what it was made from."""
+    """A file to be an image: stamp says what it was made from.
+
+    packing: how it is packed, "" when it is not; scratch: where it is unpacked.
+    """
 
     name: str
     file: Path
@@ -37,6 +44,8 @@ class Upload:
     stamp: str
     properties: dict[str, str]
     min_disk: int = 0
+    packing: str = ""
+    scratch: Path = Path()
 
 
 def deploy_images(kernel: Path, initramfs: Path) -> list[Upload]:
@@ -53,85 +62,88 @@ def guest_image(path: Path, min_disk: int) -> Upload:
     return Upload(GUEST, path, "raw", "bare", path.parent.name, properties, min_disk)
 
 
-def own_image(source: str, checksum: str, paths: Paths) -> Upload:
-    """An image of the user's: a file or a URL, with its SHA-256 or SHA-512 (required for a URL).
+def boot_images(cloud: "Connection") -> dict[str, str]:
+    """The deploy images, in the words of a node's driver_info.
 
-    Raises UserError when the source is missing or the checksum differs.
+    Raises UserError when there are none, or those of a setup that was interrupted.
     """
-    file = _download(source, checksum, paths) if "://" in source else Path(source)
-    if not file.is_file():
-        raise UserError(f"there is no image {file}", hint="osbox setup --image FILE|URL --checksum SHA256")
-    found = _checksum(file, checksum)
-    if checksum and found != checksum.lower():
+    found, stamps = dict[str, str](), set[str | None]()
+    for key, name in (("deploy_kernel", KERNEL), ("deploy_ramdisk", RAMDISK)):
+        active = [image for image in _called(cloud, name) if image.status == "active"]
+        if not active:
+            raise UserError(f"there is no image {name} for nodes to boot", hint="osbox setup")
+        found[key] = active[0].id
+        stamps |= {_stamp(image) for image in active}
+    if len(stamps) > 1:
         raise UserError(
-            f"the checksum of {source} differs",
-            evidence=f"wanted {checksum}\nfound  {found}",
-            hint="fetch the file anew",
+            f"{KERNEL} and {RAMDISK} are of two builds: an osbox setup did not end",
+            evidence=", ".join(str(stamp) for stamp in stamps),
+            hint="osbox setup",
         )
-    kind = "qcow2" if file.read_bytes()[:4] == b"QFI\xfb" else "raw"
-    name = file.name.removesuffix(".qcow2").removesuffix(".raw").removesuffix(".img")
-    return Upload(name, file, kind, "bare", found[:32], {"os_type": "linux"})
+    return found
 
 
-def _checksum(file: Path, like: str) -> str:
-    kind = "sha512" if len(like) == hashlib.sha512().digest_size * 2 else "sha256"
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, kind).hexdigest()
-
-
-def _download(url: str, checksum: str, paths: Paths) -> Path:
-    if not checksum:
-        raise UserError(
-            "an image from a URL needs its checksum", hint=f"osbox setup --image {url} --checksum SHA256"
-        )
-    if not url.startswith(("http://", "https://")):
-        raise UserError(f"{url} is neither a file nor an http(s) address")
-    directory = paths.downloads
-    directory.mkdir(parents=True, exist_ok=True)
-    file = directory / url.rpartition("/")[2]
-    if not file.exists():
-        new = file.with_name(file.name + ".new")
-        try:
-            with (
-                urllib.request.urlopen(url, timeout=60) as source,  # noqa: S310 - http(s), see above
-                new.open("wb") as target,
-            ):
-                shutil.copyfileobj(source, target, CHUNK)
-        except OSError as error:
-            raise Error(
-                f"{url} could not be fetched", evidence=str(error), hint="check the address and the network"
-            ) from error
-        new.rename(file)
-    return file
-
-
-def ensure(cloud: "Connection", wishes: Iterable[Upload]) -> list[str]:
+def ensure(cloud: "Connection", wishes: Iterable[Upload], named: Named) -> list[str]:
     """Have these images; returns what was changed."""
-    return [line for wish in wishes for line in image(cloud, wish)]
+    return [line for wish in wishes for line in image(cloud, wish, named)]
 
 
-def image(cloud: "Connection", wish: Upload, on_start: Callable[[str], None] = log.say) -> list[str]:
+def image(
+    cloud: "Connection", wish: Upload, named: Named, on_start: Callable[[str], None] = log.say
+) -> list[str]:
     """Upload an image unless it is there, made from the same; what an older or killed upload of ours left of
-    that name goes.
+    that name goes, unless a node names it.
 
     Raises UserError when somebody else's image has the name (the name would not tell them apart), Error when
     Glance does not take ours.
     """
-    there: list[Any] = list(
-        cloud.image.images(name=wish.name, sort="created_at:asc")
-    )  # of two alike the older one stays: nodes may name it
+    # Of two alike the older one stays: nodes may name it.
+    there = _called(cloud, wish.name)
     _refuse_a_stranger(wish.name, there)
-    same = next((have for have in there if have.status == "active" and _stamp(have) == wish.stamp), None)
+    before = _called(cloud, wish.name + BEFORE)
+    ours = [*there, *(have for have in before if _stamp(have) is not None)]
+    same = next((have for have in ours if have.status == "active" and _stamp(have) == wish.stamp), None)
+    changed = []
     if not same:
         on_start(f"Upload {wish.name} ({wish.file.stat().st_size >> 20} MiB) to Glance")
         _upload(cloud, wish)
+        changed.append(f"image {wish.name}")
+    elif same.name != wish.name:  # it was replaced, and is wanted again
+        _rename(cloud, same, wish.name)
+        changed.append(f"image {wish.name}")
     # Only now: a run that is killed here has left two, and the next one sees both.
-    leftovers = [have for have in there if have is not same]
-    for leftover in leftovers:
-        cloud.image.delete_image(leftover.id)
-    if not same:
-        return [f"image {wish.name}"]
-    return [f"{len(leftovers)} leftover of image {wish.name} removed"] if leftovers else []
+    leftovers = [have for have in ours if have is not same]
+    gone = _retire(cloud, wish, leftovers, named) if leftovers else 0
+    if gone and not changed:
+        return [f"{gone} leftover of image {wish.name} removed"]
+    return changed
+
+
+def _retire(cloud: "Connection", wish: Upload, leftovers: Sequence[Any], named: Named) -> int:
+    """Delete those that no node names, and give the others another name; returns how many went."""
+    users, gone = named(), 0
+    for have in leftovers:
+        if not (nodes := users.get(have.id, ())):
+            cloud.image.delete_image(have.id)
+            gone += 1
+            continue
+        if have.name == wish.name:
+            _rename(cloud, have, wish.name + BEFORE)
+        if wish.container_format != "bare":
+            log.warn(
+                f"{', '.join(nodes)} still boot the {wish.name} of before, which stays until they do not:"
+                " osbox node enroll nodes.yaml gives them the new one"
+            )
+    return gone
+
+
+def _rename(cloud: "Connection", image: Any, name: str) -> None:
+    cloud.image.update_image(image, name=name)
+
+
+def _called(cloud: "Connection", name: str) -> list[Any]:
+    """The images of a name, the oldest first."""
+    return list(cloud.image.images(name=name, sort="created_at:asc"))
 
 
 def _stamp(image: "Image") -> str | None:
@@ -149,28 +161,35 @@ def _refuse_a_stranger(name: str, images: list["Image"]) -> None:
 
 
 def _upload(cloud: "Connection", wish: Upload) -> None:
-    record = cloud.image.post(
-        "/images",
-        json={
-            "name": wish.name,
-            "disk_format": wish.disk_format,
-            "container_format": wish.container_format,
-            "visibility": "public",
-            "min_disk": wish.min_disk,
-            STAMP: wish.stamp,
-            **wish.properties,
-        },
-    ).json()
-    with wish.file.open("rb") as stream:
-        answer = cloud.image.put(
-            f"/images/{record['id']}/file",
-            data=stream,
-            timeout=900,
-            headers={"Content-Type": "application/octet-stream"},
+    with packed.plain(wish.file, wish.packing, wish.scratch) as file:
+        if wish.disk_format not in STREAMED:
+            log.say(
+                f"  {wish.name} is {wish.disk_format}: a node needs free memory for all of its"
+                f" {file.stat().st_size >> 20} MiB; a raw one is streamed to the disk"
+            )
+        answer = cloud.image.post(
+            "/images",
+            json={
+                "name": wish.name,
+                "disk_format": wish.disk_format,
+                "container_format": wish.container_format,
+                "visibility": "public",
+                "min_disk": wish.min_disk,
+                STAMP: wish.stamp,
+                **wish.properties,
+            },
         )
+        record = answers.read(answer, f"Glance did not take {wish.name}", LOGS)
+        with file.open("rb") as stream:
+            answer = cloud.image.put(
+                f"/images/{record['id']}/file",
+                data=stream,
+                timeout=900,
+                headers={"Content-Type": "application/octet-stream"},
+            )
     if answer.status_code != 204:  # noqa: PLR2004 - No Content: stored
         raise Error(
             f"Glance did not take {wish.name}",
             evidence=f"HTTP {answer.status_code}: {answer.text[:300]}",
-            hint="osbox logs glance-api",
+            hint=LOGS,
         )

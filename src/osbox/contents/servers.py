@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from osbox import log, run, waiting
+from osbox import answers, log, run, waiting
 from osbox.errors import Error
 from osbox.site.site import Paths, Site
 
@@ -45,7 +45,7 @@ def placeable(session: "Session", site: Site, resource_class: str) -> set[str]:
     answer = session.get(address, headers=headers, raise_exc=False)
     if answer.status_code != HTTPStatus.OK:
         return set()
-    return set(answer.json()["provider_summaries"])
+    return set(answers.read(answer, "Placement did not say which nodes it offers")["provider_summaries"])
 
 
 def wait_schedulable(session: "Session", site: Site, resource_class: str) -> None:

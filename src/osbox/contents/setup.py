@@ -118,7 +118,10 @@ def security_rules(cloud: "Connection") -> list[str]:
 
 def flavor(cloud: "Connection", disk: int = 4) -> list[str]:
     """The bare-metal flavor: one unit of the nodes' resource class, and nothing of what only virtual machines
-    have."""
+    have.
+
+    What else an operator wrote into it stays.
+    """
     specs = {
         f"resources:CUSTOM_{RESOURCE_CLASS.upper()}": "1",
         "resources:VCPU": "0",
@@ -126,10 +129,12 @@ def flavor(cloud: "Connection", disk: int = 4) -> list[str]:
         "resources:DISK_GB": "0",
     }
     have = cloud.compute.find_flavor(FLAVOR, get_extra_specs=True)
-    if have and have.extra_specs == specs:
+    there = have.extra_specs or {} if have else {}
+    lacking = {name: value for name, value in specs.items() if there.get(name) != value}
+    if not lacking:
         return []
     have = have or cloud.compute.create_flavor(name=FLAVOR, vcpus=1, ram=1024, disk=disk)
-    cloud.compute.create_flavor_extra_specs(have, specs)
+    cloud.compute.create_flavor_extra_specs(have, lacking)
     return [f"flavor {FLAVOR}"]
 
 

@@ -102,9 +102,16 @@ SIGNS: tuple[tuple[str, str, re.Pattern[str]], ...] = tuple(
             r"|Connection error when accessing|Error finding IP|No route to host|No reachable Ironic API",
         ),
         (
+            "memory-small",
+            "ironic conductor nova",
+            # Ironic's check before, the agent's failure once it fetches, qemu-img's while it converts.
+            r"Memory size is too small for requested image|Unable to write image to /tmp/.*[Nn]o space left"
+            r"|Cannot allocate memory",
+        ),
+        (
             "disk-small",
             "ironic conductor nova",
-            r"[Nn]o space left on device|too small|is larger than|enough (?:disk )?space",
+            r"[Nn]o space left on device|too small|is (?:larger|smaller) than|enough (?:disk )?space",
         ),
         (
             "disk-none",
@@ -139,6 +146,7 @@ FAILURES = r"inspect failed|clean failed|deploy failed|error|adopt failed|rescue
 MOVING = f"{UNDER_WAY}|{FAILURES}|enroll|manageable"
 UNUSED = r"(?!active).*"
 AGAIN = "osbox node enroll nodes.yaml"
+DRIVERS = f"osbox setup --kernel generic --firmware, then {AGAIN}"  # which points nodes to the new ramdisk
 CONSOLE = "osbox node console {name} --log"
 RULES: tuple[Rule, ...] = tuple(
     Rule(*row)
@@ -192,6 +200,20 @@ RULES: tuple[Rule, ...] = tuple(
             f"try {{bmc-try}}, then {AGAIN}",
         ),
         (
+            "memory-small",
+            UNUSED,
+            "memory-small",
+            "",
+            (
+                "the image does not fit in the node's memory: what is not raw is fetched into it whole,"
+                " beside the ramdisk, before it is written"
+            ),
+            (
+                "qemu-img convert -O raw IMAGE NAME.raw; osbox setup --image NAME.raw (raw is streamed to the"
+                " disk); then {retry}"
+            ),
+        ),
+        (
             "disk-small",
             UNUSED,
             "disk-small",
@@ -211,10 +233,7 @@ RULES: tuple[Rule, ...] = tuple(
                 "the ramdisk finds no disk to write to: none is there, it lacks the driver, or root_device"
                 " fits none"
             ),
-            (
-                "look at root_device in nodes.yaml; for drivers: osbox setup --kernel generic --firmware;"
-                f" then {AGAIN}"
-            ),
+            f"look at root_device in nodes.yaml; for drivers: {DRIVERS}",
         ),
         (
             "checksum",
@@ -260,7 +279,7 @@ RULES: tuple[Rule, ...] = tuple(
             "late panic",
             "heartbeat",
             "the kernel of the ramdisk stopped: its last words are on the console",
-            f"{CONSOLE}; more memory (at least 768 MiB), or osbox setup --kernel generic --firmware",
+            f"{CONSOLE}; more memory (at least 768 MiB), or {DRIVERS}",
         ),
         (
             "working",
@@ -295,7 +314,7 @@ RULES: tuple[Rule, ...] = tuple(
                 "kernel and ramdisk were fetched, and no heartbeat came: the kernel does not start, does not"
                 " know the network card, or has too little memory"
             ),
-            f"{CONSOLE}; for drivers: osbox setup --kernel generic --firmware",
+            f"{CONSOLE}; for drivers: {DRIVERS}",
         ),
         (
             "http-refused",

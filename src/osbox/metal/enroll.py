@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from osbox import log, waiting
+from osbox import answers, log, waiting
 from osbox.errors import Error, UserError
 from osbox.metal import records
 from osbox.metal.difference import Difference, Settings, differences
@@ -90,6 +90,8 @@ class _Run:
         for work in works:
             try:
                 act(work)
+            except answers.SilentError:
+                raise
             except Error as error:
                 self.problems.append(error)
             except refusals as error:
@@ -272,7 +274,8 @@ def _inspected(system: "Connection", uuid: str) -> bool:
     answer = system.baremetal.get(
         f"/nodes/{uuid}", params={"fields": "inspection_finished_at"}, microversion=records.MICROVERSION
     )
-    return bool(answer.json()["inspection_finished_at"])
+    told = answers.read(answer, "Ironic did not say whether a node was inspected")
+    return bool(told["inspection_finished_at"])
 
 
 def _problem(current: Any, work: _Work, options: Options) -> Error | None:

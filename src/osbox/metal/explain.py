@@ -5,8 +5,10 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from osbox import answers
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.metal import causes, rack, records, sightings, timeline
@@ -16,6 +18,7 @@ from osbox.site.site import Site
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
+    from requests import Response
 
 PLACEMENT = {"OpenStack-API-Version": "placement 1.20"}
 # What a node cannot do without, on its way up.
@@ -86,8 +89,8 @@ def explain(doors: Doors, name: str, *, since: datetime | None, tail: int) -> Re
 
 def _record(system: "Connection", name: str) -> Mapping[str, Any]:
     answer = system.baremetal.get(f"/nodes/{name}", microversion=records.MICROVERSION)
-    if answer.status_code == 200:  # noqa: PLR2004 - OK
-        return dict(answer.json())
+    if answer.status_code != HTTPStatus.NOT_FOUND:
+        return answers.read(answer, f"Ironic did not say what it knows of {name}")
     known = [str(node.name or node.id) for node in system.baremetal.nodes()]
     near = difflib.get_close_matches(name, known, 1)
     hint = (
@@ -105,7 +108,7 @@ def _look(doors: Doors, record: Mapping[str, Any]) -> _Seen:
     history = doors.system.baremetal.get(
         f"/nodes/{uuid}/history", params={"detail": "true"}, microversion=records.MICROVERSION
     )
-    told = history.json().get("history", []) if history.status_code == 200 else []  # noqa: PLR2004 - OK
+    told = _known(history, "Ironic did not tell the node's history").get("history", [])
     events = timeline.ironic(record, told)
     events += sightings.of_conductor(doors.engine, doors.site, uuid, str(record["name"] or uuid))
     events += sightings.on_the_network(doors.engine, doors.site, macs, [str(port.address) for port in ports])
@@ -133,8 +136,12 @@ def _server(project: "Connection", record: Mapping[str, Any]) -> tuple[Mapping[s
 
 
 def _get(project: "Connection", path: str) -> dict[str, Any]:
-    answer = project.compute.get(path)
-    return dict(answer.json()) if answer.status_code == 200 else {}  # noqa: PLR2004 - OK
+    return _known(project.compute.get(path), "Nova did not say what it knows of the server")
+
+
+def _known(answer: "Response", asked: str) -> dict[str, Any]:
+    """What a service answered; nothing when it knows of no such thing."""
+    return {} if answer.status_code == HTTPStatus.NOT_FOUND else answers.read(answer, asked)
 
 
 # --- facts
@@ -213,15 +220,16 @@ def _without_port(project: "Connection", seen: _Seen) -> str:
 
 def _placed(doors: Doors, record: Mapping[str, Any]) -> dict[str, str]:
     """What Placement has of the node, where that keeps Nova from it."""
-    base, session = f"http://{doors.site.loopback}:8778", doors.project.session
-    found = session.get(f"{base}/resource_providers?name={record['uuid']}", headers=PLACEMENT).json()[
-        "resource_providers"
-    ]
+
+    def ask(path: str) -> dict[str, Any]:
+        address = f"http://{doors.site.loopback}:8778{path}"
+        answer = doors.project.session.get(address, headers=PLACEMENT, raise_exc=False)
+        return answers.read(answer, "Placement did not say what it has of the node")
+
+    found = ask(f"/resource_providers?name={record['uuid']}")["resource_providers"]
     if not found:
         return {"not-placed": f"placement: no resource provider {record['uuid']}"}
-    inventories = session.get(
-        f"{base}/resource_providers/{found[0]['uuid']}/inventories", headers=PLACEMENT
-    ).json()["inventories"]
+    inventories = ask(f"/resource_providers/{found[0]['uuid']}/inventories")["inventories"]
     wanted = (
         "CUSTOM_" + "".join(char if char.isalnum() else "_" for char in str(record["resource_class"])).upper()
     )
@@ -229,7 +237,5 @@ def _placed(doors: Doors, record: Mapping[str, Any]) -> dict[str, str]:
     if not whole["total"]:
         return {"not-placed": f"placement: the node's provider has no {wanted}"}
     facts = {"reserved": f"placement: {wanted} is reserved"} if whole["reserved"] >= whole["total"] else {}
-    offered = session.get(f"{base}/allocation_candidates?resources={wanted}:1", headers=PLACEMENT).json()[
-        "allocation_requests"
-    ]
+    offered = ask(f"/allocation_candidates?resources={wanted}:1")["allocation_requests"]
     return facts or ({"class": wanted} if offered else {})

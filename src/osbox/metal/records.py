@@ -1,6 +1,7 @@
 """Ironic's nodes and ports: read as values, and changed by what osbox.metal.difference says."""
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any
 
 from osbox.errors import Error
@@ -18,6 +19,9 @@ STEP_SECONDS = 1800
 """How long one step of a node (verify, inspect, clean) may take by default: Ironic's own deploy and clean
 callback time-outs."""
 FIELDS = ("driver", "driver_info", "properties", "resource_class", "description", "extra", *INTERFACES)
+
+IMAGE = re.compile(r"(?:glance://(?:\S+/)?)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+"""How a node names an image of Glance: its id, or an address of it (Ironic's common.glance_service)."""
 
 
 def read(system: "Connection") -> list[NodeRecord]:
@@ -48,6 +52,18 @@ def find(system: "Connection", name: str) -> Any:
         return system.baremetal.get_node(name)
     except exceptions.NotFoundException:
         return None
+
+
+def images_named(system: "Connection") -> dict[str, list[str]]:
+    """The names of the nodes that name an image, by its id: what they boot to be written (driver_info), and
+    what was written to their disks (instance_info)."""
+    found: dict[str, list[str]] = {}
+    for node in system.baremetal.nodes(details=True):
+        said = [*(node.driver_info or {}).values(), *(node.instance_info or {}).values()]
+        ids = {match[1] for value in said if isinstance(value, str) and (match := IMAGE.fullmatch(value))}
+        for image in ids:
+            found.setdefault(image, []).append(node.name or node.id)
+    return found
 
 
 def take_ports(system: "Connection", change: Difference) -> None:

@@ -213,7 +213,12 @@ def _packed(parts: Path) -> dict[str, str]:
 
 def _sha256(tar: tarfile.TarFile, info: tarfile.TarInfo) -> str:
     content = None if info.issym() else tar.extractfile(info)
-    return hashlib.sha256(content.read() if content else info.linkname.encode()).hexdigest()
+    if content is None:
+        return hashlib.sha256(info.linkname.encode()).hexdigest()
+    total = hashlib.sha256()
+    while chunk := content.read(1 << 20):
+        total.update(chunk)
+    return total.hexdigest()
 
 
 # --- wheels

@@ -1,0 +1,89 @@
+"""Images of the user's own: a file or an address; the first bytes say whether it is a disk at all."""
+
+import re
+from pathlib import Path
+
+from osbox import log
+from osbox.contents import diskformat, download, packed
+from osbox.contents.images import Upload
+from osbox.errors import UserError
+from osbox.site.site import Paths
+
+CHECKSUM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
+SUFFIXES = (".qcow2", ".raw", ".img")
+FORCED = "osbox setup --image {} --raw, if nodes' disks shall have it as it is"
+HINTS = {
+    "convert": "qemu-img convert -O raw {} disk.raw; osbox setup --image disk.raw",
+    "unpack": "unpack it, then osbox setup --image with the disk that is in it",
+    "no": "a system's cloud image (raw, qcow2, or either packed); " + FORCED,
+}
+
+
+def image(source: str, checksum: str, paths: Paths, *, raw: bool = False) -> Upload:
+    """An image of the user's: a file or a URL, with its SHA-256 or SHA-512 (required for a URL).
+
+    raw: take it for a disk as it is. Raises UserError when the source is missing, the checksum differs, or it
+    is no disk that a node could be given.
+    """
+    wanted = checksum.lower()
+    if wanted and not CHECKSUM.fullmatch(wanted):
+        raise UserError(
+            f"--checksum {checksum} is neither a SHA-256 nor a SHA-512",
+            hint="sha256sum FILE, or the SHA256SUMS beside it on its server: 64 digits of 0-9 and a-f",
+        )
+    file = _fetched(source, wanted, paths) if "://" in source else Path(source)
+    if not file.is_file():
+        raise UserError(f"there is no image {file}", hint="osbox setup --image FILE|URL --checksum SHA256")
+    start, packing = (b"", "") if raw else packed.head(file)
+    kind = _kind(file, start, packing, raw=raw)
+    found = wanted if "://" in source else download.digest(file, wanted)  # a fetched one was held against it
+    if wanted and found != wanted:
+        raise download.differs(source, checksum, found)
+    return Upload(
+        _name(file, packing),
+        file,
+        kind,
+        "bare",
+        found[:32] + ("-raw" if raw else ""),
+        {"os_type": "linux"},
+        packing=packing,
+        scratch=paths.tmp,
+    )
+
+
+def _fetched(url: str, checksum: str, paths: Paths) -> Path:
+    download.name_of(url)
+    if not checksum:
+        raise UserError(
+            "an image from a URL needs its checksum", hint=f"osbox setup --image {url} --checksum SHA256"
+        )
+    return download.fetch(url, checksum, paths)
+
+
+def _kind(file: Path, start: bytes, packing: str, *, raw: bool) -> str:
+    """Glance's word for the disk; raises UserError when it is none."""
+    if raw:
+        return "raw"
+    kind = diskformat.look(start)
+    inside = f", packed by {packing}" if packing else ""
+    if kind.use == "bare":
+        log.warn(f"{file.name} is {kind.words}{inside}, with no partition table: will nodes boot it?")
+    if kind.use in ("disk", "bare"):
+        return kind.name
+    words = f"packed twice: {kind.words}" if kind.use == "packed" else f"{kind.words}{inside}"
+    use = "unpack" if kind.use == "packed" else kind.use
+    raise UserError(
+        f"{file.name} is no disk for nodes: it is {words}"
+        if kind is not diskformat.UNKNOWN
+        else f"{file.name} is no disk for nodes: it has {words}{inside}",
+        evidence=f"it begins with: {diskformat.shown(start)}" if start else f"{file.stat().st_size} bytes",
+        hint=HINTS[use].format(file),
+    )
+
+
+def _name(file: Path, packing: str) -> str:
+    """guest of guest.img.xz."""
+    name = file.name
+    if packing:
+        name = next((name.removesuffix(end) for end in packed.SUFFIXES if name.endswith(end)), name)
+    return next((name.removesuffix(end) for end in SUFFIXES if name.endswith(end)), name) or name

@@ -1,0 +1,174 @@
+"""Images in Glance: uploaded once, replaced when their making changed, kept while a node names them."""
+
+import bz2
+import gzip
+import json
+import lzma
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import zstandard
+from openstack.connection import Connection
+
+from osbox.contents import images
+from osbox.contents.images import KERNEL, RAMDISK, Upload
+from osbox.errors import Error, UserError
+from osbox.metal import records
+from tests.fakecloud import DOWN, Cloud, serving
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "xz": lzma.compress,
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
+}
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    return Cloud()
+
+
+@pytest.fixture
+def there(cloud: Cloud) -> Iterator[Connection]:
+    with serving(cloud) as connection:
+        yield connection
+
+
+def wish(tmp_path: Path, name: str = KERNEL, stamp: str = "new", content: bytes = b"kernel") -> Upload:
+    file = tmp_path / stamp
+    file.write_bytes(content)
+    return Upload(name, file, "aki", "aki", stamp, {})
+
+
+def nobody() -> Mapping[str, Sequence[str]]:
+    return {}
+
+
+def test_uploaded_once(cloud: Cloud, there: Connection, tmp_path: Path) -> None:
+    assert images.ensure(there, [wish(tmp_path)], nobody) == [f"image {KERNEL}"]
+    assert list(cloud.contents.values()) == [b"kernel"]
+    assert images.ensure(there, [wish(tmp_path)], nobody) == []
+
+
+def test_what_nobody_names_goes(cloud: Cloud, there: Connection, tmp_path: Path) -> None:
+    cloud.add(KERNEL, "old")
+    cloud.add(KERNEL, "new", status="queued")
+    images.ensure(there, [wish(tmp_path)], nobody)
+    assert cloud.names() == [(KERNEL, "new")]
+
+
+def test_what_a_node_names_stays(
+    cloud: Cloud, there: Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Deleted, the next cleaning of a node that was enrolled before would fail: its kernel is gone."""
+    old = cloud.add(KERNEL, "old")
+    named = {old: ["rack-1", "rack-2"]}
+    assert images.ensure(there, [wish(tmp_path)], lambda: named) == [f"image {KERNEL}"]
+    assert cloud.names() == [(KERNEL, "new"), (f"{KERNEL}-before", "old")]
+    assert "rack-1, rack-2 still boot" in (told := capsys.readouterr().err)
+    assert "osbox node enroll" in told
+    assert images.ensure(there, [wish(tmp_path)], lambda: named) == []
+    assert len(cloud.images) == 2
+    assert images.ensure(there, [wish(tmp_path)], nobody) == [f"1 leftover of image {KERNEL} removed"]
+    assert cloud.names() == [(KERNEL, "new")]
+
+
+def test_back_to_the_one_before(cloud: Cloud, there: Connection, tmp_path: Path) -> None:
+    """`osbox setup --firmware` and then `osbox setup` again: the one that was kept has its name back."""
+    kept = cloud.add(f"{KERNEL}-before", "old")
+    cloud.add(KERNEL, "new")
+    assert images.ensure(there, [wish(tmp_path, stamp="old")], lambda: {kept: ["rack-1"]}) == [
+        f"image {KERNEL}"
+    ]
+    assert cloud.names() == [(KERNEL, "old")]
+    assert not cloud.contents
+
+
+def test_a_stranger_of_either_name_is_left_alone(cloud: Cloud, there: Connection, tmp_path: Path) -> None:
+    cloud.add(f"{KERNEL}-before")
+    images.ensure(there, [wish(tmp_path)], nobody)
+    assert (f"{KERNEL}-before", "") in cloud.names()
+    cloud.add(RAMDISK)
+    with pytest.raises(UserError, match="not of osbox's making"):
+        images.ensure(there, [wish(tmp_path, RAMDISK)], nobody)
+
+
+def test_what_nodes_name(cloud: Cloud, there: Connection) -> None:
+    kernel, disk = "0f9d2f6c-0000-4000-8000-000000000001", "0f9d2f6c-0000-4000-8000-000000000002"
+    info = {"deploy_kernel": kernel, "redfish_username": "admin"}
+    deployed = {"image_source": f"glance://{disk}", "root_gb": 4}
+    nodes = [
+        {"uuid": "a", "name": "rack-1", "driver_info": info, "instance_info": deployed},
+        {"uuid": "b", "name": "rack-2", "driver_info": info, "instance_info": {}},
+    ]
+    cloud.answers["GET /v1/nodes/detail"] = (200, json.dumps({"nodes": nodes}))
+    assert records.images_named(there) == {kernel: ["rack-1", "rack-2"], disk: ["rack-1"]}
+
+
+# --- which images nodes are told to boot
+# --------------------------------------------------------------------------------
+
+
+def test_nodes_boot_the_current_pair(cloud: Cloud, there: Connection) -> None:
+    kernel, ramdisk = cloud.add(KERNEL, "new"), cloud.add(RAMDISK, "new")
+    cloud.add(f"{KERNEL}-before", "old")
+    assert images.boot_images(there) == {"deploy_kernel": kernel, "deploy_ramdisk": ramdisk}
+
+
+@pytest.mark.parametrize("rest", [[(KERNEL, "old"), (RAMDISK, "new")], [(RAMDISK, "old")]])
+def test_a_kernel_of_another_ramdisk_is_refused(
+    cloud: Cloud, there: Connection, rest: list[tuple[str, str]]
+) -> None:
+    """A setup that was killed between the two: a kernel that finds no modules would come of it."""
+    for name, stamp in [(KERNEL, "new"), *rest]:
+        cloud.add(name, stamp)
+    with pytest.raises(UserError, match="of two builds") as error:
+        images.boot_images(there)
+    assert error.value.hint == "osbox setup"
+
+
+def test_none_to_boot(cloud: Cloud, there: Connection) -> None:
+    cloud.add(KERNEL, "new")
+    cloud.add(RAMDISK, "new", status="saving")
+    with pytest.raises(UserError, match=f"no image {RAMDISK} for nodes to boot"):
+        images.boot_images(there)
+
+
+# --- what is sent
+# --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_what_is_packed_is_sent_unpacked(
+    cloud: Cloud, there: Connection, tmp_path: Path, packing: str
+) -> None:
+    disk = b"disk" * 1000 + bytes(3 << 20) + b"end"
+    file = tmp_path / "packed"
+    file.write_bytes(PACK[packing](disk))
+    scratch = tmp_path / "tmp"
+    one = Upload("guest", file, "raw", "bare", "new", {}, packing=packing, scratch=scratch)
+    images.ensure(there, [one], nobody)
+    assert list(cloud.contents.values()) == [disk]
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_node_needs_memory_for_what_is_not_raw(
+    there: Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "guest.qcow2"
+    file.write_bytes(bytes(5 << 20))
+    images.ensure(there, [Upload("guest", file, "qcow2", "bare", "new", {})], nobody)
+    assert "a node needs free memory for all of its 5 MiB" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("answer", [DOWN, (409, '{"message": "no"}'), (201, "<html>")])
+def test_a_glance_that_refuses_is_no_defect(
+    cloud: Cloud, there: Connection, tmp_path: Path, answer: tuple[int, str]
+) -> None:
+    """`record["id"]` of its answer was told as "osbox has a defect: KeyError"."""
+    cloud.answers["POST /v2/images"] = answer
+    with pytest.raises(Error, match=f"Glance did not take {KERNEL}: HTTP {answer[0]}") as error:
+        images.ensure(there, [wish(tmp_path)], nobody)
+    assert "osbox logs glance-api" in error.value.hint

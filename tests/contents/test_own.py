@@ -1,0 +1,233 @@
+"""Images of the user's own: what is a disk, and what is refused before anything is uploaded."""
+
+import bz2
+import gzip
+import hashlib
+import lzma
+import struct
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import zstandard
+
+from osbox.contents import diskformat, own, packed
+from osbox.errors import UserError
+from osbox.site.site import Paths
+
+
+def at(place: int, magic: bytes, size: int = 70 << 10) -> bytes:
+    """Zeros with some bytes in them."""
+    return (bytes(place) + magic).ljust(size, b"\0")
+
+
+def qcow2(version: int = 3, backing: int = 0, features: int = 0) -> bytes:
+    head = struct.pack(">4sIQIIQ", b"QFI\xfb", version, backing, 0, 16, 4 << 30)
+    return at(0, head.ljust(72, b"\0") + struct.pack(">Q", features))
+
+
+MBR, GPT = at(510, b"\x55\xaa"), at(510, b"\x55\xaaEFI PART")
+PAGE = b"\n<!DOCTYPE html>\n<html><title>404 Not Found</title></html>\n"
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "xz": lzma.compress,
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "zst": zstandard.ZstdCompressor().compress,
+}
+# file: its content, Glance's word for it or what the refusal says, and the beginning of what to do
+DISKS = {
+    "debian.raw": (GPT, "raw"),
+    "mbr.img": (MBR, "raw"),
+    "big-sectors.raw": (at(4096, b"EFI PART"), "raw"),
+    "bsd.img": (at(512, b"\x57\x45\x56\x82"), "raw"),
+    "ext4.img": (at(1080, b"\x53\xef"), "raw"),
+    "xfs.img": (at(0, b"XFSB"), "raw"),
+    "btrfs.img": (at(0x10040, b"_BHRfS_M"), "raw"),
+    "fedora.qcow2": (qcow2(), "qcow2"),
+    "old.qcow2": (qcow2(2), "qcow2"),
+    "guest.img.xz": (lzma.compress(GPT), "raw"),
+    "guest.raw.gz": (gzip.compress(MBR), "raw"),
+    "guest.raw.bz2": (bz2.compress(MBR), "raw"),
+    "guest.raw.zst": (PACK["zst"](MBR), "raw"),
+    "two-frames.zst": (PACK["zst"](MBR[:1000]) + PACK["zst"](MBR[1000:]), "raw"),
+    "named-wrongly.raw": (lzma.compress(qcow2()), "qcow2"),
+}
+NO_DISKS = {
+    "page.html": (PAGE, "a web page", "a system's cloud image"),
+    "page.qcow2": (PAGE, "a web page", "a system's cloud image"),
+    "page.raw.xz": (lzma.compress(PAGE), "a web page, packed by xz", "a system's cloud image"),
+    "empty.raw": (b"", "empty", "a system's cloud image"),
+    "empty.raw.gz": (gzip.compress(b""), "empty, packed by gzip", "a system's cloud image"),
+    "zeros.raw": (bytes(1 << 20), "nothing but zeros", "a system's cloud image"),
+    "text.txt": (b"to do: milk\n" * 9999, "no partition table, no file system", "a system's cloud image"),
+    "noise.raw": (bytes(range(1, 256)) * 99, "no partition table, no file system", "a system's cloud image"),
+    "debian.iso": (at(0x8001, b"CD001"), "a CD or DVD", "a system's cloud image"),
+    "hybrid.iso": (at(0, MBR[:0x8001] + b"CD001"), "a CD or DVD", "a system's cloud image"),
+    "vmlinuz": (at(510, b"\x55\xaa\0\0HdrS"), "a Linux kernel", "a system's cloud image"),
+    "initrd.gz": (gzip.compress(b"070701" * 99), "a cpio archive", "a system's cloud image"),
+    "disk.vmdk": (at(0, b"KDMV"), "a VMware disk", "qemu-img convert -O raw"),
+    "text.vmdk": (b"# Disk DescriptorFile\nversion=1\n", "the description of a VMware", "qemu-img"),
+    "disk.vdi": (
+        at(0, b"<<< Oracle VM".ljust(64, b"\0") + b"\x7f\x10\xda\xbe"),
+        "a VirtualBox disk",
+        "qemu-img",
+    ),
+    "disk.vhdx": (at(0, b"vhdxfile"), "a Hyper-V disk", "qemu-img convert"),
+    "disk.vhd": (at(0, b"conectix"), "a Virtual PC disk", "qemu-img convert"),
+    "disk.qcow": (qcow2(1), "a qcow disk of version 1", "qemu-img convert"),
+    "over.qcow2": (qcow2(backing=512), "a qcow2 disk that holds only what differs", "qemu-img convert"),
+    "apart.qcow2": (qcow2(features=4), "a qcow2 disk whose data are in another file", "qemu-img convert"),
+    "head.qcow2": (qcow2()[:20], "the beginning of a qcow2", "a system's cloud image"),
+    "disk.tar": (at(257, b"ustar"), "a tar archive", "unpack it"),
+    "disk.ova.gz": (gzip.compress(at(257, b"ustar")), "a tar archive, packed by gzip", "unpack it"),
+    "disk.zip": (b"PK\x03\x04" + bytes(99), "a zip archive", "unpack it"),
+    "twice.raw.gz.gz": (gzip.compress(gzip.compress(GPT)), "packed twice: a gzip file", "unpack it"),
+}
+
+
+def put(directory: Path, name: str, content: bytes) -> str:
+    file = directory / name
+    file.write_bytes(content)
+    return str(file)
+
+
+@pytest.mark.parametrize("name", DISKS)
+def test_a_disk(name: str, tmp_path: Path, paths: Paths) -> None:
+    content, kind = DISKS[name]
+    found = own.image(put(tmp_path, name, content), "", paths)
+    assert (found.name, found.disk_format) == (name.partition(".")[0], kind)
+    assert found.stamp == hashlib.sha256(content).hexdigest()[:32]
+
+
+@pytest.mark.parametrize("name", NO_DISKS)
+def test_no_disk(name: str, tmp_path: Path, paths: Paths) -> None:
+    """A web page and an empty file were uploaded as raw disks, and became active."""
+    content, what, hint = NO_DISKS[name]
+    source = put(tmp_path, name, content)
+    with pytest.raises(UserError, match=f"{name} is no disk for nodes: it (is|has) {what}") as error:
+        own.image(source, "", paths)
+    assert error.value.hint.startswith(hint)
+    assert error.value.evidence
+    assert own.image(source, "", paths, raw=True).disk_format == "raw"
+
+
+def test_the_first_bytes_are_shown(tmp_path: Path, paths: Paths) -> None:
+    for content, said in ((PAGE, "<!DOCTYPE html>"), (b"\xff\x01" * 99, "ff 01 ff 01")):
+        with pytest.raises(UserError) as error:
+            own.image(put(tmp_path, "x.raw", content), "", paths)
+        assert said in error.value.evidence
+
+
+def test_a_file_system_alone_is_taken_with_a_warning(
+    tmp_path: Path, paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own.image(put(tmp_path, "ext4.img", DISKS["ext4.img"][0]), "", paths)
+    assert "ext4.img is an ext file system, with no partition table" in capsys.readouterr().err
+
+
+# --- checksums
+# --------------------------------------------------------------------------------
+
+
+def test_a_file_with_its_checksum(tmp_path: Path, paths: Paths) -> None:
+    source = put(tmp_path, "mine.qcow2", qcow2())
+    for kind in (hashlib.sha256, hashlib.sha512):
+        upload = own.image(source, kind(qcow2()).hexdigest().upper(), paths)
+        assert (upload.name, upload.disk_format, upload.container_format) == ("mine", "qcow2", "bare")
+
+
+def test_a_wrong_checksum_shows_both(tmp_path: Path, paths: Paths) -> None:
+    with pytest.raises(UserError, match="differs") as error:
+        own.image(put(tmp_path, "mine.raw", GPT), "0" * 64, paths)
+    assert hashlib.sha256(GPT).hexdigest() in error.value.evidence
+
+
+@pytest.mark.parametrize("checksum", ["abc", "d41d8cd98f00b204e9800998ecf8427e", "sha256:" + "0" * 64])
+def test_what_is_no_checksum(checksum: str, tmp_path: Path, paths: Paths) -> None:
+    with pytest.raises(UserError, match="neither a SHA-256 nor a SHA-512"):
+        own.image(put(tmp_path, "mine.raw", GPT), checksum, paths)
+
+
+def test_what_is_not_there(tmp_path: Path, paths: Paths) -> None:
+    with pytest.raises(UserError, match="there is no image"):
+        own.image(str(tmp_path / "nothing.raw"), "", paths)
+
+
+# --- memory and disk
+# --------------------------------------------------------------------------------
+
+
+def test_a_large_file_is_not_read_into_memory(tmp_path: Path, paths: Paths) -> None:
+    """All of it was, to look at four bytes."""
+    file = tmp_path / "large.raw"
+    with file.open("wb") as stream:
+        stream.write(GPT)
+        stream.truncate(200 << 20)
+    assert peak(lambda: own.image(str(file), "", paths)) < 8 << 20
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_what_unpacks_to_much_takes_little_memory(packing: str, tmp_path: Path, paths: Paths) -> None:
+    """100 MiB of zeros in some KiB; zstd packs a block of them into 4 bytes."""
+    source = put(tmp_path, f"bomb.{packing}", PACK[packing](GPT + bytes(100 << 20)))
+    upload = own.image(source, "", paths)
+
+    def unpack() -> None:
+        with packed.plain(upload.file, upload.packing, tmp_path) as disk:
+            assert disk.stat().st_size == len(GPT) + (100 << 20)
+            assert disk.stat().st_blocks * 512 < 8 << 20  # holes
+
+    assert peak(unpack) < 40 << 20
+    assert peak(lambda: own.image(source, "", paths)) < 40 << 20
+
+
+def peak(work: object) -> int:
+    assert callable(work)
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_what_the_disk_does_not_take(packing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Path(put(tmp_path, f"bomb.{packing}", PACK[packing](GPT + bytes(20 << 20))))
+    free = packed.SPARE + (8 << 20)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    kind = packed.head(source)[1]
+    with (
+        pytest.raises(UserError, match="unpacks to more than the disk takes, 4 MiB"),
+        packed.plain(source, kind, tmp_path / "tmp"),
+    ):
+        pass
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_what_is_packed_and_ends_early(packing: str, tmp_path: Path, paths: Paths) -> None:
+    noise = b"".join(hashlib.sha256(n.to_bytes(4)).digest() for n in range(99999))
+    whole = PACK[packing](GPT + noise)
+    source = put(tmp_path, f"half.{packing}", whole[: len(whole) - 99])
+    upload = own.image(source, "", paths)  # its first bytes are those of a disk
+    with (
+        pytest.raises(UserError, match="cannot be unpacked: it is broken or not whole"),
+        packed.plain(upload.file, upload.packing, tmp_path / "tmp"),
+    ):
+        pass
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_what_is_packed_and_broken(packing: str, tmp_path: Path, paths: Paths) -> None:
+    whole = PACK[packing](GPT)
+    source = put(tmp_path, f"broken.{packing}", whole[:12] + b"\xff" * 20 + whole[32:])
+    with pytest.raises(UserError, match=f"broken.{packing} cannot be unpacked"):
+        own.image(source, "", paths)
+
+
+def test_the_head_is_enough_for_every_magic_number() -> None:
+    assert all(one.at + len(one.magic) <= diskformat.HEAD for one in diskformat.MAGIC)
