@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from osbox import run
+from osbox.engine import processes
+from osbox.site.site import Paths
 from tests import lanes
 from tests.deadlines import waited
-from tests.home import HOME, prepare
+from tests.home import HOME, PROJECT, prepare
 
 ENVIRONMENT = {"OSBOX_HOME": str(HOME), "NO_COLOR": "1", "COLUMNS": "200"}
 
@@ -137,10 +139,16 @@ def _lines(part: object) -> list[str]:
 
 def _lasting() -> list[str]:
     """The commands of our processes that run now and do not pass: each that is young is watched until it ends
-    or is old enough."""
-    found = []
+    or is old enough.
+
+    Those in another network namespace count where they are in our engine: the second lane's are none of ours.
+    """
+    found, here = [], processes.namespace("thread-self")
     for process in Path("/proc").glob("[0-9]*"):
         if not OURS.search(command := _command(process)):
+            continue
+        pid = int(process.name)
+        if processes.namespace(pid) != here and pid not in processes.find(Paths(PROJECT, HOME)):
             continue
         while 0 <= _age(process) < PASSING_SECONDS and _command(process) == command:
             time.sleep(0.2)

@@ -25,7 +25,7 @@ def test_a_plan_of_nothing_is_empty_and_writes_nothing(cloud: Tool) -> None:
     assert changes.containers() == running
     done, _, took = changes.up_does_what_is_planned(cloud)
     assert done == {}
-    assert took < 6, "it took about 2 s alone on the machine"
+    assert took < 12, "it took about 2 s alone on the machine; the other lane may be at its busiest"
 
 
 def test_an_option_is_in_effect_and_only_its_service_is_replaced(cloud: Tool) -> None:
@@ -36,7 +36,7 @@ def test_an_option_is_in_effect_and_only_its_service_is_replaced(cloud: Tool) ->
     assert done == {"keystone": "recreate"}
     assert why["keystone"] == ["option [token] expiration: not set → 600"]
     assert 500 < changes.token_seconds(client) <= 600
-    assert took < 25, "it took less than 10 s alone on the machine"
+    assert took < 40, "it took less than 10 s alone on the machine"
     assert changes.plan() == []
     cloud("unset", "keystone.token.expiration")
     done, why, _ = changes.up_does_what_is_planned(cloud)
