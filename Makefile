@@ -15,6 +15,8 @@
 PYTHON ?= python3
 BUILD_VERSION ?= latest
 export BUILD_VERSION
+# Text is UTF-8 whatever the locale, also in tests and benches (src/osbox/utf8.py).
+export PYTHONUTF8 = 1
 
 OSBOX = .venv/bin/osbox
 # In a recipe MAKEFLAGS holds -jN; a bare -j is no number, and osbox's own default is meant.

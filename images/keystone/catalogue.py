@@ -36,7 +36,7 @@ def main() -> None:
     CONF.set_override("password_hash_rounds", ROUNDS, group="identity")
     for repository in ("fernet_tokens", "fernet_receipts"):
         cli.FernetSetup.initialize_fernet_repository(None, None, repository)
-    wish = tomllib.loads(CATALOGUE.read_text())
+    wish = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
     administrator(wish["service"][0], wish["region"])
     project = service_project()
     roles = {role["name"]: role["id"] for role in API.role_api.list_roles()}
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def secret(name: str) -> str:
-    return (SECRETS / name).read_text().strip()
+    return (SECRETS / name).read_text(encoding="utf-8").strip()
 
 
 def administrator(identity: dict[str, Any], region: str) -> None:

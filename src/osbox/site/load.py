@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from osbox import utf8
 from osbox.errors import UserError
 from osbox.site import package
 from osbox.site.site import HOME, Paths, Site
@@ -25,9 +26,7 @@ def load_site(home: Path) -> Site:
     """Read `site.toml`; raises UserError naming the file and the key."""
     file = Paths.site_toml.at(home)
     try:
-        data = tomllib.loads(file.read_text())
-    except FileNotFoundError:
-        return Site()
+        data = tomllib.loads(utf8.read(file)) if file.exists() else {}
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{file} is not valid TOML: {error}") from error
     try:
