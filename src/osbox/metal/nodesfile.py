@@ -6,10 +6,12 @@
 Passwords are SecretStr from the moment they are read: no repr, no error and no dump shows one.
 """
 
+import functools
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from pydantic import SecretStr, ValidationError
 from osbox import log, utf8
 from osbox.document import Document, Location, Problem, path, read, uncollected
 from osbox.errors import UserError
+from osbox.metal import authorities
 from osbox.metal.node import IPMI_PORT, Driver, Inventory, Node
 
 HINT = "docs/nodes.md describes the file"
@@ -35,11 +38,15 @@ def _load(file: Path, warn: Callable[[str], None]) -> Inventory:
     inventory, problems = document.check(Inventory)
     nodes = dict(enumerate(inventory.nodes)) if inventory else _right_ones(document.data)
     problems += _duplicates(document, nodes)
-    for index, node in nodes.items():
-        try:
-            nodes[index] = _with_password(node, file.parent, warn)
-        except UserError as error:
-            problems.append(document.problem(("nodes", index, "bmc", "password_file"), error.message))
+    password = partial(_with_password, directory=file.parent, warn=warn)
+    checked = functools.cache(authorities.certificates)
+    authority = partial(_with_authority, directory=file.parent, check=checked)
+    for index in nodes:
+        for key, step in (("password_file", password), ("verify_ca", authority)):
+            try:
+                nodes[index] = step(nodes[index])
+            except UserError as error:
+                problems.append(document.problem(("nodes", index, "bmc", key), error.message))
     if problems:
         raise document.refuse(problems, HINT)
     return Inventory(nodes=tuple(nodes.values()))
@@ -54,6 +61,15 @@ def _right_ones(data: Any) -> dict[int, Node]:
         with suppress(ValidationError):
             nodes[index] = Node.model_validate(item)
     return nodes
+
+
+def _with_authority(node: Node, directory: Path, check: Callable[[Path], object]) -> Node:
+    """The node with the whole path of the file that its `verify_ca` names."""
+    if isinstance(node.bmc.verify_ca, bool):
+        return node
+    file = directory / node.bmc.verify_ca.expanduser()
+    check(file)
+    return node.model_copy(update={"bmc": node.bmc.model_copy(update={"verify_ca": file})})
 
 
 def _with_password(node: Node, directory: Path, warn: Callable[[str], None]) -> Node:
