@@ -35,15 +35,18 @@ SETTINGS = Settings("project", {}, b"key")
 def file(tmp_path: Path) -> Path:
     """Two nodes with one authority, and one without."""
     (tmp_path / "ca.pem").write_text(f"issuer: ours\n{KEY}{AUTHORITY}")
+    told: tuple[dict[str, object], ...] = (
+        {"verify_ca": "ca.pem"},
+        {"verify_ca": str(tmp_path / "ca.pem")},
+        {"verify_ca": False},
+    )
     nodes = [
         {
             "name": f"n{number}",
             "bmc": {"address": f"10.0.0.{number}", "username": "root", "password": "x", **more},
             "ports": [f"52:54:00:00:00:0{number}"],
         }
-        for number, more in enumerate(
-            ({"verify_ca": "ca.pem"}, {"verify_ca": str(tmp_path / "ca.pem")}, {"verify_ca": False}), 1
-        )
+        for number, more in enumerate(told, 1)
     ]
     (tmp_path / "nodes.yaml").write_text(yaml.safe_dump({"nodes": nodes}))
     return tmp_path / "nodes.yaml"
