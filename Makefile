@@ -15,6 +15,17 @@
 PYTHON ?= python3
 BUILD_VERSION ?= latest
 export BUILD_VERSION
+# Text is UTF-8 whatever the locale, also in tests and benches (src/osbox/utf8.py).
+export PYTHONUTF8 = 1
+
+# What a person has set for other environments would lead pip, or Python itself, out of .venv, or make it do nothing. Index, proxy and
+# certificates stay as they are set.
+unexport PYTHONHOME PYTHONPATH PYTHONUSERBASE VIRTUAL_ENV CONDA_PREFIX UV_PYTHON UV_PROJECT_ENVIRONMENT
+unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_PLATFORM PIP_PYTHON_VERSION PIP_ABI PIP_IMPLEMENTATION
+unexport PIP_REQUIRE_VIRTUALENV PIP_IGNORE_INSTALLED PIP_NO_DEPS PIP_DEPS PIP_CONSTRAINT PIP_REQUIREMENT PIP_EDITABLE PIP_DOWNLOAD
+# The same in a pip.conf: the command line goes before it, and so does the environment.
+PIP = PIP_DRY_RUN=0 PIP_REQUIRE_HASHES=0 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    --no-user --target= --root=/ --prefix="$(CURDIR)/.venv"
 
 OSBOX = .venv/bin/osbox
 # In a recipe MAKEFLAGS holds -jN; a bare -j is no number, and osbox's own default is meant.
@@ -76,15 +87,14 @@ setup: .venv/installed
 	if [ -e $@ ] && [ $@ -nt requirements.lock ] && [ $@ -nt pyproject.toml ]; then exit 0; fi; \
 	echo "Install osbox and its libraries into .venv"; \
 	.venv/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv; \
-	{ .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
-	  .venv/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .; } >.venv/setup.log 2>&1 || { \
+	{ $(PIP) --require-hashes -r requirements.lock && $(PIP) --no-build-isolation --no-deps -e .; } >.venv/setup.log 2>&1 || { \
 	    grep -v ^WARNING: .venv/setup.log | cut -c 1-200 | tail -n 10 >&2; \
 	    echo "Error: the Python packages could not be installed; the whole log: .venv/setup.log" >&2; \
-	    echo "Next: see that pip reaches its index (pip config list), then the same command again" >&2; exit 1; }; \
+	    echo "Next: when pip did not reach its index, see which that is (pip config list); then the same command again" >&2; exit 1; }; \
 	touch $@
 
 lock:
 	@.venv/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv
-	@.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r images/base/uv.lock.txt
+	@$(PIP) --require-hashes -r images/base/uv.lock.txt
 	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --upgrade requirements.in -o requirements.lock

@@ -28,7 +28,7 @@ class BuildHook(BuildHookInterface[Any]):
         told = describe(root)
         self.scratch = tempfile.TemporaryDirectory()
         file = Path(self.scratch.name, package.FILE)
-        file.write_text(package.render(told))
+        file.write_text(package.render(told), encoding="utf-8")
         place = f"osbox/{package.FOLDER}/" if self.target_name == "wheel" else ""
         files = {
             str(root / name): f"{place}{name}" for name in told.files if not name.startswith(package.SOURCE)
@@ -74,7 +74,9 @@ def git(root: Path, *words: str) -> str:
     # The checkout may be another user's; no lock, so that nobody's own git command is disturbed.
     argv = ["git", "-c", f"safe.directory={root}", "--no-optional-locks", "-C", str(root), *words]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, encoding="utf-8"
+        )
     except OSError:
         return ""
     return done.stdout if done.returncode == 0 else ""

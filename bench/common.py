@@ -88,7 +88,7 @@ def report(
             "notes": list(notes),
             "figures": [vars(item) for item in figures],
         }
-        file.write_text(json.dumps(data, indent=2) + "\n")
+        file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 def _cell(value: float | None, unit: str) -> str:

@@ -61,7 +61,7 @@ def step(place: Place, name: str, pattern: str) -> float:
     at = engine.find(paths, load_site(place.home))
     if not at:
         sys.exit("the benchmark's engine does not run any more")
-    known = dockerfile.parse((place.checkout / image.dockerfile).read_text()).declared
+    known = dockerfile.parse((place.checkout / image.dockerfile).read_text(encoding="utf-8")).declared
     values = {
         "DEBIAN": debian.TAG,
         "BASE": f"{image.base}:latest",

@@ -56,7 +56,7 @@ def main() -> None:
         places = {base: Place(HOME, older, 2), "this": Place(HOME, PROJECT, 2)}
         runs: dict[str, Runs] = {name: {} for name in places}
         HOME.mkdir(parents=True, exist_ok=True)
-        (HOME / "site.toml").write_text(SITE)
+        (HOME / "site.toml").write_text(SITE, encoding="utf-8")
         try:
             for turn in range(options.turns):
                 for name, place in places.items():
@@ -67,7 +67,8 @@ def main() -> None:
     slower = report(base, runs, options.limit)
     if options.json:
         options.json.write_text(
-            json.dumps({"base": base, "limit": options.limit, "runs": runs}, indent=2) + "\n"
+            json.dumps({"base": base, "limit": options.limit, "runs": runs}, indent=2) + "\n",
+            encoding="utf-8",
         )
     sys.exit(f"slower than {base} by more than {options.limit - 1:.0%}: {', '.join(slower)}" if slower else 0)
 

@@ -135,7 +135,7 @@ def changed(place: Place, what: str, file: Path, runs: int, aim: float | None = 
     times, built = [], set[str]()
     for number in range(runs):
         before = place.ids()
-        with file.open("a") as stream:
+        with file.open("a", encoding="utf-8") as stream:
             stream.write(f"\n# change {number}\n")
         confirm(file)
         times.append(place.all())
@@ -152,11 +152,12 @@ def confirm(file: Path) -> None:
     """A changed lock is refused unless the sums beside it are of it, as `osbox lock` leaves them."""
     sums = file.with_name(checksums.FILE)
     if sums.exists():
-        names = [line.split()[1] for line in sums.read_text().splitlines()]
+        names = [line.split()[1] for line in sums.read_text(encoding="utf-8").splitlines()]
         sums.write_text(
             "".join(
                 f"{hashlib.sha256(sums.with_name(name).read_bytes()).hexdigest()}  {name}\n" for name in names
-            )
+            ),
+            encoding="utf-8",
         )
 
 

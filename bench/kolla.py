@@ -139,16 +139,21 @@ def prepare(place: Place, folder: Path) -> list[str]:
     for name, file in sources(place, pip, folder / "sources").items():
         lines.append(f"[{name}]\ntype = local\nlocation = {file}\n")
     lines += [f"[{name}]\nenabled = false\n" for name in OFF]
-    (folder / "kolla-build.conf").write_text("\n".join(lines))
+    (folder / "kolla-build.conf").write_text("\n".join(lines), encoding="utf-8")
     mirror = next(iter(host.apt_mirrors()), "")
     if not mirror:
         raise Error("this machine's apt names no Debian mirror", hint="OSBOX_MIRROR=http://…/debian")
     vendor = {"url": mirror, "suite": "trixie", "component": "main", "gpg_key": Path(KEY).name}
     [own] = environment.glob("lib/*/site-packages/kolla/template/repos.yaml")
-    known = [name for kind in ("deb", "debian") for name in yaml.safe_load(own.read_text())[kind]]
-    (folder / "repos.yaml").write_text(json.dumps({"deb": {}, "debian": dict.fromkeys(known, vendor)}))
-    (folder / "override.j2").write_text(override(mirror))
-    socket = f"unix:///proc/{(place.home / 'engine/dockerd.pid').read_text().strip()}/root/run/docker.sock"
+    known = [
+        name for kind in ("deb", "debian") for name in yaml.safe_load(own.read_text(encoding="utf-8"))[kind]
+    ]
+    (folder / "repos.yaml").write_text(
+        json.dumps({"deb": {}, "debian": dict.fromkeys(known, vendor)}), encoding="utf-8"
+    )
+    (folder / "override.j2").write_text(override(mirror), encoding="utf-8")
+    pid = (place.home / "engine/dockerd.pid").read_text(encoding="utf-8").strip()
+    socket = f"unix:///proc/{pid}/root/run/docker.sock"
     program = [str(environment / "bin/kolla-build"), "--config-file", str(folder / "kolla-build.conf")]
     return ["env", f"DOCKER_HOST={socket}", *program, *(f"^{name}$" for name in IMAGES)]
 
@@ -157,7 +162,7 @@ def sources(place: Place, pip: list[str], folder: Path) -> dict[str, Path]:
     """OpenStack's sources by Kolla's names: of each project, the version that our release has; and its
     constraints."""
     release = place.checkout / "releases" / RELEASE
-    locked = "\n".join(file.read_text() for file in release.glob("*.lock"))
+    locked = "\n".join(file.read_text(encoding="utf-8") for file in release.glob("*.lock"))
     found = {}
     for image, project in PROJECTS.items():
         [version, *_] = re.findall(rf"^{project}==(\S+)", locked, re.MULTILINE)

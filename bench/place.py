@@ -63,7 +63,7 @@ class Place:
 
     def docker(self, *words: str) -> str:
         """What `docker …` prints at the benchmark's engine."""
-        pid = (self.home / "engine/dockerd.pid").read_text().strip()
+        pid = (self.home / "engine/dockerd.pid").read_text(encoding="utf-8").strip()
         return run.run(["nsenter", "-t", pid, "-m", "--", "docker", *words]).out
 
     def ids(self, pattern: str = "os-*") -> dict[str, str]:
@@ -119,7 +119,7 @@ def made(home: Path, jobs: int, *, keep: bool) -> Iterator[Place]:
         )
     remove(place)
     home.mkdir(parents=True)
-    (home / "site.toml").write_text(SITE)
+    (home / "site.toml").write_text(SITE, encoding="utf-8")
     ignored = shutil.ignore_patterns(".venv", "__pycache__", ".*_cache")
     shutil.copytree(PROJECT, checkout, symlinks=True, ignore=ignored)
     (checkout / ".venv").symlink_to(sys.prefix)
@@ -154,4 +154,6 @@ def received() -> int:
     links = {route["dev"] for route in routes} or {path.name for path in Path("/sys/class/net").iterdir()} - {
         "lo"
     }
-    return sum(int(Path(f"/sys/class/net/{name}/statistics/rx_bytes").read_text()) for name in links)
+    return sum(
+        int(Path(f"/sys/class/net/{name}/statistics/rx_bytes").read_text(encoding="utf-8")) for name in links
+    )

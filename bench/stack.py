@@ -135,7 +135,7 @@ def processor(name: str) -> dict[str, float]:
 def _used(container: str) -> float:
     for pattern, unit in COUNTERS:
         for file in Path("/sys/fs/cgroup").glob(pattern.format(container)):
-            found = re.search(r"(?:usage_usec )?(\d+)", file.read_text())
+            found = re.search(r"(?:usage_usec )?(\d+)", file.read_text(encoding="utf-8"))
             if found:
                 return int(found[1]) / unit
     return 0.0
@@ -167,8 +167,8 @@ def record(figures: list[Figure]) -> None:
             "# History of the figures\n\nA line for each run of `bench/stack.py --record`.\n\n|"
             f" {' | '.join(titles)} |\n|{'---|' * len(titles)}\n"
         )
-        HISTORY.write_text(head)
-    with HISTORY.open("a") as stream:
+        HISTORY.write_text(head, encoding="utf-8")
+    with HISTORY.open("a", encoding="utf-8") as stream:
         stream.write(f"| {' | '.join(cells)} |\n")
 
 

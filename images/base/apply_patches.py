@@ -59,7 +59,9 @@ def apply(file: Path, header: "Message[str, str]", item: Distribution, site: Pat
     ]
     words += ["--reject-file=-", f"--input={file.resolve()}"]
     for more in (["--dry-run"], []):
-        done = subprocess.run([*words, *more], cwd=site, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*words, *more], cwd=site, capture_output=True, text=True, check=False, encoding="utf-8"
+        )
         if done.returncode:
             said = " ".join((done.stdout + done.stderr).split())
             sys.exit(

@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
         signal.SIGTERM, lambda *_: sys.exit(143)
     )  # a container's first process is sent only the signals that it handles
     try:
-        config = tomllib.loads(CONFIG.read_text()) if CONFIG.exists() else {}
+        config = tomllib.loads(CONFIG.read_text(encoding="utf-8")) if CONFIG.exists() else {}
         if argv == ["health"]:
             return health(config.get("health", {}))
         make_ready(config)
@@ -119,7 +119,7 @@ def make_ready(config: dict[str, Any]) -> None:
 
 def secret(name: str) -> str:
     try:
-        value = (SECRETS / name).read_text().strip()
+        value = (SECRETS / name).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         raise Error(f"the secret {name} is missing; mount a file with it as {SECRETS / name}") from None
     except PermissionError:
@@ -144,7 +144,7 @@ def write_file(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.chmod(0o600)  # it may have been there
-    path.write_text(text.lstrip("\n"))
+    path.write_text(text.lstrip("\n"), encoding="utf-8")
 
 
 def wait_for(what: str, attempt: Callable[[], Any], deadline: float) -> Any:
@@ -194,7 +194,7 @@ def prepare(directory: str, marker: str, commands: list[list[str]]) -> None:
 
 def run(command: list[str], accept: list[int] | None = None) -> int:
     begin, name = time.monotonic(), " ".join(command[:3])
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
     if done.returncode not in (accept or [0]):
         print(
             *[line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-40:],
@@ -281,6 +281,7 @@ def output(config: dict[str, Any]) -> str:
         text=True,
         timeout=15,
         check=False,
+        encoding="utf-8",
     )
     if done.returncode != 0:
         raise Error(done.stdout.strip() or f"exit code {done.returncode}")
@@ -302,7 +303,7 @@ def fetch(config: dict[str, Any]) -> str:
         return get(url, "", status)
     kept = RUN / "health-token"
     if kept.exists():
-        token, _, base = kept.read_text().partition(" ")
+        token, _, base = kept.read_text(encoding="utf-8").partition(" ")
         try:
             return get(base + url, token, status)
         except urllib.error.HTTPError as error:

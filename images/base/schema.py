@@ -32,7 +32,7 @@ BEGUN = "begun"  # stands for the fingerprint until all is done
 
 
 def main(argv: list[str]) -> int:
-    config = tomllib.loads(CONFIG.read_text())["migrate"]
+    config = tomllib.loads(CONFIG.read_text(encoding="utf-8"))["migrate"]
     project, databases = config["project"], config["databases"]
     try:
         with closing(connect(project)) as connection, connection.cursor() as cursor:
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
 
 def connect(user: str) -> Any:
     """A connection of the project's own user, or of `osbox`."""
-    password = (SECRETS / f"db-{user}").read_text().strip()
+    password = (SECRETS / f"db-{user}").read_text(encoding="utf-8").strip()
     return pymysql.connect(
         host="mysql", user=user, password=password, charset="utf8mb4", autocommit=True, connect_timeout=5
     )
@@ -69,7 +69,7 @@ def prepare(cursor: Any, project: str, databases: list[str], wanted: str) -> int
         return TO_MIGRATE
     begun(project, mark=True)
     file = SCHEMAS / f"{project}.sql"
-    lines = file.read_text().splitlines() if file.exists() else [""]
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else [""]
     if not lines[0].endswith(f" {wanted}") or os.environ.get("OSBOX_SCHEMA") == "only":
         return TO_MIGRATE
     for statement in lines[1:]:

@@ -38,7 +38,7 @@ def main() -> None:
     for repository in ("fernet_tokens", "fernet_receipts"):
         cli.FernetSetup.initialize_fernet_repository(None, None, repository)
     credential_keys()
-    wish = tomllib.loads(CATALOGUE.read_text())
+    wish = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
     administrator(wish["service"][0], wish["region"])
     project = service_project()
     roles = {role["name"]: role["id"] for role in API.role_api.list_roles()}
@@ -67,7 +67,7 @@ def credential_keys() -> None:
 
 
 def secret(name: str) -> str:
-    return (SECRETS / name).read_text().strip()
+    return (SECRETS / name).read_text(encoding="utf-8").strip()
 
 
 def administrator(identity: dict[str, Any], region: str) -> None:

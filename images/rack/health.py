@@ -16,7 +16,7 @@ SECONDS = 8  # the health check of the image gives 10
 def main() -> int:
     url = f"http://{os.environ['OSBOX_ADDRESS']}:{os.environ['OSBOX_REDFISH_PORT']}/redfish/v1/Systems"
     try:
-        token = base64.b64encode(f"{USER}:{SECRET.read_text().strip()}".encode()).decode()
+        token = base64.b64encode(f"{USER}:{SECRET.read_text(encoding='utf-8').strip()}".encode()).decode()
         request = urllib.request.Request(url, headers={"Authorization": f"Basic {token}"})
         # No proxy stands between us and ourselves, whatever the environment says.
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(

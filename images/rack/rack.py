@@ -95,12 +95,12 @@ def prepare() -> None:
         (ROOT / name).mkdir(exist_ok=True)
     RUN.mkdir(exist_ok=True)
     try:
-        password = SECRET.read_text().strip()
+        password = SECRET.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise RackError(f"cannot read the secret {SECRET}: {error.strerror}") from error
     file = RUN / "htpasswd"
     file.touch(mode=0o600)
-    file.write_text(f"{USER}:{digest(password)}\n")
+    file.write_text(f"{USER}:{digest(password)}\n", encoding="utf-8")
 
 
 def digest(password: str) -> str:

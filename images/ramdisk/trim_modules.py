@@ -33,10 +33,10 @@ def keep(dep: dict[str, list[str]], rules: list[str]) -> set[str]:
 def main(directory: Path, rules_file: Path) -> None:
     rules = [
         line.strip()
-        for line in rules_file.read_text().splitlines()
+        for line in rules_file.read_text(encoding="utf-8").splitlines()
         if line.strip() and not line.startswith("#")
     ]
-    dep = parse_dep((directory / "modules.dep").read_text())
+    dep = parse_dep((directory / "modules.dep").read_text(encoding="utf-8"))
     for module in dep.keys() - keep(dep, rules):
         (directory / module).unlink()
 

@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from osbox import log
+from osbox import log, utf8
 from osbox.commands import context
 from osbox.commands.table import Commands
 from osbox.errors import Error, UserError
@@ -93,6 +93,7 @@ def before(
 
 def main() -> None:
     """The entry point: every way a command can end is told in a line and has its exit code."""
+    utf8.start()
     signal.signal(signal.SIGTERM, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

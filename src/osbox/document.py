@@ -1,23 +1,27 @@
 """YAML that a person wrote, checked against a pydantic model, every complaint with its line.
 
 document = read(file)                       UserError on a syntax error or on a key that stands twice
-problems = document.check(Inventory)        [Problem(12, "nodes[1].ports[0].address", "'…' is not a MAC
-address")]
+inventory, problems = document.check(Inventory)     None, [Problem(12, "nodes[1].ports[0].address", "'…' is
+not a MAC address")]
 """
 
 import difflib
+import gc
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from osbox import utf8
 from osbox.errors import UserError
 
+M = TypeVar("M", bound=BaseModel)
 Location = tuple[int | str, ...]
 SHOWN = (str, int, float)
 LARGEST = 64 << 20  # bytes; sixty thousand nodes have 20 MB
@@ -46,7 +50,15 @@ WORDS = {
 """Pydantic's kinds of errors as a person would say them."""
 
 
-class Loader(yaml.SafeLoader):
+TOLD = 100
+"""Of many problems, how many are told: a mistake made in every one of ten thousand nodes is seen in fewer."""
+NO_YAML = yaml.reader.Reader.NON_PRINTABLE
+BY_LIBYAML = yaml.__with_libyaml__
+"""Which knows lines as well, and is many times as quick. PyYAML was built without it where no wheel of it
+fits the machine."""
+
+
+class Loader(yaml.CSafeLoader if BY_LIBYAML else yaml.SafeLoader):  # type: ignore[misc]  # whichever it is
     """YAML without the numbers in base 60 of its version 1.1, which take 52:54:00:12:34:56 for one."""
 
 
@@ -89,21 +101,37 @@ class Document:
     def problem(self, location: Location, what: str) -> Problem:
         return Problem(self.line(location), path(location), what)
 
-    def check(self, model: type[BaseModel]) -> list[Problem]:
-        """What the model says against the data."""
+    def check(self, model: type[M]) -> tuple[M | None, list[Problem]]:
+        """The data as the model has it, or what that says against them."""
         try:
-            model.model_validate(self.data)
+            return model.model_validate(self.data), []
         except ValidationError as error:
-            return [
-                self.problem(item["loc"], _words(item, model)) for item in error.errors(include_url=False)
-            ]
-        return []
+            items = error.errors(include_url=False)
+            return None, [self.problem(item["loc"], _words(item, model)) for item in items]
 
     def refuse(self, problems: Sequence[Problem], hint: str = "") -> UserError:
         """All problems as one error, in the order of the file."""
-        lines = [f"{self.name}:{problem.line}: {problem}" for problem in sorted(set(problems))]
-        count = "a problem" if len(lines) == 1 else f"{len(lines)} problems"
+        found = sorted(set(problems))
+        count = "a problem" if len(found) == 1 else f"{len(found)} problems"
+        lines = [f"{self.name}:{problem.line}: {problem}" for problem in found[:TOLD]]
+        lines += [f"and {len(found) - TOLD} more"] if len(found) > TOLD else []
         return UserError(f"{self.name} has {count}", evidence="\n".join(lines), hint=hint)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """A block in which Python does not look for garbage.
+
+    A file of ten thousand nodes becomes a million objects, all of them in use: to look through them again and
+    again took 2.5 of 4 s.
+    """
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 def read(file: Path, hint: str = "") -> Document:
@@ -113,33 +141,36 @@ def read(file: Path, hint: str = "") -> Document:
             f"cannot read {file}: it has more than {LARGEST >> 20} MiB, and is no YAML that a person wrote",
             hint=hint,
         )
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {file}: {getattr(error, 'strerror', '') or 'it is no text'}") from error
+    text = utf8.read(file, hint)
+    strange = NO_YAML.search(text)
+    if strange:
+        line = text.count("\n", 0, strange.start()) + 1
+        evidence = f"{file.name}:{line}: the control character U+{ord(strange[0]):04X}"
+        raise UserError(f"{file.name} is not valid YAML", evidence=evidence, hint=hint)
     loader = Loader(text)
     try:
         root = loader.get_single_node()
         document = Document(file.name, None, root)
-        twice = _doubled(root, ())
+        twice = _doubled(root, (), set())
         if twice:
             raise document.refuse(twice, hint)
         return Document(file.name, loader.construct_document(root) if root else None, root)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        begun = (
-            f" ({error.context} that begins in line {error.context_mark.line + 1})"
-            if error.context_mark
-            else ""
-        )
-        evidence = f"{file.name}:{line}: {error.problem}{begun}"
+    except (yaml.YAMLError, RecursionError) as error:
+        evidence = f"{file.name}{_complaint(error)}"
         raise UserError(f"{file.name} is not valid YAML", evidence=evidence, hint=hint) from error
-    except yaml.YAMLError as error:
-        raise UserError(
-            f"{file.name} is not valid YAML", evidence=f"{file.name}: {error}", hint=hint
-        ) from error
     finally:
         loader.dispose()
+
+
+def _complaint(error: Exception) -> str:
+    """What the loader does not like, with its line where that is known."""
+    if isinstance(error, RecursionError):
+        return ": too many things in one another"
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return f": {error}"
+    line = error.problem_mark.line + 1 if error.problem_mark else 1
+    begun = error.context_mark.line + 1 if error.context_mark else 0
+    return f":{line}: {error.problem}" + (f" ({error.context} that begins in line {begun})" if begun else "")
 
 
 def path(location: Location) -> str:
@@ -165,9 +196,15 @@ def _child(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node, int] | N
     return None
 
 
-def _doubled(node: yaml.Node | None, where: Location) -> list[Problem]:
-    """Keys that stand twice in one mapping: YAML would silently take the last."""
+def _doubled(node: yaml.Node | None, where: Location, known: set[int]) -> list[Problem]:
+    """Keys that stand twice in one mapping: YAML would silently take the last.
+
+    known: nodes that were looked at, by id; an alias leads to one of them again, and may do so in a circle.
+    """
     found: list[Problem] = []
+    if id(node) in known:
+        return found
+    known.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -178,10 +215,10 @@ def _doubled(node: yaml.Node | None, where: Location) -> list[Problem]:
                     Problem(key.start_mark.line + 1, path(here), "this key stands here a second time")
                 )
             seen.add(name)
-            found += _doubled(value, here)
+            found += _doubled(value, here, known)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            found += _doubled(item, (*where, index))
+            found += _doubled(item, (*where, index), known)
     return found
 
 

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-PRIVATE, PUBLIC, PRIVATE_DIRECTORY = 0o600, 0o644, 0o700
+PRIVATE, PUBLIC, PRIVATE_DIRECTORY, PUBLIC_DIRECTORY = 0o600, 0o644, 0o700, 0o755
 
 
 def write(

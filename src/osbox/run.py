@@ -70,6 +70,7 @@ def run(
             timeout=timeout,
             check=False,
             errors="replace",
+            encoding="utf-8",
         )
     except FileNotFoundError as error:
         raise Error(
@@ -131,6 +132,7 @@ def spawn(
             errors="replace",
             env=_env(env),
             cwd=cwd,
+            encoding="utf-8",
         )
     except FileNotFoundError as error:
         raise Error(
@@ -160,7 +162,7 @@ def reading(argv: Sequence[str]) -> Iterator[IO[bytes]]:
     """
     log.command(line(argv))
     with (
-        tempfile.TemporaryFile("w+") as said,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
         spawn(argv, stdout=subprocess.PIPE, stderr=said.fileno()) as process,
     ):
         assert process.stdout is not None  # noqa: S101 - for the type checker: we asked for a pipe
@@ -182,7 +184,7 @@ def feeding(argv: Sequence[str]) -> Iterator[IO[bytes]]:
     """
     log.command(line(argv))
     with (
-        tempfile.TemporaryFile("w+") as said,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
         spawn(argv, stdin=subprocess.PIPE, stdout=said.fileno(), stderr=said.fileno()) as process,
     ):
         assert process.stdin is not None  # noqa: S101 - for the type checker: we asked for a pipe
@@ -201,7 +203,7 @@ def feeding(argv: Sequence[str]) -> Iterator[IO[bytes]]:
 def daemon(argv: Sequence[str], logfile: Path, *, env: Mapping[str, str] | None = None) -> int:
     """Start a process that outlives us, in a session of its own, writing to logfile; returns its pid."""
     log.command(f"{line(argv)} >>{logfile} 2>&1 &")
-    with logfile.open("a") as target:
+    with logfile.open("a", encoding="utf-8") as target:
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,

@@ -1,14 +1,19 @@
 """What is asked of Docker, with a client of the test's own on PATH: it prints what Docker 26 prints."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from osbox import files
+from osbox.cloud import compose
 from osbox.engine import asking, docker, lostports
 from osbox.engine.engine import Engine
 from osbox.errors import Error
+from osbox.images.runspec import RunSpec
+from osbox.images.sandbox import Sandbox
 from osbox.site.site import Paths
 from tests.answers import CASES
 
@@ -131,3 +136,64 @@ def test_ports_are_not_lost_because_the_engine_gives_no_answer(
     client(err=DOWN, code=1)
     with pytest.raises(Error, match="the container engine gave no answer"):
         lostports.find(Paths(tmp_path, tmp_path), [])
+
+
+# --- a person's settings of the client
+
+SEES = """\
+#!/bin/sh
+cat "$DOCKER_CONFIG/config.json"
+echo
+ls "$DOCKER_CONFIG"
+echo "$DOCKER_CONFIG" >{0}/place
+"""
+LOGINS = {"auths": {"registry.example": {"auth": "eDp5"}}, "currentContext": "here"}
+PROXIES = {"proxies": {"default": {"httpProxy": "http://127.0.0.1:9"}}}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A person's settings, with a plug-in; and a client that shows those that it is given."""
+    place, program = tmp_path / "settings", tmp_path / "docker"
+    (place / "cli-plugins").mkdir(parents=True)
+    (place / "config.json").write_text(json.dumps(LOGINS | PROXIES))
+    program.write_text(SEES.format(tmp_path))
+    program.chmod(0o755)
+    monkeypatch.setenv("DOCKER_CONFIG", str(place))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return place
+
+
+def test_containers_are_made_without_a_persons_proxies(settings: Path, paths: Paths, tmp_path: Path) -> None:
+    """Services would ask the proxy for one another."""
+    files.write(paths.stack_env, "OSBOX_LISTEN=\n")
+    seen = compose._bring_up(ENGINE, paths, rack=False).out.splitlines()
+    assert json.loads(seen[0]) == LOGINS
+    assert seen[1:] == ["cli-plugins", "config.json"]
+    place = Path((tmp_path / "place").read_text().strip())
+    assert place != settings
+    assert not place.exists(), "logins are left on the disk"
+
+
+def test_containers_of_the_tests_too(settings: Path, tmp_path: Path) -> None:
+    seen = Sandbox(ENGINE, tmp_path / "scratch").run("x", RunSpec(), []).out
+    assert "proxies" not in seen
+    assert "registry.example" in seen
+
+
+@pytest.mark.parametrize(
+    "text", [json.dumps(LOGINS), "{", "[]", None], ids=["none", "broken", "a list", "no file"]
+)
+def test_settings_without_proxies_are_used_as_they_are(
+    settings: Path, tmp_path: Path, text: str | None
+) -> None:
+    (settings / "config.json").unlink()
+    if text is not None:
+        (settings / "config.json").write_text(text)
+    with docker.direct(ENGINE, tmp_path / "scratch") as env:
+        assert env == {}
+
+
+def test_the_private_engines_client_sees_no_settings_of_a_person(settings: Path, tmp_path: Path) -> None:
+    with docker.direct(Engine("private", "26"), tmp_path / "scratch") as env:
+        assert env == {}

@@ -198,6 +198,65 @@ def test_what_differs_is_sent_when_ironic_is_done_with_the_node() -> None:
     assert run(ironic, inventory("a", password="second")) == ["a: the BMC's password"]
 
 
+def test_what_ironic_begins_between_the_look_and_the_change_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody asked for a cleaning that very moment: it was told as a mistake in the file."""
+    ironic = Ironic()
+    run(ironic, inventory("a"))
+    node, takes = ironic.there["a"], ironic.patch_node
+
+    def refuse(*_: Any) -> None:
+        node.provision_state = "cleaning"
+        monkeypatch.setattr(ironic, "patch_node", takes)
+        ironic.on_look = done
+        raise exceptions.ConflictException("while a state transition is in progress")
+
+    def done(_: Any) -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            node.provision_state = "available"
+
+    looks = list[int]()
+    monkeypatch.setattr(ironic, "patch_node", refuse)
+    assert run(ironic, inventory("a", password="second")) == ["a: the BMC's password"]
+
+
+def test_a_conflict_with_anything_else_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    ironic = Ironic()
+    run(ironic, inventory("a"))
+
+    def refuse(*_: Any) -> None:
+        raise exceptions.ConflictException("a node of that name is there")
+
+    monkeypatch.setattr(ironic, "patch_node", refuse)
+    with pytest.raises(Error, match=r"Ironic refuses what nodes\.yaml says of it"):
+        run(ironic, inventory("a", password="second"))
+
+
+def test_many_nodes_that_were_waited_for_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"n{number}" for number in range(20)]
+    ironic, listings = Ironic(), list[int]()
+    run(ironic, inventory(*names))
+    nodes = ironic.nodes
+
+    def listed(**words: Any) -> Any:
+        listings.append(1)
+        return nodes(**words)
+
+    monkeypatch.setattr(ironic, "nodes", listed)
+    for node in ironic.there.values():
+        node.provision_state = "cleaning"
+
+    def look(_: Any) -> None:
+        for node in ironic.there.values():
+            node.provision_state = "available"
+
+    ironic.on_look = look
+    assert len(run(ironic, inventory(*names, password="second"))) == len(names)
+    assert len(listings) == 2
+
+
 def test_enrolled_means_that_placement_offers_it(monkeypatch: pytest.MonkeyPatch) -> None:
     offers = iter([set(), {"id-b"}, {"id-a", "id-b"}])
     run(Ironic(), inventory("a", "b"), placeable=lambda _: next(offers))

@@ -17,6 +17,7 @@ from osbox.errors import UserError
 from osbox.metal.bmc import Bmc
 from osbox.metal.node import Inventory, Node, Port, Properties
 from osbox.metal.nodesfile import load
+from tests.metal.test_authorities import AUTHORITY
 
 CASES = Path(__file__).parents[1] / "cases/nodes"
 DOCUMENT = Path(__file__).parents[2] / "docs/nodes.md"
@@ -25,7 +26,9 @@ PASSWORD = "from-the-file"
 
 def prepared(case: Path, directory: Path) -> Path:
     """The case beside the password files that it may name, since a checkout cannot keep file modes."""
-    for name, text in (("password", PASSWORD + "\n"), ("empty", "")):
+    damaged = AUTHORITY.replace("MIIB", "AAAA")
+    contents = {"password": PASSWORD + "\n", "empty": "", "site-ca.pem": AUTHORITY, "damaged.pem": damaged}
+    for name, text in contents.items():
         (directory / name).touch(mode=0o600)
         (directory / name).write_text(text)
     return Path(shutil.copy(case, directory / "nodes.yaml"))
@@ -37,7 +40,8 @@ def result(file: Path) -> str:
     except UserError as error:
         text = f"{error.message}\n{error.evidence}\nNext: {error.hint}\n"
         return text.replace(str(file.parent), "DIRECTORY")
-    return json.dumps([seen(node) for node in inventory.nodes], indent=2) + "\n"
+    text = json.dumps([seen(node) for node in inventory.nodes], indent=2) + "\n"
+    return text.replace(str(file.parent), "DIRECTORY")
 
 
 def seen(node: Node) -> dict[str, object]:

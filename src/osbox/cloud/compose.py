@@ -138,12 +138,23 @@ def argv(engine: Engine, paths: Paths, *words: str, rack: bool = False) -> list[
 
 def up(engine: Engine, paths: Paths, *, rack: bool) -> None:
     """Have every container run as the files say; raises Error with what Compose said."""
-    line = argv(engine, paths, *UP, "--remove-orphans", rack=rack)
-    result = run.run(line, check=False)
+    result = _bring_up(engine, paths, "--remove-orphans", rack=rack)
     if result.code != 0:
         raise Error(
             "Compose could not start the containers", evidence=run.tail(result.err), hint="osbox status"
         )
+
+
+def rack_up(engine: Engine, paths: Paths) -> None:
+    """Have the rack's container run."""
+    result = _bring_up(engine, paths, "--no-deps", RACK, rack=True)
+    if result.code != 0:
+        raise Error("the rack could not be started", evidence=run.tail(result.err), hint="osbox build rack")
+
+
+def _bring_up(engine: Engine, paths: Paths, *words: str, rack: bool) -> run.Result:
+    with docker.direct(engine, paths.tmp) as env:
+        return run.run(argv(engine, paths, *UP, *words, rack=rack), check=False, env=env)
 
 
 def render(

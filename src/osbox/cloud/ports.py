@@ -65,7 +65,7 @@ def holder(address: str, port: int, kind: socket.SocketKind, proc: Path = Path("
     wanted = {f"socket:[{inode}]" for inode in inodes}
     for process in proc.glob("[0-9]*"):
         if wanted & set(_links(process / "fd")):
-            return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+            return f"{(process / 'comm').read_text(errors='replace').strip()} (pid {process.name})"
     return (
         "another network namespace or a firewall rule" if not inodes else "a process that /proc does not show"
     )

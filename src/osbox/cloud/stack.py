@@ -143,10 +143,7 @@ def _down_in_order(paths: Paths, engine: Engine) -> None:
 
 def start_rack(paths: Paths, site: Site, engine: Engine) -> None:
     """Have the rack's container running; Redfish answers when it is healthy."""
-    argv = compose.argv(engine, paths, *compose.UP, "--no-deps", RACK, rack=True)
-    result = run.run(argv, check=False)
-    if result.code != 0:
-        raise Error("the rack could not be started", evidence=run.tail(result.err), hint="osbox build rack")
+    compose.rack_up(engine, paths)
     reasons = dict[str, str]()
 
     def well() -> bool:

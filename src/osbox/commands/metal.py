@@ -12,9 +12,9 @@ from osbox.cloud import sessions, stack
 from osbox.commands.context import Context, Json, print_json, show
 from osbox.contents import images, servers
 from osbox.errors import UserError
+from osbox.metal import authorities, nodesfile, rack, records, sightings
 from osbox.metal import enroll as nodes
 from osbox.metal import forget as forgetting
-from osbox.metal import nodesfile, rack, records, sightings
 from osbox.metal.difference import Settings
 from osbox.metal.firmware import BootMode
 from osbox.site import secrets
@@ -119,6 +119,7 @@ def enroll(
     )
     with here.alone("node enroll", "nodes"):
         secrets.ensure(here.paths)  # of a deployment that is older than the fingerprints' key
+        inventory = authorities.keep(here.paths, inventory)
         system, settings = _ironic(here)
         changed = nodes.enroll(system, inventory, settings=settings, options=options)
     log.out.print(f"{len(inventory.nodes)} nodes are enrolled" if changed else "Nothing to change")
@@ -135,7 +136,7 @@ def node_plan(
     inventory = nodesfile.load(file)
     stack.require_up(here.paths, here.site)
     system, settings = _ironic(here)
-    changes = nodes.plan(system, inventory, settings)
+    changes = nodes.plan(system, authorities.seen(inventory), settings)
     if json:
         # Never the patches themselves: they have passwords in them.
         print_json(

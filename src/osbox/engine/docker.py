@@ -4,19 +4,24 @@ Every function takes the Engine, whose prefix reaches the right client and paths
 the engine gives no answer: that is never taken for "not there".
 """
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from osbox import files as whole
 from osbox import run
 from osbox.engine import asking
 from osbox.engine.engine import Engine
 from osbox.engine.info import ContainerInfo, ImageInfo, NetworkInfo
 from osbox.site import sources
 from osbox.site.site import Paths
+
+CONFIG = "config.json"
 
 
 def docker(
@@ -38,7 +43,7 @@ def logins(paths: Paths, engine: Engine) -> Iterator[dict[str, str]]:
     The private engine's client does not see that person's home: it gets a copy for the duration of the block.
     Without any login there, those hold that were made in the engine itself.
     """
-    config = Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser() / "config.json"
+    config = _settings() / CONFIG
     if engine.kind == "host" or not config.is_file():
         yield {}
         return
@@ -47,6 +52,44 @@ def logins(paths: Paths, engine: Engine) -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="logins-", dir=scratch) as directory:
         shutil.copy(config, directory)
         yield {"DOCKER_CONFIG": directory}
+
+
+@contextmanager
+def direct(engine: Engine, scratch: Path) -> Iterator[dict[str, str]]:
+    """Environment with which the client makes containers that know of no proxy.
+
+    Docker's client and Compose give each container the `proxies` of a person's config.json as HTTP_PROXY and
+    the like, and services would ask that proxy for one another. For the duration of the block the client has
+    the same settings but for these: logins, contexts and plug-ins stay. Builds, which do need a proxy, take
+    no part. The private engine's client sees no settings of a person.
+    """
+    place = _settings()
+    told = _told(place / CONFIG) if engine.kind == "host" else {}
+    if "proxies" not in told:
+        yield {}
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="docker-", dir=scratch) as directory:
+        for entry in place.iterdir():
+            if entry.name != CONFIG:
+                (Path(directory) / entry.name).symlink_to(entry.absolute())
+        kept = {key: value for key, value in told.items() if key != "proxies"}
+        whole.write(Path(directory) / CONFIG, json.dumps(kept), mode=whole.PRIVATE)
+        yield {"DOCKER_CONFIG": directory}
+
+
+def _settings() -> Path:
+    """The directory of the client's settings."""
+    return Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
+
+
+def _told(config: Path) -> dict[str, Any]:
+    """What a person's config.json says; of one that cannot be read the client itself tells."""
+    try:
+        found = json.loads(config.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def images(engine: Engine, *tags: str) -> dict[str, ImageInfo]:

@@ -303,7 +303,7 @@ def _private_pid(paths: Paths) -> int:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError, ValueError):
         return 0
-    ours = words[0].endswith(b"dockerd") and f"--data-root={paths.engine / 'data'}".encode() in words
+    ours = words[0].endswith(b"dockerd") and os.fsencode(f"--data-root={paths.engine / 'data'}") in words
     return pid if ours and processes.alive(pid) else 0
 
 

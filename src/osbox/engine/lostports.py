@@ -101,7 +101,7 @@ def _proxies(paths: Paths) -> list[Proxy]:
     for pid in processes.find(paths):
         if processes.name(pid) == "docker-proxy":
             with suppress(OSError, KeyError):
-                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1:]
+                words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")[1:]
                 told = dict(zip(words[::2], words[1::2], strict=False))
                 found.append(
                     Proxy(pid, told["-proto"], told["-host-ip"], told["-host-port"], told["-container-ip"])

@@ -68,7 +68,7 @@ def others(paths: Paths) -> list[int]:
 
 def name(pid: int) -> str:
     with suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().strip()
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
     return ""
 
 
@@ -82,7 +82,10 @@ def namespace(pid: int | str) -> str:
 def alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and waits for its parent does not."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] not in (
+            "Z",
+            "X",
+        )
     return False
 
 
@@ -105,7 +108,7 @@ def _stands_in_root(pid: int, paths: Paths) -> bool:
 
 
 def _is_contained(pid: int, paths: Paths) -> bool:
-    groups = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    groups = Path(f"/proc/{pid}/cgroup").read_text(errors="surrogateescape").splitlines()
     if any(f"/{cgroup(paths)}/" in line for line in groups):
         return True
     mounts = Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape").splitlines()
@@ -128,7 +131,7 @@ def _is_daemon(pid: int) -> bool:
 def _is_first(pid: int) -> bool:
     """Whether it is a container's first process, the one that is told to stop and stops the others."""
     with suppress(OSError):
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
         numbers = next((line.split()[1:] for line in lines if line.startswith("NSpid:")), [])
         return len(numbers) > 1 and numbers[-1] == "1"
     return False

@@ -80,7 +80,8 @@ class Sandbox:
             tag,
             *command,
         )
-        return run.run(argv, input=text, check=False, timeout=RUN_SECONDS)
+        with docker.direct(self.engine, self.scratch) as env:
+            return run.run(argv, input=text, check=False, timeout=RUN_SECONDS, env=env)
 
     @contextmanager
     def started(self, tag: str, spec: RunSpec, *options: str) -> Iterator[str]:
@@ -95,7 +96,8 @@ class Sandbox:
         ]
         quick += [f"--health-start-period={HEALTHY_SECONDS}s"]
         argv = ["run", "--detach", *self._identity(tag, options), *quick, *spec.options(), *options, tag]
-        name = docker.docker(self.engine, *argv).out.strip()
+        with docker.direct(self.engine, self.scratch) as env:
+            name = docker.docker(self.engine, *argv, env=env).out.strip()
         try:
             yield name
         finally:

@@ -54,9 +54,9 @@ def _address(value: str) -> str:
 
 
 def _verify_ca(value: object) -> object:
-    if isinstance(value, bool) or (isinstance(value, str) and value.startswith("/")):
+    if isinstance(value, bool | Path) or (isinstance(value, str) and value):
         return value
-    raise ValueError("must be true, false, or the absolute path of a CA bundle")
+    raise ValueError("must be true, false, or the path of a file with the CA's certificate")
 
 
 Text = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
@@ -75,6 +75,7 @@ class Bmc(Model):
     password: Annotated[SecretStr, BeforeValidator(_text), Field(min_length=1)] | None = None
     password_file: Path | None = None
     port: int | None = Field(None, ge=1, le=65535)
+    # A path of this machine; Ironic is told another one (osbox.metal.authorities).
     verify_ca: Annotated[bool | Path, BeforeValidator(_verify_ca)] = True
     system_id: str | None = Field(None, pattern=r"^/\S+$|^[^/\s]+$")
 

@@ -5,8 +5,9 @@ Nothing here knows virtual from real.
 
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,9 @@ LastSeen = Callable[[Sequence[str], Any], Sequence[str]]
 """What was seen of a node's MAC addresses on the network: the evidence when it does not boot."""
 
 
-@dataclass
+@dataclass(
+    eq=False
+)  # each is itself: one of thousands is taken out of a list without a look at all its fields
 class _Work:
     """Where one node stands on its way to available."""
 
@@ -71,6 +74,8 @@ class _Run:
     options: Options
     changed: list[str] = field(default_factory=list)
     problems: list[Error] = field(default_factory=list)
+    fresh: dict[str, Difference] | None = None
+    """What differs as of this round's look, if one of its nodes had to know."""
 
     def differences(self) -> dict[str, Difference]:
         return plan(self.system, self.inventory, self.settings)
@@ -113,14 +118,19 @@ class _Run:
                 hint="name that node in the file, too, or osbox node forget it",
             )
         if work.change.state not in UNDER_WAY:
-            records.take_ports(self.system, work.change)
+            with self.unless_begun(work):
+                records.take_ports(self.system, work.change)
 
     def send(self, work: _Work) -> None:
         if work.change.state in UNDER_WAY:
             work.later = not work.change.is_empty or bool(work.change.held)
             return
         if not work.change.is_empty:
-            records.send(self.system, work.change)
+            with self.unless_begun(work):
+                records.send(self.system, work.change)
+            if work.change.state in UNDER_WAY:
+                work.later = True
+                return
             self.changed.append(f"{work.node.name}: {'; '.join(work.change.told)}")
         work.later = bool(work.change.held) and work.change.state not in SETTLED
         for held in work.change.held if not work.later else ():
@@ -128,9 +138,25 @@ class _Run:
 
     def catch_up(self, work: _Work) -> None:
         """Send what had to wait."""
-        work.change = self.differences()[work.node.name]
+        self.fresh = self.fresh or self.differences()  # all nodes at once, not all of them for each
+        work.change = self.fresh[work.node.name]
         self.take_ports(work)
         self.send(work)
+
+    @contextmanager
+    def unless_begun(self, work: _Work) -> Iterator[None]:
+        """Ironic refuses changes (409) when it began with a node after we looked at it: then they wait."""
+        from openstack import exceptions as sdk  # noqa: PLC0415 - slow to import
+
+        try:
+            yield
+        except sdk.ConflictException:
+            if work.change.create is not None:
+                raise
+            now = self.system.baremetal.get_node(work.node.name).provision_state
+            if now not in UNDER_WAY:
+                raise
+            work.change = replace(work.change, state=now)
 
 
 def plan(system: "Connection", inventory: Inventory, settings: Settings) -> dict[str, Difference]:
@@ -211,6 +237,7 @@ def _settle(run: _Run, works: Sequence[_Work]) -> None:
     under_way = list(works)
 
     def settled() -> bool:
+        run.fresh = None
         for work in list(under_way):
             if not run.each([work], partial(_step, run)) or (work.state in SETTLED and not work.later):
                 under_way.remove(work)

@@ -6,15 +6,21 @@
 Passwords are SecretStr from the moment they are read: no repr, no error and no dump shows one.
 """
 
+import functools
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from osbox import log
-from osbox.document import Document, Location, Problem, path, read
+from osbox import log, utf8
+from osbox.document import Document, Location, Problem, path, read, uncollected
+from osbox.errors import UserError
+from osbox.metal import authorities
 from osbox.metal.node import IPMI_PORT, Driver, Inventory, Node
 
 HINT = "docs/nodes.md describes the file"
@@ -23,26 +29,47 @@ HINT = "docs/nodes.md describes the file"
 def load(file: Path, warn: Callable[[str], None] = log.warn) -> Inventory:
     """Read and check a nodes.yaml, password files included; raises UserError that lists every problem with
     its line."""
+    with uncollected():
+        return _load(file, warn)
+
+
+def _load(file: Path, warn: Callable[[str], None]) -> Inventory:
     document = read(file, HINT)
-    problems = document.check(Inventory)
-    nodes: dict[int, Node] = {}
-    items = document.data.get("nodes") if isinstance(document.data, dict) else None
-    for index, item in enumerate(items if isinstance(items, list) else []):
-        # One by one once more: what is wrong with one node must not hide what is wrong between the others.
-        with suppress(ValidationError):
-            nodes[index] = Node.model_validate(item)
+    inventory, problems = document.check(Inventory)
+    nodes = dict(enumerate(inventory.nodes)) if inventory else _right_ones(document.data)
     problems += _duplicates(document, nodes)
-    for index, node in nodes.items():
-        try:
-            nodes[index] = _with_password(node, file.parent, warn)
-        except OSError as error:
-            what = f"cannot read {error.filename}: {error.strerror}"
-            problems.append(document.problem(("nodes", index, "bmc", "password_file"), what))
-        except ValueError as error:
-            problems.append(document.problem(("nodes", index, "bmc", "password_file"), str(error)))
+    password = partial(_with_password, directory=file.parent, warn=warn)
+    checked = functools.cache(authorities.certificates)
+    authority = partial(_with_authority, directory=file.parent, check=checked)
+    for index in nodes:
+        for key, step in (("password_file", password), ("verify_ca", authority)):
+            try:
+                nodes[index] = step(nodes[index])
+            except UserError as error:
+                problems.append(document.problem(("nodes", index, "bmc", key), error.message))
     if problems:
         raise document.refuse(problems, HINT)
     return Inventory(nodes=tuple(nodes.values()))
+
+
+def _right_ones(data: Any) -> dict[int, Node]:
+    """The nodes with which nothing is wrong, by their place: what is wrong with one must not hide what is
+    wrong between the others."""
+    nodes = dict[int, Node]()
+    items = data.get("nodes") if isinstance(data, dict) else None
+    for index, item in enumerate(items if isinstance(items, list) else []):
+        with suppress(ValidationError):
+            nodes[index] = Node.model_validate(item)
+    return nodes
+
+
+def _with_authority(node: Node, directory: Path, check: Callable[[Path], object]) -> Node:
+    """The node with the whole path of the file that its `verify_ca` names."""
+    if isinstance(node.bmc.verify_ca, bool):
+        return node
+    file = directory / node.bmc.verify_ca.expanduser()
+    check(file)
+    return node.model_copy(update={"bmc": node.bmc.model_copy(update={"verify_ca": file})})
 
 
 def _with_password(node: Node, directory: Path, warn: Callable[[str], None]) -> Node:
@@ -50,9 +77,9 @@ def _with_password(node: Node, directory: Path, warn: Callable[[str], None]) -> 
     if node.bmc.password_file is None:
         return node
     file = directory / node.bmc.password_file.expanduser()
-    password = file.read_text().rstrip("\r\n")
+    password = utf8.read(file).rstrip("\n")
     if not password:
-        raise ValueError(f"{file} is empty")
+        raise UserError(f"{file} is empty")
     if file.stat().st_mode & stat.S_IROTH:
         warn(f"everybody on this machine can read {file}: chmod 600 {file}")
     return node.model_copy(update={"bmc": node.bmc.model_copy(update={"password": SecretStr(password)})})
@@ -72,21 +99,37 @@ def _duplicates(document: Document, nodes: Mapping[int, Node]) -> Iterator[Probl
                 yield document.problem(
                     here, f"'{value}' is already {path(first)} in line {document.line(first)}"
                 )
+    controllers: dict[tuple[Driver, str], _Controller] = {}
     for index, node in nodes.items():
-        for other in (number for number in nodes if number < index):
-            if _same_bmc(node, nodes[other]):
-                line = document.line(("nodes", other, "bmc"))
-                what = (
-                    f"is the one of nodes[{other}] in line {line}, and no system_id tells the two machines"
-                    " apart"
-                )
-                yield document.problem(("nodes", index, "bmc"), what)
+        other = controllers.setdefault((node.driver, _endpoint(node)), _Controller()).claim(index, node)
+        if other is not None:
+            line = document.line(("nodes", other, "bmc"))
+            what = (
+                f"is the one of nodes[{other}] in line {line}, and no system_id tells the two machines apart"
+            )
+            yield document.problem(("nodes", index, "bmc"), what)
 
 
-def _same_bmc(one: Node, two: Node) -> bool:
-    if (one.driver, _endpoint(one)) != (two.driver, _endpoint(two)):
-        return False
-    return not (one.bmc.system_id and two.bmc.system_id and one.bmc.system_id != two.bmc.system_id)
+@dataclass
+class _Controller:
+    """Which nodes of the file one management controller answers for."""
+
+    first: int | None = None
+    whole: int | None = None
+    """The first that named no system of it, and so may be any."""
+    systems: dict[str, int] = field(default_factory=dict)
+
+    def claim(self, index: int, node: Node) -> int | None:
+        """Note a node; returns an earlier one that may be the same machine."""
+        system = node.bmc.system_id
+        other = self.systems.get(system, self.whole) if system else self.first
+        if self.first is None:
+            self.first = index
+        if system:
+            self.systems.setdefault(system, index)
+        elif self.whole is None:
+            self.whole = index
+        return other
 
 
 def _endpoint(node: Node) -> str:

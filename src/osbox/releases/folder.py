@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from osbox import utf8
 from osbox.errors import UserError
 from osbox.releases.release import FILE, Release
 
@@ -28,11 +29,7 @@ def read(folder: Path) -> Release:
     file = folder / FILE
     label = f"{folder.parent.name}/{folder.name}/{FILE}"
     try:
-        release = Release.model_validate(tomllib.loads(file.read_text()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"cannot read {label}: {getattr(error, 'strerror', '') or 'it is no text'}"
-        ) from error
+        release = Release.model_validate(tomllib.loads(utf8.read(file)))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{label} is not valid TOML: {error}") from error
     except ValidationError as error:

@@ -224,8 +224,8 @@ def _uv(paths: Paths) -> Path:
         "--disable-pip-version-check",
         "--require-hashes",
         "--no-deps",
-        "--target",
-        str(new),
+        *("--target", str(new)),
+        "--no-user",  # whatever pip is told of other places
         "-r",
         str(wanted),
     ]

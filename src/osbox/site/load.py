@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from osbox import utf8
 from osbox.errors import UserError
 from osbox.site import package
 from osbox.site.site import HOME, Paths, Site
@@ -31,10 +32,8 @@ def load_site(home: Path, shared: Mapping[str, Any] | None = None) -> Site:
     """
     file = Paths.site_toml.at(home)
     try:
-        text = file.read_text()
+        text = utf8.read(file) if file.exists() else ""
         data = tomllib.loads(text)
-    except FileNotFoundError:
-        text, data = "", {}
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{file} is not valid TOML: {error}") from error
     try:

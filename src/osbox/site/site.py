@@ -188,6 +188,8 @@ class Paths:
     private_key = StateFile("id_ed25519", Lifetime.REMADE, secret=True)
     public_key = StateFile("id_ed25519.pub", Lifetime.REMADE)
     """What ssh-keygen makes beside the private one; osbox itself needs no file of it."""
+    bmc_ca = StateFile("bmc-ca", Lifetime.REMADE, shown=True)
+    """Certificates of authorities, as the conductor sees them (osbox.metal.authorities)."""
     stack_env = StateFile("stack.env", Lifetime.REMADE, shown=True)
     options = StateFile("options", Lifetime.REMADE, secret=True, shown=True)
     """The site's own options for Compose; one of them may be a password."""

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from osbox import files as whole
@@ -100,11 +101,11 @@ def apt_mirrors() -> list[str]:
     wanted = os.environ.get("OSBOX_MIRROR")
     if wanted:
         return [wanted]
-    if "ID=debian" not in Path("/etc/os-release").read_text().splitlines():
+    if "ID=debian" not in Path("/etc/os-release").read_text(errors="replace").splitlines():
         return []
     for name in ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"):
         file = Path(name)
-        mirror = first_mirror(file.read_text()) if file.exists() else ""
+        mirror = first_mirror(file.read_text(errors="replace")) if file.exists() else ""
         if mirror:
             return [mirror]
     return []
@@ -166,7 +167,11 @@ def pip_settings(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     files = ["/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf", env.get("PIP_CONFIG_FILE", "")]
     for name in files:
         parser = configparser.RawConfigParser()
-        if name and parser.read(Path(name).expanduser()) and parser.has_section("global"):
+        with suppress(OSError):  # missing, or not ours to read
+            # Only addresses are taken, which are ASCII: a comment may be of any encoding.
+            text = Path(name).expanduser().read_text(encoding="utf-8-sig", errors="replace") if name else ""
+            parser.read_string(text, name)
+        if parser.has_section("global"):
             settings.update(parser.items("global"))
     for key in PIP_KEYS:
         value = env.get("PIP_" + key.upper().replace("-", "_"))

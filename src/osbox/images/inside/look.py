@@ -11,7 +11,7 @@ CONFIGURATION = ("/etc/*/*.conf", "/etc/*/*.conf.d/*.conf", "/etc/*/*/*.conf", "
 
 def text(name: str) -> str:
     try:
-        return Path(name).read_text()
+        return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
 

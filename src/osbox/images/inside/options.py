@@ -83,7 +83,7 @@ def files() -> Iterator[tuple[str, str]]:
     ]
     for name in dict.fromkeys([*own, *sorted(glob.glob(f"/etc/{PROJECT}/{PROJECT}.conf.d/*.conf"))]):  # noqa: PTH207
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            yield name, Path(name).read_text()
+            yield name, Path(name).read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":

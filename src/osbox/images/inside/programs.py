@@ -50,6 +50,7 @@ def start(argv: list[str], extra: dict[str, str]) -> "subprocess.Popen[str] | st
             text=True,
             errors="replace",
             env=env,
+            encoding="utf-8",
         )
     except OSError as error:
         return f"cannot run {argv[0]}: {error.strerror}"
@@ -111,7 +112,12 @@ def alone(code: str) -> str:
     """Why code fails in a process of its own: programs of one project need not get along in one; "" when it
     does not."""
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, errors="replace", check=False
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        encoding="utf-8",
     )
     return (
         (done.stderr.strip().splitlines() or ["exit code " + str(done.returncode)])[-1]
@@ -131,7 +137,7 @@ def why_no_script(path: Path) -> str:
         return ""
     imports = [
         ast.unparse(node)
-        for node in ast.parse(path.read_text()).body
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
     return alone("\n".join(imports))
@@ -177,7 +183,7 @@ def validate(configuration: str, namespaces: list[str]) -> str:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
     logging.getLogger().addHandler(handler)
-    with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
+    with tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8") as file:
         file.write(configuration)
         file.flush()
         sys.argv = [

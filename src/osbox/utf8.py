@@ -1,0 +1,58 @@
+"""Text that people write, and others' programs: UTF-8 whatever the locale, with or without a byte-order mark.
+
+read(file)      its text, lines ended by \\n; UserError on one that is not there or not UTF-8
+decode(data)    the same of bytes, lines as they are
+start()         this process begins anew in Python's UTF-8 mode when the locale is of another encoding
+"""
+
+import codecs
+import locale
+import os
+import sys
+from pathlib import Path
+
+from osbox.errors import UserError
+
+MARK = codecs.BOM_UTF8
+WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+"""What an editor may have written instead, by the file's first bytes."""
+
+
+def read(file: Path, hint: str = "") -> str:
+    """The text of a file that a person may have written; the error tells the line, and nothing that is in
+    it."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}", hint=hint) from error
+    return decode(data, file).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def decode(data: bytes, file: Path) -> str:
+    """The text of a file's content."""
+    try:
+        return data.removeprefix(MARK).decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        coding = WIDE.get(data[:2], "ISO-8859-1")
+        seen = "the file begins as UTF-16 does" if data[:2] in WIDE else f"the byte 0x{data[error.start]:02x}"
+        raise UserError(
+            f"{file} is not UTF-8",
+            evidence=f"{file.name}:{line}: {seen}",
+            hint=f"save it as UTF-8, with an editor or by iconv -f {coding} -t UTF-8",
+        ) from None
+
+
+def start() -> None:
+    """Have all text of this process UTF-8: files, pipes, names, arguments, in libraries too, and in the
+    Python programs that it starts.
+
+    A process cannot change that while it runs, so one whose locale is of another encoding begins anew, once.
+    Only the entry point calls this.
+    """
+    if sys.flags.utf8_mode or not sys.executable:
+        return
+    if codecs.lookup(locale.getencoding()).name == "utf-8":
+        return
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    os.execve(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]], environment)  # noqa: S606
