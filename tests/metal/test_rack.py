@@ -9,7 +9,7 @@ import tty
 import xml.etree.ElementTree as ET
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -257,6 +257,55 @@ def test_init_waits_with_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(init, "START_SECONDS", 0)
     with pytest.raises(init.RackError, match="waited 0 s in vain for the sun: it is night"):
         init.until("the sun", lambda: "it is night")
+
+
+class Domain:
+    """A node as libvirt's binding shows one, with a will of its own."""
+
+    def __init__(self, name: str, power: str) -> None:
+        self._name, self.power, self.on = name, power, True
+
+    def name(self) -> str:
+        return self._name
+
+    def shutdown(self) -> None:
+        if self.power == "refused":
+            raise OSError("Requested operation is not valid: domain is not running")
+        self.on = self.power != "obeyed"
+
+    def destroy(self) -> None:
+        if self.power == "refused":
+            raise OSError("Timed out during operation: cannot acquire state change lock")
+        self.on = False
+
+
+def test_one_node_that_libvirt_refuses_does_not_keep_the_others_from_their_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It ended the whole shutdown before: those after it were switched off without a word to them."""
+    powers = ["refused", "obeyed", "ignored", "refused", "obeyed"]
+    domains = [Domain(f"rack-{number}", power) for number, power in enumerate(powers)]
+    connection = SimpleNamespace(listAllDomains=lambda _: [one for one in domains if one.on])
+    init.power_off(connection, {}, 0.3)
+    assert [one.on for one in domains] == [True, False, False, True, False]
+    said = capsys.readouterr().err
+    assert "rack: rack-0: refused: Requested operation is not valid" in said
+    assert "rack: rack-2: still on after 0 s, switched off" in said
+
+
+def test_the_password_s_file_is_whole_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(init, "ROOT", tmp_path)
+    monkeypatch.setattr(init, "RUN", tmp_path / "run")
+    monkeypatch.setattr(init, "SECRET", tmp_path / "secret")
+    monkeypatch.setattr(init, "digest", lambda password: f"digest of {password}")
+    init.SECRET.write_text("pw\n")
+    init.RUN.mkdir()
+    (init.RUN / "htpasswd").write_text("of an earlier start, readable by all")
+    (init.RUN / "htpasswd").chmod(0o644)
+    init.prepare()
+    assert (init.RUN / "htpasswd").read_text() == "admin:digest of pw\n"
+    assert (init.RUN / "htpasswd").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in init.RUN.iterdir()] == ["htpasswd"]
 
 
 @pytest.mark.parametrize(
