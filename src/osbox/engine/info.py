@@ -46,12 +46,13 @@ class ImageInfo:
 class State:
     """How a container is.
 
-    health: healthy, unhealthy, starting, or "" where nothing checks it; health_log: what the last checks
-    printed, the youngest last.
+    pid: its first process as the engine numbers it, 0 when it does not run. health: healthy, unhealthy,
+    starting, or "" where nothing checks it; health_log: what the last checks printed, the youngest last.
     """
 
     status: str
     running: bool = False
+    pid: int = 0
     exit_code: int = 0
     oom_killed: bool = False
     started_at: str = ""
@@ -164,6 +165,7 @@ def _state(state: Entry) -> State:
     return State(
         status=_text(state["Status"]),
         running=bool(state["Running"]),
+        pid=int(state["Pid"]),
         exit_code=int(state["ExitCode"]),
         oom_killed=bool(state["OOMKilled"]),
         started_at=_text(state["StartedAt"]),
