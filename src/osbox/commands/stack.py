@@ -15,6 +15,7 @@ from osbox.cloud import credentials, stack
 from osbox.cloud.changes import Change
 from osbox.commands.context import Context, Json, print_json, show
 from osbox.engine import engine
+from osbox.engine.asking import SilentError
 from osbox.errors import UserError
 from osbox.network import connect as network
 from osbox.network import converge as net
@@ -241,7 +242,7 @@ def _refuse_beside_others(here: Context) -> None:
 
 
 def _down(here: Context, *, purge: bool, keep_images: bool) -> list[str]:
-    at = here.running_engine()
+    at = _answering(here, purge=purge)
     if (
         purge
         and not at
@@ -254,6 +255,18 @@ def _down(here: Context, *, purge: bool, keep_images: bool) -> list[str]:
         )  # the volumes are to go, the images are not: only a running engine tells them apart
     gone = stack.down(here.paths, here.site, at, volumes=purge) if at else []
     return gone + (_purge(here, at, keep_images=keep_images) if purge else [])
+
+
+def _answering(here: Context, *, purge: bool) -> engine.Engine | None:
+    """The engine that runs; one of ours that gives no answer does not keep a purge of all it has from its
+    end."""
+    try:
+        return here.running_engine()
+    except SilentError as silent:
+        if not purge or here.named or not engine.stop(here.base):
+            raise
+        log.warn(f"{silent.message}: it was ended without being asked")
+        return None
 
 
 def _purge(here: Context, at: engine.Engine | None, *, keep_images: bool) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from osbox.cloud import sessions
 from osbox.doctor import accelerator, books, clock, finding, journals, machine, names, services, wires
 from osbox.doctor.finding import Check, Facts, Finding
+from osbox.engine import asking
 from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.site.site import Paths, Site
@@ -37,9 +38,16 @@ CHECKS: dict[str, Check] = {
 """In the order in which findings are told."""
 
 
-def look(paths: Paths, site: Site, base: Paths, engine: Engine | None) -> Facts:
-    """What all checks share; reads only. base is where the engine is, which deployments with a name share."""
-    facts = Facts(paths, site, base, engine, finding.containers(engine, site))
+def look(paths: Paths, site: Site, base: Paths, find: Callable[[], Engine | None]) -> Facts:
+    """What all checks share; reads only.
+
+    base is where the engine is, which deployments with a name share; find asks for it.
+    """
+    try:
+        engine = find()
+        facts = Facts(paths, site, base, engine, finding.containers(engine, site))
+    except asking.SilentError as silent:
+        return Facts(paths, site, base, silence=silent)
     return replace(facts, servers=_dhcp_servers(facts))
 
 

@@ -31,6 +31,9 @@ TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x2, 0x1000  # linux/if_tun.h
 
 def check_engine(facts: Facts) -> Iterator[Finding]:
     """Is there an engine, or can there be one?"""
+    if facts.silence:
+        yield error(facts.silence.message, facts.silence.evidence, facts.silence.hint)
+        return
     if facts.engine:
         where = (
             f"data in {facts.base.engine / 'data'}"
@@ -86,6 +89,8 @@ def check_kernel(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - all check
 
 def check_ports(facts: Facts) -> Iterator[Finding]:
     """Every port that the cloud publishes and that is not its own already."""
+    if facts.silence:
+        return  # nobody says which are its own
     found = list(ports.taken(facts.site, facts.running))
     for what, by in found:
         yield error(what, by, ports.HINT)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from osbox import run
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.metal import rack, timeline
@@ -66,18 +65,17 @@ def of_console(engine: Engine, site: Site, name: str) -> list[Event]:
 
 def _dhcp_log(engine: Engine, site: Site) -> str:
     words = [
-        "docker",
         "exec",
         f"neutron-dhcp-agent.{site.name}",
         "sh",
         "-c",
         f"tail -q -n {DHCP_LINES} /var/lib/stack/dnsmasq/*/dhcp_dns_log",
     ]
-    return run.run(engine.argv(*words), check=False).out
+    return docker.ask(engine, *words, check=False).out
 
 
 def _log(engine: Engine, site: Site, service: str, *words: str) -> str:
-    result = docker.docker(
+    result = docker.ask(
         engine, "logs", *words, "--tail", str(LOG_LINES), f"{service}.{site.name}", check=False
     )
     return result.out + result.err
