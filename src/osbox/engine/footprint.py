@@ -362,10 +362,12 @@ def _is_removed(group: Path) -> bool:
     return not group.is_dir()
 
 
-def _remove_cgroups(name: str) -> list[str]:
-    """Remove our control group from every hierarchy; the kernel refuses while a process is in it."""
-    base = Path("/sys/fs/cgroup")
-    tops = [top for top in (base / name, *base.glob(f"*/{name}")) if top.is_dir()]
+def _remove_cgroups(name: str, base: Path = Path("/sys/fs/cgroup")) -> list[str]:
+    """Remove our control group from every hierarchy; the kernel refuses while a process is in it.
+
+    Of version 1 a hierarchy may be there by more than one name, cpu and cpuacct as links to cpu,cpuacct.
+    """
+    tops = sorted({top.resolve() for top in (base / name, *base.glob(f"*/{name}")) if top.is_dir()})
     groups = [
         group
         for top in tops
