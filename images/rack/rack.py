@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ SOCKET = Path("/run/libvirt/libvirt-sock")
 USER = "admin"
 APPLICATION = "sushy_tools.emulator.main:app"
 START_SECONDS = 60
+LOOK_SECONDS = 0.5  # between two looks at the consoles: as exact are the times of their lines
 SHUTDOWN_SECONDS = 20  # compose/rack.yaml grants 40 s in all
 
 Children = dict[int, tuple[str, "subprocess.Popen[bytes]"]]
@@ -51,6 +53,7 @@ def main() -> int:
     try:
         until("the volume to be free", _can_lock)
         prepare()
+        threading.Thread(target=note_times, daemon=True).start()
         until("an address to listen on", _can_listen)
         start(children, "libvirtd", ["libvirtd"])
         until(str(SOCKET), lambda: "" if SOCKET.exists() else "not there yet", children)
@@ -69,6 +72,45 @@ def main() -> int:
         say(str(error))
         end(children)
         return 1
+
+
+def note_times() -> None:
+    """Write down when the consoles were written to, for as long as we live: QEMU logs what a node says, not
+    when, and most of it has no time of its own."""
+    # Else a signal may come to this thread, and the one that waits for our children would not hear of it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    known: dict[Path, int] = {}
+    while True:
+        for log in (ROOT / "console").glob("*.log"):
+            with contextlib.suppress(OSError):  # it was removed; or the disk is full, and nothing grows
+                note_time(log, known)
+        time.sleep(LOOK_SECONDS)
+
+
+def note_time(log: Path, known: dict[Path, int]) -> None:
+    """Append a line `SECONDS BYTES` to NAME.times when a console has grown: so long was it, and last written
+    to, at that time (since the epoch).
+
+    known: how long each was when we last looked.
+    """
+    times, seen = log.with_suffix(".times"), log.stat()
+    if log not in known:
+        known[log] = noted(times)
+    if seen.st_size < known[log]:  # of another node of this name, which is gone
+        times.unlink(missing_ok=True)
+        known[log] = 0
+    if seen.st_size > known[log]:
+        with times.open("a") as file:
+            # The newline in front: an entry that a full disk cut off does not swallow the next one.
+            file.write(f"\n{seen.st_mtime:.2f} {seen.st_size}")
+        known[log] = seen.st_size
+
+
+def noted(times: Path) -> int:
+    """The length that was written down last, by a rack before us."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(times.read_text().splitlines()[-1].split()[1])
+    return 0
 
 
 def _on_signal(_number: int, _frame: FrameType | None) -> None:

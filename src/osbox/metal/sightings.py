@@ -58,9 +58,8 @@ def of_console(engine: Engine, site: Site, name: str) -> list[Event]:
     written = rack.console_written(engine, site, name)
     if written is None:
         return []
-    return timeline.console(
-        rack.console_log(engine, site, name, lines=CONSOLE_LINES), datetime.fromtimestamp(written, UTC)
-    )
+    text = rack.console_log(engine, site, name, lines=CONSOLE_LINES, times=True)
+    return timeline.console(text, datetime.fromtimestamp(written, UTC))
 
 
 def _dhcp_log(engine: Engine, site: Site) -> str:
