@@ -13,6 +13,7 @@ from osbox.cloud.changes import Live
 from osbox.cloud.compose import ServiceState
 from osbox.engine import docker, info
 from osbox.engine.engine import Engine
+from osbox.images import runspec
 from osbox.site import recipes
 from osbox.site.site import Paths, Site
 from tests.answers import answer
@@ -29,6 +30,31 @@ def test_a_health_checks_start_interval_comes_with_its_period(file: Path) -> Non
     assert [
         name for name, check in checks.items() if "start_interval" in check and "start_period" not in check
     ] == []
+
+
+MOUNTING = {"neutron-dhcp-agent"}
+"""Services that call mount(2), which AppArmor's profile docker-default denies."""
+
+
+def test_only_who_mounts_is_free_of_apparmors_profile() -> None:
+    """Debian and Ubuntu have it: no DHCP server came up there on the machine's own Docker."""
+    free, bound = set(), set()
+    for file in FILES:
+        for name, service in (yaml.safe_load(file.read_text()).get("services") or {}).items():
+            options = service.get("security_opt", [])
+            free |= {name} & {name for option in options if option == "apparmor=unconfined"}
+            bound |= {name} & {name for option in options if option == "no-new-privileges:true"}
+            assert set(options) <= {"no-new-privileges:true", "apparmor=unconfined"}
+    assert free == MOUNTING
+    assert bound >= MOUNTING, "the list of a service stands in place of the common one"
+    assert "SYS_ADMIN" in runspec.load(PROJECT / "compose")["os-neutron-dhcp-agent"].capabilities
+
+
+def test_images_are_tested_under_the_restraints_of_the_cloud() -> None:
+    specs = runspec.load(PROJECT / "compose")
+    assert "--security-opt=apparmor=unconfined" in specs["os-neutron-dhcp-agent"].options()
+    for name, spec in specs.items():
+        assert "--security-opt=no-new-privileges:true" in spec.options(), name
 
 
 STARTED = "2026-11-23T09:12:02.304529396Z"
