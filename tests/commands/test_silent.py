@@ -1,5 +1,7 @@
 """An engine that hangs: what each command says, and that a purge comes to its end all the same."""
 
+from collections.abc import Callable
+
 import pytest
 
 from osbox import doctor
@@ -31,12 +33,19 @@ def hung(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         done.append("stop")
         return first
 
+    def notes(what: str) -> Callable[..., list[str]]:
+        def act(*_: object) -> list[str]:
+            done.append(what)
+            return []
+
+        return act
+
     monkeypatch.setattr(engine, "find", find)
     monkeypatch.setattr(engine, "stop", stop)
     monkeypatch.setattr(engine, "_stop", stop)
     monkeypatch.setattr(engine, "require_root", lambda: None)
-    monkeypatch.setattr(footprint, "undo", lambda *_: done.append("undo") or [])
-    monkeypatch.setattr(network, "remove", lambda *_: done.append("network") or [])
+    monkeypatch.setattr(footprint, "undo", notes("undo"))
+    monkeypatch.setattr(network, "remove", notes("network"))
     (paths.engine / "data").mkdir(parents=True)
     (paths.home / "secrets").mkdir()
     return done
