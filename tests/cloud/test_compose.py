@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from osbox import run
 from osbox.cloud import compose, stack
 from osbox.cloud.changes import Live
 from osbox.cloud.compose import ServiceState
 from osbox.engine import docker, info
 from osbox.engine.engine import Engine
+from osbox.errors import Error
 from osbox.images import runspec
 from osbox.site import recipes
 from osbox.site.site import Paths, Site
@@ -110,3 +112,19 @@ def test_a_cloud_goes_down_when_no_file_can_be_written(paths: Paths, monkeypatch
         ("network", "rm", "a-network"),
         ("volume", "rm", "a-volume"),
     ]
+
+
+def test_a_compose_that_finds_no_chain_says_whose_doing_that_is(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the machine's own Docker: "Compose could not start the containers", `Next: osbox status`."""
+    said = (
+        "Error response from daemon: driver failed programming external connectivity on endpoint"
+        " nova-api.os-in-a-box: (iptables failed: iptables --wait -t nat -A DOCKER -p tcp -j DNAT:"
+        " iptables: No chain/target/match by that name.\n (exit status 1))\n"
+    )
+    monkeypatch.setattr(compose, "argv", lambda *_, **__: ["docker"])
+    monkeypatch.setattr(run, "run", lambda *_, **__: run.Result(1, "", said))
+    with pytest.raises(Error, match="something flushed the packet filter") as caught:
+        compose.up(Engine("host", "26"), paths, rack=False)
+    assert "systemctl restart docker" in caught.value.hint

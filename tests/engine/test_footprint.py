@@ -80,9 +80,16 @@ def simulate(text: str, commands: str) -> dict[str, firewall.Table]:
         words = line.split()
         if line.startswith("*"):
             name = line[1:]
+            tables.setdefault(name, (dict.fromkeys(footprint.BUILT_IN, "ACCEPT"), []))
             continue
         chains, rules = tables[name]
+        if line.startswith(":"):
+            assert words[0][1:] not in chains, "it would be emptied"
+            chains[words[0][1:]] = words[1]
         match words[0]:
+            case "-A":
+                assert words[1] in chains
+                rules.append(line)
             case "-D":
                 rules.remove(line.replace("-D", "-A", 1))
             case "-F":
@@ -94,6 +101,7 @@ def simulate(text: str, commands: str) -> dict[str, firewall.Table]:
             case "-P":
                 chains[words[1]] = words[2]
             case "-I":
+                assert words[1] in chains
                 rules.insert(0, line.replace("-I", "-A", 1))
     return {name: firewall.Table(chains, tuple(rules)) for name, (chains, rules) in tables.items()}
 

@@ -36,7 +36,7 @@ class Iptables:
 
     def __init__(self) -> None:
         self.rules: dict[str, list[str]] = {
-            "filter": ["-A DOCKER-USER -j RETURN"],
+            "filter": ["-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -j RETURN"],
             "nat": ["-A POSTROUTING -j OTHERS"],
         }
 

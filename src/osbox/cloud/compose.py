@@ -16,7 +16,7 @@ from osbox import files as whole
 from osbox import run
 from osbox.cloud import envfile
 from osbox.cloud.changes import SHARED, Live
-from osbox.engine import asking, docker
+from osbox.engine import asking, docker, firewall
 from osbox.engine.engine import Engine
 from osbox.engine.info import ContainerInfo
 from osbox.environment import without
@@ -141,6 +141,8 @@ def up(engine: Engine, paths: Paths, *, rack: bool) -> None:
     line = argv(engine, paths, *UP, "--remove-orphans", rack=rack)
     result = run.run(line, check=False)
     if result.code != 0:
+        if "iptables: No chain/target/match" in result.err:
+            raise firewall.gone(engine.kind)
         raise Error(
             "Compose could not start the containers", evidence=run.tail(result.err), hint="osbox status"
         )

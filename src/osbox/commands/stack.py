@@ -14,7 +14,7 @@ from osbox.build import images
 from osbox.cloud import credentials, stack
 from osbox.cloud.changes import Change
 from osbox.commands.context import Context, Json, print_json, show
-from osbox.engine import engine
+from osbox.engine import engine, rules
 from osbox.engine.asking import SilentError
 from osbox.errors import UserError
 from osbox.network import connect as network
@@ -28,6 +28,7 @@ Listen = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option(min=1, max=64, help="Processes of each API; kept in site.toml.")]
 
+SWEPT = "somebody flushed the packet filter while the engine ran"
 SHOWN = 8  # names in a line
 PENDING = 2  # the exit code of a plan with something in it
 
@@ -55,18 +56,21 @@ def up(
         site = _site(here, listen, workers)
         if workers and sitefile.put(here.paths.home, {("workers",): workers}):
             log.say(f"workers = {workers} is kept in {here.paths.site_toml}")
+        mended = rules.put_back(here.base, at)
         network_changes = net.ensure_bridge(here.paths, site)
         changed = stack.up(here.paths, site, at, version=version)
         network_changes += network.reconnect(here.paths, site, at)
+        rules.keep(here.base, here.base_site, at)
         took = log.seconds(time.monotonic() - begin)
-    if not changed and not network_changes:
+    for what in mended:
+        log.out.print(f"put back: {what}")
+    if not changed and not network_changes and not mended:
         log.out.print(f"Nothing to change: every service of {here.site.name} is ready ({took})")
         return
     for line in _grouped(changed):
         log.out.print(line, markup=False)
-    log.out.print(
-        f"The cloud {here.site.name} is up: {len(changed) + len(network_changes)} changes in {took}"
-    )
+    number = len(changed) + len(network_changes) + len(mended)
+    log.out.print(f"The cloud {here.site.name} is up: {number} changes in {took}")
     log.out.print(
         "  osbox openstack catalog list        or:  export"
         f" OS_CLIENT_CONFIG_FILE={here.paths.clouds_yaml} OS_CLOUD={here.site.name}"
@@ -89,7 +93,9 @@ def plan(
     at = here.running_engine()
     if at:
         changes = list(stack.plan(here.paths, site, at, version).changes)
-        replaced = any(change.name == "neutron-network" for change in changes)
+        swept = rules.swept(here.base, at)
+        changes += [Change("host", "put back Docker's firewall rules", "change", (SWEPT,))] * swept
+        replaced = swept or any(change.name == "neutron-network" for change in changes)
         changes += [
             Change("host", text, "change")
             for text in network.pending(here.paths, site, at, replaced=replaced)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from contextlib import suppress
+from pathlib import Path
 
 from osbox import environment, run
 from osbox.engine import asking
@@ -13,6 +15,7 @@ HERE = ("unix://", "npipe://")
 SOCKET = "unix:///var/run/docker.sock"
 """Where a machine's Docker answers, whatever the client is set to (dockerd(8), --host)."""
 ANSWER_SECONDS = 20
+DAEMON_JSON = Path("/etc/docker/daemon.json")
 
 
 def server_version(kind: str, prefix: tuple[str, ...], *options: str) -> str:
@@ -80,6 +83,24 @@ def refuse_beside_old() -> None:
                 " command again"
             ),
         )
+
+
+def manages_iptables() -> bool:
+    """Whether the machine's Docker is to write rules with iptables: by default it does."""
+    lines = [_command_line(pid) for pid in Path("/proc").iterdir() if pid.name.isdigit()]
+    words = [word for line in lines if line and line[0].rpartition("/")[2] == "dockerd" for word in line]
+    if {"--iptables=false", "--firewall-backend=nftables"} & set(words):
+        return False
+    with suppress(OSError, ValueError, AttributeError):
+        settings = json.loads(DAEMON_JSON.read_text())
+        return settings.get("iptables") is not False and settings.get("firewall-backend") != "nftables"
+    return True
+
+
+def _command_line(process: Path) -> list[str]:
+    with suppress(OSError):
+        return (process / "cmdline").read_text(errors="replace").split("\0")
+    return []
 
 
 def _endpoint() -> str:

@@ -84,6 +84,8 @@ class ContainerInfo:
     labels: Mapping[str, str] = field(default_factory=dict)
     restart_count: int = 0
     ports: tuple[Binding, ...] = ()
+    addresses: tuple[str, ...] = ()
+    """In the engine's networks."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,11 @@ def container(entry: Entry) -> ContainerInfo:
             Binding(port, bound["HostIp"], bound["HostPort"])
             for port, bindings in (entry["NetworkSettings"].get("Ports") or {}).items()
             for bound in bindings or ()
+        ),
+        addresses=tuple(
+            one["IPAddress"]
+            for one in (entry["NetworkSettings"].get("Networks") or {}).values()
+            if one.get("IPAddress")
         ),
     )
 

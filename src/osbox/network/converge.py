@@ -13,10 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 from osbox import log, run
-from osbox.engine import docker
+from osbox.engine import docker, host
 from osbox.engine.engine import Engine
+from osbox.engine.rules import USER_JUMP
 from osbox.errors import Error
 from osbox.network import netlink
 from osbox.network.plan import plan
@@ -50,6 +52,8 @@ class Doors:
     holder: str = ""
     holder_pid: Callable[[], int] = lambda: 0
     iptables: Callable[[Sequence[str]], run.Result] | None = None
+    manages: Callable[[], Literal["", "private", "host"]] = lambda: ""
+    """The kind of the engine, if its Docker writes firewall rules at all."""
 
 
 def doors(paths: Paths, site: Site, engine: Engine | None) -> Doors:
@@ -66,7 +70,11 @@ def doors(paths: Paths, site: Site, engine: Engine | None) -> Doors:
 
     if not engine.version:  # its tools alone (osbox.engine.engine.tools): nobody is there to ask
         return Doors(site, book, holder, iptables=iptables)
-    return Doors(site, book, holder, lambda: _container_pid(engine, holder), iptables)
+
+    def manages() -> Literal["", "private", "host"]:
+        return "private" if engine.kind == "private" else "host" if host.manages_iptables() else ""
+
+    return Doors(site, book, holder, lambda: _container_pid(engine, holder), iptables, manages)
 
 
 def ensure_bridge(paths: Paths, site: Site) -> list[Change]:
@@ -114,6 +122,7 @@ def observe(doors: Doors) -> NetState:
         pid=pid,
         boot=boot,
         chain=chain,
+        swept="" if chain or rules is None else doors.manages(),
         rules=rules,
         inside=inside,
         made=current,
@@ -178,7 +187,7 @@ def _change_rule(doors: Doors, change: Change) -> None:
 
 
 def _rules(doors: Doors) -> tuple[bool, tuple[str, ...] | None]:
-    """Whether there is a chain DOCKER-USER, and the rules that carry our mark."""
+    """Whether there is a chain DOCKER-USER that is gone through, and the rules that carry our mark."""
     if doors.iptables is None:
         return False, None
     seen = {table: doors.iptables(["-t", table, "-S"]).out.splitlines() for table in ("filter", "nat")}
@@ -188,7 +197,7 @@ def _rules(doors: Doors) -> tuple[bool, tuple[str, ...] | None]:
         for words in map(shlex.split, lines)
         if words[0] == "-A" and ("--comment", mark(doors.site)) in pairwise(words)
     )
-    return "-N DOCKER-USER" in seen["filter"], ours
+    return {"-N DOCKER-USER", USER_JUMP} <= set(seen["filter"]), ours
 
 
 def _programs(pid: int) -> dict[str, int]:

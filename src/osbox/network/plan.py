@@ -8,6 +8,7 @@ anywhere.
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+from osbox.engine import firewall
 from osbox.errors import Error, UserError
 from osbox.network.values import Before, Change, Link, NetState, Wish
 
@@ -144,6 +145,8 @@ def _veth(state: NetState) -> list[Change]:
 
 
 def _firewall(state: NetState, taken: set[str]) -> list[Change]:
+    if state.swept:
+        raise firewall.gone(state.swept)
     if not state.chain or state.rules is None:
         raise Error(
             "the engine's firewall has no chain DOCKER-USER, so bridged frames cannot be let through",
