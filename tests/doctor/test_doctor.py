@@ -1,5 +1,7 @@
 """The doctor's pure parts: logs, containers, clocks; and that one broken check does not hide the others."""
 
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from osbox import doctor
+from osbox import doctor, run
 from osbox.cloud.services import SERVICES
 from osbox.doctor import clock, journals, logscan, machine, names, services, wires
 from osbox.doctor.finding import Facts, Finding, ok
@@ -202,3 +204,27 @@ def test_a_flushed_packet_filter_is_told_as_such(paths: Paths, monkeypatch: pyte
     [wrong] = wires.check_connected(Facts(paths, Site(), paths, at, running))
     assert "something flushed the packet filter" in wrong.evidence
     assert wrong.next == "osbox up puts them back"
+
+
+STUBBORN = """
+import time
+from pathlib import Path
+from osbox import doctor
+from osbox.site.site import Paths, Site
+def check(facts):
+    print("begun", flush=True)
+    time.sleep(60)
+    return []
+paths = Paths(Path("/nonexistent"), Path("/nonexistent"))
+doctor.examine(doctor.Facts(paths, Site(), paths), {"stubborn": check})
+"""
+
+
+def test_ctrl_c_is_heard_while_a_check_hangs() -> None:
+    with run.spawn([sys.executable, "-c", STUBBORN], stdout=-1, stderr=-1) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "begun\n"
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(70) != 0
+        assert time.monotonic() - begin < 10

@@ -4,9 +4,11 @@ It changes nothing that stays.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from threading import Event
 
+from osbox import waiting
 from osbox.cloud import sessions
 from osbox.doctor import accelerator, books, clock, finding, journals, machine, names, services, wires
 from osbox.doctor.finding import Check, Facts, Finding
@@ -54,10 +56,14 @@ def look(paths: Paths, site: Site, base: Paths, find: Callable[[], Engine | None
 def examine(
     facts: Facts, checks: dict[str, Check], on_done: Callable[[str], None] = lambda _: None
 ) -> list[Finding]:
-    """Run checks side by side; their findings in the checks' order."""
-    with ThreadPoolExecutor(len(checks)) as pool:
-        running = {name: pool.submit(_one, name, check, facts, on_done) for name, check in checks.items()}
-        return [one for name in checks for one in running[name].result()]
+    """Run checks side by side; their findings in the checks' order. Ctrl-C is heard at once."""
+    found = dict[str, Sequence[Finding]]()
+
+    def look(name: str, check: Check, _: Event) -> None:
+        found[name] = _one(name, check, facts, on_done)
+
+    waiting.beside({name: partial(look, name, check) for name, check in checks.items()})
+    return [one for name in checks for one in found[name]]
 
 
 def _one(name: str, check: Check, facts: Facts, on_done: Callable[[str], None]) -> Sequence[Finding]:
