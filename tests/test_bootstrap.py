@@ -204,7 +204,7 @@ DEFECTS = {
     "no port": ('wait = ["mysql"]', "ValueError: "),
     "a directory that cannot be": ('directories = ["/dev/null/x"]', "NotADirectoryError: "),
     "a program that is missing": (
-        '[prepare]\ndirectory = "TOP"\nmarker = "m"\ncommands = [["no-such-program"]]',
+        '[prepare]\ndirectory = "TOP/run"\nmarker = "m"\ncommands = [["no-such-program"]]',
         "No such file",
     ),
 }
@@ -237,6 +237,7 @@ def test_a_fragment_holds_the_secret_and_only_its_user_reads_it(box: Box) -> Non
     assert (result.code, result.err) == (0, "")
     assert fragment.read_text() == "[database]\nconnection = mysql://nova:s3cret.~_-@mysql/nova {Not} ${X}\n"
     assert stat.S_IMODE(fragment.stat().st_mode) == 0o600
+    assert [path.name for path in fragment.parent.iterdir()] == ["secrets.conf"]
 
 
 def test_a_missing_secret(box: Box) -> None:
@@ -369,6 +370,34 @@ def test_an_interrupted_preparation_is_begun_anew(box: Box) -> None:
     assert sorted(path.name for path in volume.iterdir()) == [".installed", "data"]
     assert (box.top / "runs").read_text() == "run\n" * 2
     assert (box.secrets / "db-osbox").exists()
+
+
+SOMEBODYS = {
+    "a restore without the marker": ["data", "my.cnf"],
+    "a file of its own": [".hidden"],
+    "many": ["a", "b", "c", "d", "e", "f"],
+}
+
+
+@pytest.mark.parametrize("names", SOMEBODYS.values(), ids=SOMEBODYS)
+def test_what_somebody_put_there_is_not_removed(box: Box, names: list[str]) -> None:
+    volume = box.top / "volume"
+    for name in names:
+        (volume / name).mkdir(parents=True)
+    said = box(PREPARE)
+    says(said, 1, f"the volume at {volume} holds {', '.join(names[:5])}")
+    assert f"touch {volume}/.installed" in said.err
+    assert sorted(path.name for path in volume.iterdir()) == sorted(names)
+    assert not (box.top / "runs").exists()
+    (volume / ".installed").touch()
+    assert box(PREPARE).out == "started\n"
+    assert sorted(path.name for path in volume.iterdir()) == sorted([".installed", *names])
+
+
+def test_a_disk_of_its_own_is_an_empty_volume(box: Box) -> None:
+    (box.top / "volume" / "lost+found").mkdir(parents=True)
+    assert box(PREPARE).out == "started\n"
+    assert (box.top / "volume" / "lost+found").is_dir()
 
 
 MIGRATE = """

@@ -3,6 +3,7 @@ beside it."""
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,3 +105,36 @@ def test_a_link_stays_and_what_it_leads_to_is_written(
     ]
     assert files.write_changed(file, "newer")
     assert file.is_symlink()
+
+
+IN_PLACE = {
+    "build/artifacts.py": "a build's log; facts inside of a directory that is renamed when it is whole",
+    "build/pool.py": "a build's log",
+    "cli.py": "a defect's trace",
+    "commands/inventory.py": "where the user said",
+    "contents/images.py": "a download, under another name",
+    "engine/docker.py": "logins, in a private directory of the block",
+    "engine/footprint.py": "the kernel's settings",
+    "engine/root.py": "inside of a root that is renamed when it is whole",
+    "images/sandbox.py": "made-up secrets of a test",
+    "run.py": "a daemon's log",
+    "supply/sbom.py": "in a scratch directory",
+    "releases/resolve.py": "a scratch directory; locks, which git keeps",
+    "site/recipes.py": "inside of a directory that is renamed when it is whole",
+    "supply/bundle.py": "in a scratch directory",
+    "supply/unbundle.py": "compared with their checksums before they are used",
+    "supply/wheels.py": "copies of wheels",
+}
+"""Which modules write a file as it lies, and why that does no harm."""
+WRITES = re.compile(r"\.write_(?:text|bytes)\(|\.open\([^)]*[\"'][wax]|copyfile\(|shutil\.copy")
+
+
+def test_files_are_written_whole_but_for_those_that_say_why() -> None:
+    """A file with secrets was cut off by a kill, or kept the mode of one that all could read."""
+    source = Path(files.__file__).parent
+    found = {
+        str(path.relative_to(source))
+        for path in source.rglob("*.py")
+        if path.name != "files.py" and WRITES.search(path.read_text())
+    }
+    assert found == set(IN_PLACE)

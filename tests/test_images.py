@@ -359,7 +359,7 @@ def test_compose_says_how_an_image_is_started(tmp_path: Path) -> None:
     assert set(found["os-a"].options()) == {
         "--read-only",
         "--cap-drop=ALL",
-        "--security-opt=no-new-privileges",
+        "--security-opt=no-new-privileges:true",
         "--cap-add=NET_ADMIN",
         "--device=/dev/x",
         "--tmpfs=/tmp",

@@ -9,14 +9,20 @@ service.
 bootstrap.toml, all parts optional (docs/images.md):
     directories = ["/path"]            made when absent, on a volume
     wait = ["mysql:3306"]              addresses that must accept a connection; http://… ones must answer
-    below 500 wait_files = ["/path"]             files that another container writes [[file]]    path, text
-    written to tmpfs; {name} stands for the secret /run/secrets/name, ${NAME} for the environment [prepare]
-    directory, marker, commands        fill an empty volume once; a half-filled one is emptied and filled
-    again [identity]  user, service          wait until Keystone lets the user in and its catalogue has the
-    service [migrate]   project, databases, commands, then      under a database lock, once for each version
-    of the software (schema.py) [schema]    project                wait until another container has migrated
-    it to this very version [health]    url | command | tcp, send    user, secret, system, service, status,
-    expect
+                                       below 500
+    wait_files = ["/path"]             files that another container writes
+    [[file]]    path, text             written to tmpfs; {name} stands for the secret /run/secrets/name,
+                                       ${NAME} for the environment
+    [prepare]   directory, marker, commands
+                                       fill an empty volume once; one that was left half-filled is emptied
+                                       and filled again, any other that is not empty is refused
+    [identity]  user, service          wait until Keystone lets the user in and its catalogue has the service
+    [migrate]   project, databases, commands, then
+                                       under a database lock, once for each version of the software
+                                       (schema.py)
+    [schema]    project                wait until another container has migrated it to this very version
+    [health]    url | command | tcp, send
+                                       user, secret, system, service, status, expect
 Failing, it prints one line and exits 1. Standard library only; pymysql, of the OpenStack images, where a
 database is asked for.
 """
@@ -46,6 +52,7 @@ CONFIG = Path(os.environ.get("OSBOX_BOOTSTRAP", "/etc/osbox/bootstrap.toml"))
 SECRETS = Path(os.environ.get("OSBOX_SECRETS", "/run/secrets"))
 RUN = Path(os.environ.get("OSBOX_RUN", "/run/osbox"))
 LOCKS, ONLY_SCHEMA = Path("/opt/openstack/locks"), os.environ.get("OSBOX_SCHEMA") == "only"
+BEGUN = ".osbox-begun"  # in a volume that is being filled for the first time
 # Passwords end up in URLs and INI files: characters that need quoting in either are refused, not half-quoted.
 SAFE = re.compile(r"[A-Za-z0-9_.~-]+")
 POLL_SECONDS, EAGER_SECONDS, TELL_SECONDS = (
@@ -141,10 +148,13 @@ def expand(text: str) -> str:
 
 
 def write_file(path: Path, text: str) -> None:
+    """Whole or not at all, for its user alone, whatever was there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.chmod(0o600)  # it may have been there
-    path.write_text(text.lstrip("\n"), encoding="utf-8")
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    new.unlink(missing_ok=True)  # of a process of the same number, killed in an earlier start
+    new.touch(mode=0o600)
+    new.write_text(text.lstrip("\n"), encoding="utf-8")
+    new.rename(path)
 
 
 def wait_for(what: str, attempt: Callable[[], Any], deadline: float) -> Any:
@@ -182,14 +192,39 @@ def connect(address: str) -> None:
 
 
 def prepare(directory: str, marker: str, commands: list[list[str]]) -> None:
-    """Fill a volume once. The marker is written last, so what a kill left half-done is begun anew."""
-    if (done := Path(directory, marker)).exists():
+    """Fill a volume once.
+
+    The marker is written last. What a kill left half-done is begun anew, and known by a mark that is written
+    first; anything else that lies there without the marker is somebody's data, of a restore perhaps.
+    """
+    top = Path(directory)
+    done, begun = top / marker, top / BEGUN
+    if done.exists():
         return
-    for entry in Path(directory).iterdir():
+    found = [entry for entry in sorted(top.iterdir()) if entry.name not in (BEGUN, "lost+found")]
+    if found and not begun.exists():
+        names = ", ".join(entry.name for entry in found[:5]) + ", …" * (len(found) > 5)  # noqa: PLR2004 - enough
+        raise Error(
+            f"the volume at {directory} holds {names}, but no {marker}, which would say that it is whole; it"
+            f" is not emptied. Is it a whole restore? touch {done}. Else empty the volume, or remove it"
+        )
+    begun.touch()
+    sync(top)
+    for entry in found:
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     for command in commands:
         run(command)
     done.touch()
+    begun.unlink()
+
+
+def sync(directory: Path) -> None:
+    """Have the names in a directory on the disk before those that come after."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def run(command: list[str], accept: list[int] | None = None) -> int:

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ SOCKET = Path("/run/libvirt/libvirt-sock")
 USER = "admin"
 APPLICATION = "sushy_tools.emulator.main:app"
 START_SECONDS = 60
+LOOK_SECONDS = 0.5  # between two looks at the consoles: as exact are the times of their lines
 SHUTDOWN_SECONDS = 20  # compose/rack.yaml grants 40 s in all
 
 Children = dict[int, tuple[str, "subprocess.Popen[bytes]"]]
@@ -51,6 +53,7 @@ def main() -> int:
     try:
         until("the volume to be free", _can_lock)
         prepare()
+        threading.Thread(target=note_times, daemon=True).start()
         until("an address to listen on", _can_listen)
         start(children, "libvirtd", ["libvirtd"])
         until(str(SOCKET), lambda: "" if SOCKET.exists() else "not there yet", children)
@@ -69,6 +72,45 @@ def main() -> int:
         say(str(error))
         end(children)
         return 1
+
+
+def note_times() -> None:
+    """Write down when the consoles were written to, for as long as we live: QEMU logs what a node says, not
+    when, and most of it has no time of its own."""
+    # Else a signal may come to this thread, and the one that waits for our children would not hear of it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    known: dict[Path, int] = {}
+    while True:
+        for log in (ROOT / "console").glob("*.log"):
+            with contextlib.suppress(OSError):  # it was removed; or the disk is full, and nothing grows
+                note_time(log, known)
+        time.sleep(LOOK_SECONDS)
+
+
+def note_time(log: Path, known: dict[Path, int]) -> None:
+    """Append a line `SECONDS BYTES` to NAME.times when a console has grown: so long was it, and last written
+    to, at that time (since the epoch).
+
+    known: how long each was when we last looked.
+    """
+    times, seen = log.with_suffix(".times"), log.stat()
+    if log not in known:
+        known[log] = noted(times)
+    if seen.st_size < known[log]:  # of another node of this name, which is gone
+        times.unlink(missing_ok=True)
+        known[log] = 0
+    if seen.st_size > known[log]:
+        with times.open("a") as file:
+            # The newline in front: an entry that a full disk cut off does not swallow the next one.
+            file.write(f"\n{seen.st_mtime:.2f} {seen.st_size}")
+        known[log] = seen.st_size
+
+
+def noted(times: Path) -> int:
+    """The length that was written down last, by a rack before us."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(times.read_text().splitlines()[-1].split()[1])
+    return 0
 
 
 def _on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -98,9 +140,11 @@ def prepare() -> None:
         password = SECRET.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise RackError(f"cannot read the secret {SECRET}: {error.strerror}") from error
-    file = RUN / "htpasswd"
-    file.touch(mode=0o600)
-    file.write_text(f"{USER}:{digest(password)}\n", encoding="utf-8")
+    file, new = RUN / "htpasswd", RUN / "htpasswd.new"
+    new.unlink(missing_ok=True)  # with the mode of whoever made it
+    new.touch(mode=0o600)
+    new.write_text(f"{USER}:{digest(password)}\n", encoding="utf-8")
+    new.rename(file)
 
 
 def digest(password: str) -> str:
@@ -178,17 +222,29 @@ def shut_down_nodes(children: Children) -> None:
     import libvirt  # noqa: PLC0415
 
     libvirt.registerErrorHandler(lambda *_: None, None)
-    connection = libvirt.open("qemu:///system")
+    power_off(libvirt.open("qemu:///system"), children)
+
+
+def power_off(connection: Any, children: Children, seconds: float = SHUTDOWN_SECONDS) -> None:
+    """The power button for every node, and after so many seconds the plug."""
     for domain in _active(connection):
-        say(f"{domain.name()}: power button")
-        domain.shutdown()
-    deadline = time.monotonic() + SHUTDOWN_SECONDS
+        _ask(domain, "power button", domain.shutdown)
+    deadline = time.monotonic() + seconds
     while _active(connection) and time.monotonic() < deadline:
         reap(children)
         time.sleep(0.2)
     for domain in _active(connection):
-        say(f"{domain.name()}: still on after {SHUTDOWN_SECONDS} s, switched off")
-        domain.destroy()
+        _ask(domain, f"still on after {seconds:.0f} s, switched off", domain.destroy)
+
+
+def _ask(domain: Any, what: str, act: Callable[[], Any]) -> None:
+    """A node that libvirt refuses to touch must not keep the others from their orderly end: it may have gone
+    off by itself since it was listed, or be paused."""
+    say(f"{domain.name()}: {what}")
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001 - libvirt's error class, which the tests do not have
+        say(f"{domain.name()}: refused: {error}")
 
 
 def _active(connection: Any) -> list[Any]:

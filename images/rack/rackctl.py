@@ -4,7 +4,9 @@
     rackctl define <specs.json    define the nodes that are absent; prints {"defined": […], "present": […]}
     rackctl list                  print all nodes as JSON
     rackctl remove NAME…          power off and remove nodes with disk, firmware variables and console log
-    rackctl log NAME [--lines N] [--follow]
+    rackctl log NAME [--lines N] [--follow | --times]
+                                  print the end of a console; --times: each line with the time (UTC) at
+                                  which it was begun, as `docker logs --timestamps` has it, or "-" for none
     rackctl console NAME          attach to the serial console (leave with Ctrl-])
 
 A spec has: name, uuid, macs (a list), cpus, ram (MiB), disk (GiB), firmware (bios or uefi), bridge, accel
@@ -13,6 +15,8 @@ it within a minute.
 """
 
 import argparse
+import bisect
+import contextlib
 import json
 import os
 import re
@@ -20,6 +24,7 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -32,6 +37,7 @@ STATES = {1: "running", 2: "blocked", 3: "paused", 4: "shutting down", 5: "off",
 # For translated code. It bounds what a node takes beside its own memory; more was not seen to be faster
 # (docs/rack.md).
 TB_CACHE_MIB = 256
+TIMED_BYTES = 4 << 20  # of a console's end, to look for lines in
 REBOOT_MILLISECONDS = 5000  # from "No bootable device" to the next try; libvirt takes up to 65535
 
 
@@ -255,7 +261,8 @@ def remove(names: Sequence[str]) -> dict[str, list[str]]:
                 domain.destroy()
             domain.undefineFlags(1 | 2 | 4)  # managed save, snapshot metadata, nvram
             removed.append(name)
-        for file in (ROOT / "disks" / f"{name}.raw", console_log(name)):
+        log = console_log(name)
+        for file in (ROOT / "disks" / f"{name}.raw", log, log.with_suffix(".times")):
             file.unlink(missing_ok=True)
     return {"removed": removed}
 
@@ -270,6 +277,8 @@ def main(argv: Sequence[str]) -> int:
                 print(json.dumps(nodes()))
             case "remove":
                 print(json.dumps(remove(args.names)))
+            case "log" if args.times:
+                sys.stdout.buffer.write(timed(_written(args.name), args.lines))
             case "log":
                 return _log(args.name, args.lines, follow=args.follow)
             case "console":
@@ -281,11 +290,48 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _log(name: str, lines: int, *, follow: bool) -> int:
-    log = console_log(name)
-    if not NAME.fullmatch(name) or not (log.exists() or follow):
-        raise RackError(f"node {name} has written nothing to its console yet")
     following = ["--follow=name", "--retry"] if follow else []
-    os.execvp("tail", ["tail", f"--lines={lines}", *following, str(log)])  # noqa: S606
+    log = str(_written(name, absent=follow))
+    os.execvp("tail", ["tail", f"--lines={lines}", *following, log])  # noqa: S606
+
+
+def _written(name: str, *, absent: bool = False) -> Path:
+    """A node's console log; raises RackError when there is none, unless it may be absent."""
+    log = console_log(name)
+    if not NAME.fullmatch(name) or not (log.exists() or absent):
+        raise RackError(f"node {name} has written nothing to its console yet")
+    return log
+
+
+def timed(log: Path, lines: int) -> bytes:
+    """The last lines of a console, each with the time at which its first byte was written."""
+    noted, found = read_times(log.with_suffix(".times")), list[bytes]()
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        at = file.seek(max(0, size - TIMED_BYTES))
+        for line in file.read(size - at).removesuffix(b"\n").split(b"\n"):
+            found.append(_stamp(noted, at) + line + b"\n")
+            at += len(line) + 1
+    return b"".join(found[-lines:])
+
+
+def _stamp(noted: Sequence[tuple[int, float]], offset: int) -> bytes:
+    """When the byte at an offset was written: no later than the console was first seen to be longer."""
+    place = bisect.bisect_right(noted, (offset, float("inf")))
+    if place == len(noted):
+        return b"- "
+    time = datetime.fromtimestamp(noted[place][1], UTC)
+    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 10000:02}Z ".encode()
+
+
+def read_times(file: Path) -> list[tuple[int, float]]:
+    """What the rack wrote down, as (bytes, seconds): of a line that was cut off by a full disk nothing."""
+    found = []
+    for line in file.read_text().splitlines() if file.exists() else []:
+        with contextlib.suppress(ValueError):
+            seconds, size = line.split()
+            found.append((int(size), float(seconds)))
+    return sorted(found)
 
 
 def _console(name: str) -> int:
@@ -309,6 +355,7 @@ def _parser() -> argparse.ArgumentParser:
     log.add_argument("name", metavar="NAME")
     log.add_argument("--lines", type=int, default=1000)
     log.add_argument("--follow", action="store_true")
+    log.add_argument("--times", action="store_true")
     console = verbs.add_parser("console", help="attach to a node's console; leave with Ctrl-]")
     console.add_argument("name", metavar="NAME")
     return parser

@@ -24,6 +24,10 @@ EVIDENCE_LINES = 15
 ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
+class LateError(Error):
+    """A process did not end within the time that it was given."""
+
+
 @dataclass(frozen=True)
 class Result:
     """How a process ended. A negative code is the signal that ended it."""
@@ -54,8 +58,8 @@ def run(
 ) -> Result:
     """Run a process to its end and return what it wrote.
 
-    env is added to ours; timeout is in seconds. Raises Error on a missing program, a time-out and, with
-    check, on any non-zero code, death by a signal included.
+    env is added to ours; timeout is in seconds. Raises LateError when that is over, Error on a missing
+    program and, with check, on any non-zero code, death by a signal included.
     """
     log.command(line(argv))
     try:
@@ -77,7 +81,7 @@ def run(
             f"{argv[0]} is not installed", hint=hint or f"install {argv[0]} and run the command again"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise Error(
+        raise LateError(
             f"{argv[0]} did not end within {timeout:.0f} s", evidence=line(argv), hint=hint
         ) from error
     result = Result(done.returncode, done.stdout, done.stderr)

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from osbox import run
 from osbox.cloud import compose, stack
 from osbox.cloud.changes import Live
 from osbox.cloud.compose import ServiceState
 from osbox.engine import docker, info
 from osbox.engine.engine import Engine
+from osbox.errors import Error
+from osbox.images import runspec
 from osbox.site import recipes
 from osbox.site.site import Paths, Site
 from tests.answers import answer
@@ -29,6 +32,31 @@ def test_a_health_checks_start_interval_comes_with_its_period(file: Path) -> Non
     assert [
         name for name, check in checks.items() if "start_interval" in check and "start_period" not in check
     ] == []
+
+
+MOUNTING = {"neutron-dhcp-agent"}
+"""Services that call mount(2), which AppArmor's profile docker-default denies."""
+
+
+def test_only_who_mounts_is_free_of_apparmors_profile() -> None:
+    """Debian and Ubuntu have it: no DHCP server came up there on the machine's own Docker."""
+    free, bound = set(), set()
+    for file in FILES:
+        for name, service in (yaml.safe_load(file.read_text()).get("services") or {}).items():
+            options = service.get("security_opt", [])
+            free |= {name} & {name for option in options if option == "apparmor=unconfined"}
+            bound |= {name} & {name for option in options if option == "no-new-privileges:true"}
+            assert set(options) <= {"no-new-privileges:true", "apparmor=unconfined"}
+    assert free == MOUNTING
+    assert bound >= MOUNTING, "the list of a service stands in place of the common one"
+    assert "SYS_ADMIN" in runspec.load(PROJECT / "compose")["os-neutron-dhcp-agent"].capabilities
+
+
+def test_images_are_tested_under_the_restraints_of_the_cloud() -> None:
+    specs = runspec.load(PROJECT / "compose")
+    assert "--security-opt=apparmor=unconfined" in specs["os-neutron-dhcp-agent"].options()
+    for name, spec in specs.items():
+        assert "--security-opt=no-new-privileges:true" in spec.options(), name
 
 
 STARTED = "2026-11-23T09:12:02.304529396Z"
@@ -84,3 +112,19 @@ def test_a_cloud_goes_down_when_no_file_can_be_written(paths: Paths, monkeypatch
         ("network", "rm", "a-network"),
         ("volume", "rm", "a-volume"),
     ]
+
+
+def test_a_compose_that_finds_no_chain_says_whose_doing_that_is(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the machine's own Docker: "Compose could not start the containers", `Next: osbox status`."""
+    said = (
+        "Error response from daemon: driver failed programming external connectivity on endpoint"
+        " nova-api.os-in-a-box: (iptables failed: iptables --wait -t nat -A DOCKER -p tcp -j DNAT:"
+        " iptables: No chain/target/match by that name.\n (exit status 1))\n"
+    )
+    monkeypatch.setattr(compose, "argv", lambda *_, **__: ["docker"])
+    monkeypatch.setattr(run, "run", lambda *_, **__: run.Result(1, "", said))
+    with pytest.raises(Error, match="something flushed the packet filter") as caught:
+        compose.up(Engine("host", "26"), paths, rack=False)
+    assert "systemctl restart docker" in caught.value.hint

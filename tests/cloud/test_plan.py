@@ -22,6 +22,7 @@ from osbox.site.site import Paths, Site
 
 CONFIG = {
     "image": "os-nova-api:latest",
+    "container_name": "nova-api.os-in-a-box",
     "environment": {"OSBOX_WORKERS": "1"},
     "ports": [
         {"mode": "ingress", "host_ip": "127.0.0.1", "target": 8774, "published": "8774", "protocol": "tcp"}
@@ -285,6 +286,56 @@ def test_files_that_are_as_they_should_be_are_no_change(system: Paths) -> None:
     ]
     compose.write(system, wanted)
     assert not list((system.home / "options").iterdir())
+
+
+STRANGERS = {
+    "nothing": ({}, ""),
+    "a volume": ({"volume": ["mysql-data", "theirs"]}, "the volume mysql-data"),
+    "a network": ({"network": ["bridge", "x-control"]}, "the network x-control"),
+    "a container": ({"container": ["nova-api.os-in-a-box"]}, "the container nova-api.os-in-a-box"),
+    "what the rack will need": (
+        {"volume": ["rack-data"], "container": ["rack.os-in-a-box"]},
+        "the container rack.os-in-a-box, the volume rack-data",
+    ),
+    "two": (
+        {"volume": ["mysql-data"], "network": ["x-control"]},
+        "the network x-control, the volume mysql-data",
+    ),
+    "names that only begin so": ({"volume": ["mysql-data2"], "container": ["nova-api.os-in-a-box-2"]}, ""),
+}
+
+
+@pytest.mark.parametrize(("there", "named"), STRANGERS.values(), ids=STRANGERS)
+def test_what_others_made_under_a_name_of_ours_is_refused(
+    system: Paths, monkeypatch: pytest.MonkeyPatch, there: dict[str, list[str]], named: str
+) -> None:
+    """A mysql-data of the machine's own Docker was mounted, and filled anew, while the plan said "create"."""
+    monkeypatch.setattr(docker, "ids", lambda _, kind, *label: [] if label else there.get(kind, []))
+    if not named:
+        planning.read(system, Site(), ENGINE, "latest")
+        return
+    with pytest.raises(UserError) as caught:
+        planning.read(system, Site(), ENGINE, "latest")
+    assert caught.value.message.endswith(f"under names that the cloud needs: {named}")
+    assert "io.osbox.deployment=os-in-a-box" in caught.value.evidence
+    assert "osbox --name lab up" in caught.value.hint
+    assert not system.home.exists()
+
+
+def test_what_is_ours_is_no_stranger(system: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker, "ids", lambda _, kind, *label: ["mysql-data"] if kind == "volume" else [])
+    assert ("volume", "mysql-data") not in {
+        (change.kind, change.name) for change in planning.read(system, Site(), ENGINE, "latest").changes
+    }
+
+
+def test_what_was_removed_meanwhile_is_no_stranger(system: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours, that an `osbox down` took away between the two questions."""
+    answers = iter([["mysql-data"]])
+    monkeypatch.setattr(
+        docker, "ids", lambda _, kind, *label: next(answers, []) if kind == "volume" and not label else []
+    )
+    planning.read(system, Site(), ENGINE, "latest")
 
 
 def test_images_that_are_not_built_are_told(system: Paths) -> None:

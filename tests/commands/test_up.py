@@ -1,15 +1,18 @@
 """osbox up asks the engine once."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from osbox.cli import execute
+from osbox.cloud import plan as planning
 from osbox.cloud import stack as cloud
 from osbox.commands import stack
 from osbox.commands.context import Context
-from osbox.engine import docker, engine, host, processes
+from osbox.engine import docker, engine, host, processes, rules
 from osbox.engine.engine import Engine
 from osbox.network import connect, converge
 from osbox.site import deployments
@@ -56,3 +59,57 @@ def test_an_engine_that_was_started_is_asked_once_more(monkeypatch: pytest.Monke
     monkeypatch.setattr(processes, "alive", lambda _: True)
     assert engine._wait(paths, Site(), 1) == answers[1]
     assert len(asked) == 2
+
+
+def test_flushed_rules_are_put_back_before_anything_else(
+    monkeypatch: pytest.MonkeyPatch, paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without them no container with a published port can be started."""
+    done = list[str]()
+    private = Engine("private", "28.2", ("nsenter",))
+
+    def notes(what: str, answer: list[str]) -> Any:
+        def act(*_: object, **__: object) -> list[str]:
+            done.append(what)
+            return answer
+
+        return act
+
+    monkeypatch.setattr(engine, "start", lambda *_: private)
+    monkeypatch.setattr(engine, "require_root", lambda: None)
+    for module, verb, answer in (
+        (rules, "put_back", ["Docker's iptables rules"]),
+        (converge, "ensure_bridge", []),
+        (cloud, "up", []),
+        (connect, "reconnect", []),
+        (rules, "keep", []),
+    ):
+        monkeypatch.setattr(module, verb, notes(verb, answer))
+    here = Context(paths, Site(), paths, Site())
+    stack.up(cast(Any, SimpleNamespace(obj=here)))
+    assert done == ["put_back", "ensure_bridge", "up", "reconnect", "keep"]
+    said = capsys.readouterr().out
+    assert "put back: Docker's iptables rules" in said
+    assert "1 changes in" in said
+
+
+def test_a_plan_says_that_they_are_put_back(
+    monkeypatch: pytest.MonkeyPatch, paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It failed before: the network's plan refuses to go on without the chain of its rules."""
+    monkeypatch.setattr(engine, "find", lambda *_: Engine("private", "28.2", ("nsenter",)))
+    monkeypatch.setattr(rules, "swept", lambda *_: True)
+    monkeypatch.setattr(cloud, "plan", lambda *_: planning.Plan((), {}, {}, {}, rack=False))
+    seen = list[bool]()
+
+    def pending(*_: object, replaced: bool) -> list[str]:
+        seen.append(replaced)
+        return ["join"]
+
+    monkeypatch.setattr(connect, "pending", pending)
+    assert execute(["plan", "--json"]) == 2
+    assert [change["name"] for change in json.loads(capsys.readouterr().out)["changes"]] == [
+        "put back Docker's firewall rules",
+        "join",
+    ]
+    assert seen == [True]

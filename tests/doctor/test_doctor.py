@@ -1,5 +1,7 @@
 """The doctor's pure parts: logs, containers, clocks; and that one broken check does not hide the others."""
 
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +9,16 @@ from typing import Any
 
 import pytest
 
-from osbox import doctor
+from osbox import doctor, run
 from osbox.cloud.services import SERVICES
-from osbox.doctor import clock, journals, logscan, machine, names, services
+from osbox.doctor import clock, journals, logscan, machine, names, services, wires
 from osbox.doctor.finding import Facts, Finding, ok
+from osbox.engine import rules
+from osbox.engine.engine import Engine
 from osbox.engine.info import ContainerInfo, State
 from osbox.errors import Error
+from osbox.network import converge as net
+from osbox.network.values import NetState
 from osbox.site.site import Paths, Site
 
 STAMP = "2026-11-23T07:38:12.123456789Z"
@@ -178,3 +184,47 @@ def test_one_check_that_fails_does_not_hide_the_others(tmp_path: Path) -> None:
     assert [(one.check, one.level) for one in found] == [("a", "warning"), ("b", "error"), ("c", "ok")]
     assert "RuntimeError: oops" in found[0].evidence
     assert found[1].next == "osbox up"
+
+
+def test_a_flushed_packet_filter_is_told_as_such(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was "no chain DOCKER-USER … see daemon.json", and the next command did not help."""
+    monkeypatch.setattr(rules, "swept", lambda *_: True)
+    at = Engine("private", "26", ("nsenter",))
+    well, lost = machine.check_engine(Facts(paths, Site(), paths, at))
+    assert well.level == "ok"
+    assert "something flushed the packet filter" in lost.what
+    assert lost.next == "osbox up puts them back"
+
+    def gone(_: object) -> NetState:
+        return NetState(pid=7, chain=False, swept="private")
+
+    monkeypatch.setattr(net, "observe", gone)
+    monkeypatch.setattr(wires, "_connected", lambda _: True)
+    running = {"neutron-network": ContainerInfo("1", "a", "b", "c", State("running"))}
+    [wrong] = wires.check_connected(Facts(paths, Site(), paths, at, running))
+    assert "something flushed the packet filter" in wrong.evidence
+    assert wrong.next == "osbox up puts them back"
+
+
+STUBBORN = """
+import time
+from pathlib import Path
+from osbox import doctor
+from osbox.site.site import Paths, Site
+def check(facts):
+    print("begun", flush=True)
+    time.sleep(60)
+    return []
+paths = Paths(Path("/nonexistent"), Path("/nonexistent"))
+doctor.examine(doctor.Facts(paths, Site(), paths), {"stubborn": check})
+"""
+
+
+def test_ctrl_c_is_heard_while_a_check_hangs() -> None:
+    with run.spawn([sys.executable, "-c", STUBBORN], stdout=-1, stderr=-1) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "begun\n"
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(70) != 0
+        assert time.monotonic() - begin < 10

@@ -1,7 +1,9 @@
 """What is asked of Docker, with a client of the test's own on PATH: it prints what Docker 26 prints."""
 
+import ast
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +11,12 @@ import pytest
 
 from osbox import files
 from osbox.cloud import compose
-from osbox.engine import asking, docker, lostports
+from osbox.engine import asking, docker, engine, host, lostports
 from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.images.runspec import RunSpec
 from osbox.images.sandbox import Sandbox
-from osbox.site.site import Paths
+from osbox.site.site import Paths, Site
 from tests.answers import CASES
 
 ENGINE = Engine("host", "26")
@@ -197,3 +199,119 @@ def test_settings_without_proxies_are_used_as_they_are(
 def test_the_private_engines_client_sees_no_settings_of_a_person(settings: Path, tmp_path: Path) -> None:
     with docker.direct(Engine("private", "26"), tmp_path / "scratch") as env:
         assert env == {}
+
+
+# --- an engine that is there and says nothing
+# --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that waits for a hung dockerd, as the real one does: for ever."""
+    program = tmp_path / "docker"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(asking, "SECONDS", 0.3)
+    monkeypatch.setattr(host, "ANSWER_SECONDS", 0.3)
+
+
+QUESTIONS: dict[str, Callable[[], object]] = {
+    "images": lambda: docker.images(ENGINE, "a"),
+    "containers": lambda: docker.containers(ENGINE, "a"),
+    "networks": lambda: asking.networks(["docker"], ["a"]),
+    "names": lambda: docker.ids(ENGINE, "volume"),
+    "logs": lambda: docker.ask(ENGINE, "logs", "a", check=False),
+    "ports": lambda: lostports._ids((), "container"),
+    "its version": lambda: host.server_version("private", ()),
+}
+
+
+@pytest.mark.parametrize("ask", QUESTIONS.values(), ids=QUESTIONS)
+def test_every_question_has_a_deadline(silent: None, ask: Callable[[], object]) -> None:
+    begin = time.monotonic()
+    with pytest.raises(asking.SilentError, match="gave no answer within") as caught:
+        ask()
+    assert time.monotonic() - begin < 10
+    assert "docker" in caught.value.evidence
+    assert caught.value.hint
+
+
+def test_a_hung_engine_of_ours_is_named_with_its_process(
+    silent: None, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told as "nsenter did not end within 20 s", by every command, a purge included."""
+    monkeypatch.setattr(engine, "_private_pid", lambda _: os.getpid())
+    real = host.server_version
+    monkeypatch.setattr(host, "server_version", lambda kind, _: real(kind, ()))
+    paths.engine.mkdir(parents=True)
+    (paths.engine / "dockerd.log").write_text("level=error msg=stuck\n")
+    with pytest.raises(asking.SilentError) as caught:
+        engine.find(paths, Site(engine="private"))
+    assert f"the private engine gives no answer: dockerd runs (pid {os.getpid()})" in caught.value.message
+    assert "level=error msg=stuck" in caught.value.evidence
+    assert "osbox engine stop" in caught.value.hint
+
+
+def test_a_start_waits_for_an_engine_that_cannot_answer_yet(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dockerd listens while it still looks at its containers."""
+    answers: list[Engine | None] = [None, None, ENGINE]
+
+    def find(*_: object) -> Engine:
+        if found := answers.pop(0):
+            return found
+        raise asking.SilentError("not yet")
+
+    monkeypatch.setattr(engine, "find", find)
+    assert engine._wait(paths, Site(), os.getpid()) == ENGINE
+
+
+def test_the_machines_own_docker_that_hangs_is_told_as_such(
+    silent: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "_is_here", lambda: True)
+    with pytest.raises(asking.SilentError, match="the machine's own Docker gave no answer") as caught:
+        host.usable()
+    assert "systemctl status docker" in caught.value.hint
+
+
+def test_an_engine_elsewhere_is_not_waited_for(silent: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "_is_here", lambda: False)
+    assert host.usable() == ""
+
+
+ASKS = {"exec", "history", "info", "inspect", "logs", "ls", "ps", "version"}
+"""Words of Docker's client that change nothing."""
+SOURCE = Path(docker.__file__).parents[1]
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_question_is_put_without_a_deadline(path: Path) -> None:
+    """By docker.ask or asking.ask, which have one; or by docker.docker or run.run with a timeout."""
+    assert endless(path.read_text()) == []
+
+
+def endless(source: str) -> list[str]:
+    found = []
+    for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+        words = {node.value for node in ast.walk(call) if isinstance(node, ast.Constant)}
+        speaks = ast.unparse(call.func) == "docker.docker" or (
+            ast.unparse(call.func) == "run.run" and '"docker"' in ast.unparse(call).replace("'", '"')
+        )
+        if speaks and words & ASKS and not any(keyword.arg == "timeout" for keyword in call.keywords):
+            found.append(ast.unparse(call))
+    return found
+
+
+def test_the_check_sees_a_question() -> None:
+    text = (
+        "docker.docker(at, 'logs', name)\nrun.run(at.argv('docker', 'container', 'ls'))\n"
+        "docker.ask(at, 'logs', name)\n"
+        "docker.docker(at, 'rm', name)\ndocker.docker(at, 'exec', name, timeout=5)\n"
+    )
+    assert endless(text) == [
+        "docker.docker(at, 'logs', name)",
+        "run.run(at.argv('docker', 'container', 'ls'))",
+    ]

@@ -80,9 +80,16 @@ def simulate(text: str, commands: str) -> dict[str, firewall.Table]:
         words = line.split()
         if line.startswith("*"):
             name = line[1:]
+            tables.setdefault(name, (dict.fromkeys(footprint.BUILT_IN, "ACCEPT"), []))
             continue
         chains, rules = tables[name]
+        if line.startswith(":"):
+            assert words[0][1:] not in chains, "it would be emptied"
+            chains[words[0][1:]] = words[1]
         match words[0]:
+            case "-A":
+                assert words[1] in chains
+                rules.append(line)
             case "-D":
                 rules.remove(line.replace("-D", "-A", 1))
             case "-F":
@@ -94,6 +101,7 @@ def simulate(text: str, commands: str) -> dict[str, firewall.Table]:
             case "-P":
                 chains[words[1]] = words[2]
             case "-I":
+                assert words[1] in chains
                 rules.insert(0, line.replace("-I", "-A", 1))
     return {name: firewall.Table(chains, tuple(rules)) for name, (chains, rules) in tables.items()}
 
@@ -511,3 +519,32 @@ def test_pairs_that_a_killed_dockerd_left() -> None:
         {},
     ]
     assert footprint.half_made(links) == ["vetha7fc3c5"]
+
+
+def test_a_group_that_is_there_by_three_names_is_removed_once(tmp_path: Path) -> None:
+    """Version 1 of control groups: `cpu` and `cpuacct` lead to `cpu,cpuacct`."""
+    for hierarchy in ("cpu,cpuacct", "memory"):
+        (tmp_path / hierarchy / "osbox-x" / "docker" / "c1").mkdir(parents=True)
+        (tmp_path / hierarchy / "of-others").mkdir()
+    for link in ("cpu", "cpuacct"):
+        (tmp_path / link).symlink_to("cpu,cpuacct")
+    begin = time.monotonic()
+    assert footprint._remove_cgroups("osbox-x", tmp_path) == ["control group osbox-x"]
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")) == [
+        "cpu,cpuacct/of-others",
+        "cpu/of-others",
+        "cpuacct/of-others",
+        "memory/of-others",
+    ]
+    assert time.monotonic() - begin < footprint.SETTLE_SECONDS, "what is gone is not waited for"
+    assert footprint._remove_cgroups("osbox-x", tmp_path) == []
+
+
+def test_a_group_that_stays_is_an_error_with_the_kernels_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "osbox-x").mkdir()
+    (tmp_path / "osbox-x" / "a process").touch()
+    monkeypatch.setattr(footprint, "SETTLE_SECONDS", 0.1)
+    with pytest.raises(OSError, match="not empty"):
+        footprint._remove_cgroups("osbox-x", tmp_path)

@@ -47,6 +47,7 @@ def test_a_container() -> None:
     assert found.state == State(
         "running",
         running=True,
+        pid=24878,
         started_at="2026-11-23T09:12:02.304529396Z",
         health="unhealthy",
         health_log=("", "no answer on port 5000\n"),

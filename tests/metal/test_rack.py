@@ -4,12 +4,14 @@ import importlib.util
 import json
 import os
 import select
+import signal
 import sys
+import threading
 import tty
 import xml.etree.ElementTree as ET
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -259,6 +261,55 @@ def test_init_waits_with_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
         init.until("the sun", lambda: "it is night")
 
 
+class Domain:
+    """A node as libvirt's binding shows one, with a will of its own."""
+
+    def __init__(self, name: str, power: str) -> None:
+        self._name, self.power, self.on = name, power, True
+
+    def name(self) -> str:
+        return self._name
+
+    def shutdown(self) -> None:
+        if self.power == "refused":
+            raise OSError("Requested operation is not valid: domain is not running")
+        self.on = self.power != "obeyed"
+
+    def destroy(self) -> None:
+        if self.power == "refused":
+            raise OSError("Timed out during operation: cannot acquire state change lock")
+        self.on = False
+
+
+def test_one_node_that_libvirt_refuses_does_not_keep_the_others_from_their_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It ended the whole shutdown before: those after it were switched off without a word to them."""
+    powers = ["refused", "obeyed", "ignored", "refused", "obeyed"]
+    domains = [Domain(f"rack-{number}", power) for number, power in enumerate(powers)]
+    connection = SimpleNamespace(listAllDomains=lambda _: [one for one in domains if one.on])
+    init.power_off(connection, {}, 0.3)
+    assert [one.on for one in domains] == [True, False, False, True, False]
+    said = capsys.readouterr().err
+    assert "rack: rack-0: refused: Requested operation is not valid" in said
+    assert "rack: rack-2: still on after 0 s, switched off" in said
+
+
+def test_the_password_s_file_is_whole_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(init, "ROOT", tmp_path)
+    monkeypatch.setattr(init, "RUN", tmp_path / "run")
+    monkeypatch.setattr(init, "SECRET", tmp_path / "secret")
+    monkeypatch.setattr(init, "digest", lambda password: f"digest of {password}")
+    init.SECRET.write_text("pw\n")
+    init.RUN.mkdir()
+    (init.RUN / "htpasswd").write_text("of an earlier start, readable by all")
+    (init.RUN / "htpasswd").chmod(0o644)
+    init.prepare()
+    assert (init.RUN / "htpasswd").read_text() == "admin:digest of pw\n"
+    assert (init.RUN / "htpasswd").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in init.RUN.iterdir()] == ["htpasswd"]
+
+
 @pytest.mark.parametrize(
     ("typed", "reason"), [(b"ver\r\x1dmore", "detached"), (b"", "the node was switched off")]
 )
@@ -295,3 +346,120 @@ def test_real_hardware_is_left_on(monkeypatch: pytest.MonkeyPatch) -> None:
     Docker(monkeypatch, "[]")
     assert rack.switch_off(ENGINE, SITE, {"redfish_system_id": "/redfish/v1/Systems/1"}) is False
     assert rack.switch_off(ENGINE, SITE, {"ipmi_address": "192.0.2.7"}) is False
+
+
+# --- when a console was written to
+# --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for module in (init, rackctl):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    (tmp_path / "console").mkdir()
+    return tmp_path / "console" / "rack-1.log"
+
+
+def writes(log: Path, text: str, moment: float) -> None:
+    with log.open("a") as file:
+        file.write(text)
+    os.utime(log, (moment, moment))
+
+
+def lines(log: Path, count: int = 100) -> list[str]:
+    return list(rackctl.timed(log, count).decode().splitlines())
+
+
+def test_every_line_of_a_console_has_its_time(volume: Path) -> None:
+    """The log was read at one time, and all lines that had none of their own got that."""
+    known: dict[Path, int] = {}
+    writes(volume, "iPXE\n[ 0.0] Linux\n[ 1.", 1_795_852_800.25)
+    init.note_time(volume, known)
+    init.note_time(volume, known)
+    writes(volume, "5] more\nrack-1 ", 1_795_852_867.5)
+    init.note_time(volume, known)
+    writes(volume, "login: ", 1_795_852_868)
+    assert lines(volume) == [
+        "2026-11-28T08:00:00.25Z iPXE",
+        "2026-11-28T08:00:00.25Z [ 0.0] Linux",
+        "2026-11-28T08:00:00.25Z [ 1.5] more",
+        "2026-11-28T08:01:07.50Z rack-1 login: ",
+    ]
+    assert lines(volume, 1) == ["2026-11-28T08:01:07.50Z rack-1 login: "]
+    assert volume.with_suffix(".times").read_text() == "\n1795852800.25 22\n1795852867.50 37"
+
+
+def test_a_rack_goes_on_where_one_before_it_ended(volume: Path) -> None:
+    writes(volume, "before any rack looked\n", 1_795_852_800)
+    init.note_time(volume, {})
+    writes(volume, "while none looked\n", 1_795_852_810)
+    init.note_time(volume, {})
+    writes(volume, "seen later", 1_795_852_820)
+    assert lines(volume) == [
+        "2026-11-28T08:00:00.00Z before any rack looked",
+        "2026-11-28T08:00:10.00Z while none looked",
+        "- seen later",
+    ]
+
+
+def test_the_times_of_a_node_that_is_gone_are_not_those_of_the_next(volume: Path) -> None:
+    known: dict[Path, int] = {}
+    writes(volume, "of the first, which says much\n", 1_795_852_800)
+    init.note_time(volume, known)
+    volume.unlink()
+    writes(volume, "of the second\n", 1_795_852_900)
+    init.note_time(volume, known)
+    assert lines(volume) == ["2026-11-28T08:01:40.00Z of the second"]
+
+
+def test_a_disk_that_was_full_costs_some_times_and_no_more(volume: Path) -> None:
+    writes(volume, "one\n", 1_795_852_800)
+    init.note_time(volume, {})
+    with volume.with_suffix(".times").open("a") as times:
+        times.write("\n17958")
+    writes(volume, "two\n", 1_795_852_810)
+    init.note_time(volume, {})
+    writes(volume, "three\n", 1_795_852_820)
+    init.note_time(volume, {})
+    assert [line.split()[1] for line in lines(volume)] == ["one", "two", "three"]
+    assert [line[14:19] for line in lines(volume)] == ["00:00", "00:10", "00:20"]
+
+
+def test_a_rack_that_knows_no_times_is_asked_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[list[str]]()
+
+    def answer(argv: list[str], **_: Any) -> run.Result:
+        asked.append(argv)
+        return (
+            run.Result(2, "", "rackctl: error: unrecognized arguments: --times")
+            if "--times" in argv
+            else run.Result(0, "x\n", "")
+        )
+
+    monkeypatch.setattr(run, "run", answer)
+    assert rack.console_log(ENGINE, SITE, "rack-1", lines=5, times=True) == "x\n"
+    assert [argv[-1] for argv in asked] == ["--times", "--lines=5"]
+
+
+def test_ctrl_c_and_sigterm_are_for_the_thread_that_waits() -> None:
+    """The looker's thread takes no signal: the rack would not hear that it is to end."""
+    masks = list[set[int]]()
+
+    class Looked(Exception):  # noqa: N818 - no error
+        pass
+
+    def first_look(_: float) -> None:
+        masks.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+        raise Looked
+
+    def look() -> None:
+        with pytest.raises(Looked):
+            init.note_times()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(init, "time", SimpleNamespace(sleep=first_look))
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+    assert masks == [{signal.SIGTERM, signal.SIGINT}]
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from osbox.metal import timeline
 from osbox.metal.timeline import Event
 
@@ -87,14 +89,71 @@ def test_the_conductors_lines_of_one_node_without_secrets() -> None:
     assert len(seen) == 2
 
 
-def test_the_console_has_the_agents_time_where_it_speaks() -> None:
-    text = (
-        "\x1b[0m\x1b[2J[    0.000000] Linux version 6.12\r\n\n[   20.1] agent[9]: 2026-11-23 02:16:01.250 9"
-        " ERROR ironic_python_agent no route\r\n"
+def at(minute: int, second: int) -> datetime:
+    return datetime(2026, 11, 23, 2, minute, second, tzinfo=UTC)
+
+
+SAID = "[   20.1] agent[9]: 2026-11-23 02:16:01.250 9 ERROR ironic_python_agent no route\r"
+CONSOLES = {
+    "as the rack saw it": (
+        "2026-11-23T02:15:58.12Z \x1b[0m\x1b[2J[    0.000000] Linux version 6.12\r\n"
+        "2026-11-23T02:15:59.00Z \r\n"
+        f"2026-11-23T02:16:02.87Z {SAID}\n"
+        "2026-11-23T02:16:40.40Z rack-1 login: ",
+        [
+            (at(15, 58), "[ 0.000000] Linux version 6.12"),
+            (at(16, 2), "ERROR ironic_python_agent no route"),
+            (at(16, 40), "rack-1 login:"),
+        ],
+    ),
+    "of lines that it did not see": (
+        f"- [    0.000000] Linux version 6.12\n2026-11-23T02:16:02.87Z {SAID}\n- login:",
+        [
+            (at(16, 2), "[ 0.000000] Linux version 6.12"),
+            (at(16, 2), "ERROR ironic_python_agent no route"),
+            (NOW, "login:"),
+        ],
+    ),
+    "of a rack that does not look": (
+        f"\x1b[2J[    0.000000] Linux version 6.12\r\n\n{SAID}\n[   21.0] later\nlogin: ",
+        [
+            (at(16, 1), "[ 0.000000] Linux version 6.12"),
+            (at(16, 1), "ERROR ironic_python_agent no route"),
+            (NOW, "[ 21.0] later"),
+            (NOW, "login:"),
+        ],
+    ),
+    "several in one": (
+        "2026-11-23T02:15:58.12Z 10 %\r20 %\r30 %\n",
+        [(at(15, 58), "10 %"), (at(15, 58), "20 %"), (at(15, 58), "30 %")],
+    ),
+    "a clock of the node that is ahead": (
+        "2026-11-23 03:16:01.250 9 INFO a ahead\nlast\n",
+        [(NOW, "INFO a ahead"), (NOW, "last")],
+    ),
+    "nothing": ("", []),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), CONSOLES.values(), ids=CONSOLES)
+def test_lines_of_a_console_have_the_times_at_which_they_were_written(
+    text: str, expected: list[tuple[datetime, str]]
+) -> None:
+    """They had that of the last write: `login:` and what was before it, of minutes, in one second."""
+    assert [(event.time, event.what) for event in timeline.console(text, NOW)] == expected
+
+
+def test_a_console_is_never_turned_round() -> None:
+    """Whatever its lines say of their times, and when they are sorted among those of other sources, too."""
+    text = "".join(
+        f"2026-11-23 02:{minute:02}:00.1 9 INFO {minute}\nplain\n" for minute in (10, 5, 15, 1, 19)
     )
     seen = timeline.console(text, NOW)
-    assert whats(seen) == ["[ 0.000000] Linux version 6.12", "ERROR ironic_python_agent no route"]
-    assert [event.time for event in seen] == [NOW, datetime(2026, 11, 23, 2, 16, 1, tzinfo=UTC)]
+    merged, _ = timeline.merge(seen, tail=100)
+    assert whats(merged) == whats(seen)
+    assert [what for what in whats(merged) if what != "plain"] == [
+        f"INFO {minute}" for minute in (10, 5, 15, 1, 19)
+    ]
 
 
 def test_ironics_record_and_history() -> None:

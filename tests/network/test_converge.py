@@ -36,7 +36,7 @@ class Iptables:
 
     def __init__(self) -> None:
         self.rules: dict[str, list[str]] = {
-            "filter": ["-A DOCKER-USER -j RETURN"],
+            "filter": ["-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -j RETURN"],
             "nat": ["-A POSTROUTING -j OTHERS"],
         }
 
@@ -310,3 +310,49 @@ def test_rules_are_found_by_their_mark(tmp_path: Path) -> None:
     state = net.observe(net.Doors(SITE, ledger(tmp_path), iptables=door))
     assert state.rules == (f"nat {mine}",)
     assert state.chain
+
+
+@needs_root
+def test_the_second_copy_of_a_rule_goes_and_the_ledger_knows_the_first(at: net.Doors) -> None:
+    """It forgot the rule with its copy: doctor told of it, and nothing removed it with the deployment."""
+    assert isinstance(at.iptables, Iptables)
+    _connect(at)
+    known = [entry.name for entry in at.ledger.entries("firewall")]
+    table, _, rule = known[0].partition(" ")
+    at.iptables(["-t", table, "-I", *shlex.split(rule)])
+    assert _connect(at) == [f"delete-rule {known[0]}"]
+    assert [entry.name for entry in at.ledger.entries("firewall")] == known
+    at.iptables(["-t", table, "-I", *shlex.split(rule)])
+    _go(at, "remove")
+    assert at.ledger.entries() == ()
+    assert at.iptables.rules == Iptables().rules
+
+
+@needs_root
+def test_a_container_that_ends_between_question_and_look_does_not_run(at: net.Doors) -> None:
+    """Told as a defect, FileNotFoundError, when the engine had just said its process."""
+    _connect(at)
+    with run.spawn(["true"]) as process:
+        process.wait()
+    for pid in (process.pid, os.getpid()):  # the second: its number has come to mean a process of the host
+        late = net.Doors(SITE, at.ledger, at.holder, lambda pid=pid: pid, at.iptables)  # type: ignore[misc]
+        state = net.observe(late)
+        assert (state.pid, state.inside) == (0, ())
+        with pytest.raises(UserError, match="does not run, so there is nothing to connect"):
+            _connect(late)
+        with pytest.raises(netlink.GoneError, match="ended meanwhile") as caught:
+            netlink.within(pid, lambda: pytest.fail("not in the host's own"))
+        assert caught.value.hint == "osbox up"
+
+
+def test_an_engine_that_gives_no_answer_is_not_a_container_that_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = Paths(tmp_path, tmp_path)
+    monkeypatch.setattr(
+        run, "run", lambda *_, **__: run.Result(1, "[]", "Cannot connect to the Docker daemon")
+    )
+    with pytest.raises(Error, match="the container engine gave no answer"):
+        net.doors(paths, SITE, Engine("private", "26", ("nsenter",))).holder_pid()
+    tools = Engine("private", "", ("chroot",))
+    assert net.doors(paths, SITE, tools).holder_pid() == 0, "dockerd has died: nothing to ask"

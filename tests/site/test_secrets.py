@@ -1,6 +1,9 @@
 """Passwords: made once, for few eyes."""
 
 import re
+import time
+from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -17,6 +20,29 @@ def test_secrets_are_made_once(paths: Paths) -> None:
     assert secrets.ensure(paths) == []
     assert {name: secrets.read(paths, name) for name in secrets.NAMES} == first
     assert len(set(first.values())) == len(first)
+
+
+def test_two_that_make_them_at_once_agree(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two first `osbox up`, or one and an `osbox node enroll`: each went on with a password of its own."""
+    real, made, read = secrets.write, list[list[str]](), list[dict[str, str]]()
+    monkeypatch.setattr(secrets, "NAMES", secrets.NAMES[:3])
+
+    def write(file: Path, text: str) -> None:
+        time.sleep(0.05)
+        real(file, text)
+
+    def ensure() -> None:
+        made.append(secrets.ensure(paths))
+        read.append({name: secrets.read(paths, name) for name in secrets.NAMES})
+
+    monkeypatch.setattr(secrets, "write", write)
+    threads = [Thread(target=ensure) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(len, made)) == [0, 0, 0, 4]
+    assert read == [read[0]] * 4
 
 
 def test_secrets_are_for_root_and_the_containers_user(paths: Paths) -> None:

@@ -208,7 +208,7 @@ def read(paths: Paths, image: Image, release: str) -> dict[str, str]:
 
 def _versions(engine: Engine) -> dict[str, str]:
     """Who built: the tool, the engine, Buildx, the machine's kind."""
-    buildx = docker.docker(engine, "buildx", "version", check=False).out.split()
+    buildx = docker.ask(engine, "buildx", "version", check=False).out.split()
     return {
         "osbox": installed("osbox"),
         "docker": engine.version,

@@ -16,7 +16,7 @@ from osbox import files as whole
 from osbox import run
 from osbox.cloud import envfile
 from osbox.cloud.changes import SHARED, Live
-from osbox.engine import docker
+from osbox.engine import asking, docker, firewall
 from osbox.engine.engine import Engine
 from osbox.engine.info import ContainerInfo
 from osbox.environment import without
@@ -140,6 +140,8 @@ def up(engine: Engine, paths: Paths, *, rack: bool) -> None:
     """Have every container run as the files say; raises Error with what Compose said."""
     result = _bring_up(engine, paths, "--remove-orphans", rack=rack)
     if result.code != 0:
+        if "iptables: No chain/target/match" in result.err:
+            raise firewall.gone(engine.kind)
         raise Error(
             "Compose could not start the containers", evidence=run.tail(result.err), hint="osbox status"
         )
@@ -173,7 +175,7 @@ def render(
     line = engine.argv(
         "docker", "compose", "--project-directory", folder, *words, "config", "--format", "json"
     )
-    model: dict[str, Any] = json.loads(run.run(line, env=away).out)
+    model: dict[str, Any] = json.loads(asking.ask(line, env=away).out)
     for service, found in options.items():
         if service in model["services"] and found:
             own = model["services"][service].get("environment") or {}
@@ -199,7 +201,7 @@ def digests(
     line = engine.argv(
         "docker", "compose", "--project-directory", _folder(engine, paths), "-f", "-", "config", "--hash", "*"
     )
-    out = run.run(line, input=json.dumps({**model, "services": services})).out
+    out = asking.ask(line, text=json.dumps({**model, "services": services})).out
     return dict(line.split() for line in out.splitlines())
 
 

@@ -18,8 +18,9 @@ from osbox.images import catalogue, labels
 from osbox.images.catalogue import BY_NAME, IMAGES
 from osbox.releases import folder as releases
 from osbox.site import secrets
-from osbox.site.site import Paths, Site
+from osbox.site.site import LABEL, Paths, Site
 
+KINDS = ("volume", "network", "container")  # what Compose makes under names of ours
 RACK = "os-rack"  # started with the first virtual node
 CONDUCTOR = BY_NAME["os-ironic-conductor"]  # its label says which release all images of a version are of
 
@@ -40,12 +41,13 @@ class Plan:
 
 
 def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
-    """The plan for images of that version; raises UserError for images that are not built and options that do
-    not exist."""
+    """The plan for images of that version; raises UserError for images that are not built, options that do
+    not exist, and what others made under names of ours."""
     with ThreadPoolExecutor() as pool:  # each waits for the engine
         live = pool.submit(compose.live, engine, site)
         volumes = pool.submit(docker.ids, engine, "volume", compose.label(site))
         networks = pool.submit(docker.ids, engine, "network", compose.label(site))
+        others = {kind: pool.submit(_of_others, engine, site, kind) for kind in KINDS}
         images = _images(engine, version)
         values = compose.environment(paths, site, version, of_release(paths, images, version))
         chosen = options.of_services(paths, engine, site, images)
@@ -54,6 +56,9 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
         if rack:
             _require(images, version, [RACK])
         model = compose.render(engine, paths, values, chosen, rack=rack)
+    _refuse_strangers(
+        engine, site, _names(site, model, values), {kind: seen.result() for kind, seen in others.items()}
+    )
     wanted = _wanted(engine, paths, model, live.result(), images)
     past = applied.read(paths)
     files = compose.files(paths, values, chosen)
@@ -79,6 +84,51 @@ def _wanted(
         identity = image.id if image else ""
         found.append(Wanted(service, config["image"], identity, digests[service], config, follows))
     return found
+
+
+def _names(site: Site, model: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, set[str]]:
+    """What Compose makes at the engine by name, now or (the rack) with the first virtual node, by kind."""
+    services = (str(item.get("container_name", "")) for item in model["services"].values())
+    volumes = (str(item["name"]) for item in model["volumes"].values())
+    return {
+        "volume": {*volumes, f"{values['OSBOX_VOLUME_PREFIX']}rack-data"},
+        "network": {str(item["name"]) for item in model["networks"].values()},
+        "container": {*services, f"{compose.RACK}.{site.name}"},
+    }
+
+
+def _of_others(engine: Engine, site: Site, kind: str) -> set[str]:
+    """The names of what is there and not of this deployment."""
+    return set(docker.ids(engine, kind)) - set(docker.ids(engine, kind, compose.label(site)))
+
+
+def _refuse_strangers(
+    engine: Engine, site: Site, wanted: Mapping[str, set[str]], others: Mapping[str, set[str]]
+) -> None:
+    if strangers(wanted, others):
+        # Looked at again: between the two questions a command beside this one may have removed ours.
+        found = strangers(wanted, {kind: _of_others(engine, site, kind) for kind in KINDS})
+        if found:
+            raise _refusal(site, found)
+
+
+def strangers(wanted: Mapping[str, set[str]], others: Mapping[str, set[str]]) -> list[tuple[str, str]]:
+    """What others have under names of ours, as (kind, name). Compose would mount such a volume, whatever is
+    in it."""
+    return sorted((kind, name) for kind, names in wanted.items() for name in names & others[kind])
+
+
+def _refusal(site: Site, found: list[tuple[str, str]]) -> UserError:
+    named = ", ".join(f"the {kind} {name}" for kind, name in found)
+    kind, name = found[0]
+    return UserError(
+        f"this engine has what osbox did not make, under names that the cloud needs: {named}",
+        evidence=f"without the label {LABEL}={site.name}, which all of ours has",
+        hint=(
+            "another name for this cloud, and so for all it has: osbox --name lab up; or, if nobody needs it:"
+            f" osbox engine shell -- docker {kind} rm {name}"
+        ),
+    )
 
 
 def _missing(kind: Any, declared: Mapping[str, Mapping[str, Any]], existing: list[str]) -> list[Change]:

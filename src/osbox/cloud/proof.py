@@ -84,7 +84,8 @@ def _ping(site: Site, engine: Engine, agent: Agent) -> str:
     """ "" when the service answers on the bus itself, which it does some seconds before its first
     heartbeat."""
     words = ["osbox-rpc-ping", *agent.topic.split(), agent.service, str(PING_SECONDS)]
-    result = docker.docker(engine, "exec", f"{agent.service}.{site.name}", *words, check=False)
+    name = f"{agent.service}.{site.name}"
+    result = docker.ask(engine, "exec", name, *words, check=False, seconds=2 * PING_SECONDS)
     return "" if result.code == 0 else (result.err.strip().splitlines() or ["no answer on the bus"])[-1][:160]
 
 
@@ -169,7 +170,7 @@ def container_reason(state: ServiceState | None) -> str:
 
 def not_ready(engine: Engine, site: Site, waiting: dict[str, str]) -> Error:
     name, reason = next(iter(waiting.items()))
-    tail = docker.docker(engine, "logs", "--tail", "12", f"{name}.{site.name}", check=False)
+    tail = docker.ask(engine, "logs", "--tail", "12", f"{name}.{site.name}", check=False)
     lines = [f"{service}: {why}" for service, why in waiting.items()]
     return Error(
         f"{len(waiting)} services did not become ready within {READY_SECONDS} s",

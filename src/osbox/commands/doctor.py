@@ -27,9 +27,8 @@ def doctor(
     here: Context = context.obj
     engine.require_root()
     with nullcontext() if json else log.step("Look at machine, network and services"):
-        found = checks.examine(
-            checks.look(here.paths, here.site, here.base, here.running_engine()), checks.CHECKS
-        )
+        facts = checks.look(here.paths, here.site, here.base, here.running_engine)
+        found = checks.examine(facts, checks.CHECKS)
     count = {level: sum(one.level == level for one in found) for level in MARKS}
     if json:
         print_json(found)

@@ -14,7 +14,8 @@ from osbox.build import images
 from osbox.cloud import credentials, stack
 from osbox.cloud.changes import Change
 from osbox.commands.context import Context, Json, print_json, show
-from osbox.engine import engine
+from osbox.engine import engine, rules
+from osbox.engine.asking import SilentError
 from osbox.errors import UserError
 from osbox.network import connect as network
 from osbox.network import converge as net
@@ -28,6 +29,7 @@ Listen = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option(min=1, max=64, help="Processes of each API; kept in site.toml.")]
 
+SWEPT = "somebody flushed the packet filter while the engine ran"
 SHOWN = 8  # names in a line
 PENDING = 2  # the exit code of a plan with something in it
 
@@ -58,18 +60,21 @@ def up(
             subnets.require_free(here.paths, site, at, subnets.OF_A_CLOUD)
         if workers and sitefile.put(here.paths.home, {("workers",): workers}):
             log.say(f"workers = {workers} is kept in {here.paths.site_toml}")
+        mended = rules.put_back(here.base, at)
         network_changes = net.ensure_bridge(here.paths, site)
         changed = stack.up(here.paths, site, at, version=version)
         network_changes += network.reconnect(here.paths, site, at)
+        rules.keep(here.base, here.base_site, at)
         took = log.seconds(time.monotonic() - begin)
-    if not changed and not network_changes:
+    for what in mended:
+        log.out.print(f"put back: {what}")
+    if not changed and not network_changes and not mended:
         log.out.print(f"Nothing to change: every service of {here.site.name} is ready ({took})")
         return
     for line in _grouped(changed):
         log.out.print(line, markup=False)
-    log.out.print(
-        f"The cloud {here.site.name} is up: {len(changed) + len(network_changes)} changes in {took}"
-    )
+    number = len(changed) + len(network_changes) + len(mended)
+    log.out.print(f"The cloud {here.site.name} is up: {number} changes in {took}")
     log.out.print(
         "  osbox openstack catalog list        or:  export"
         f" OS_CLIENT_CONFIG_FILE={here.paths.clouds_yaml} OS_CLOUD={here.site.name}"
@@ -94,7 +99,9 @@ def plan(
     subnets.require_free(here.paths, site, at, subnets.KEYS if to_start else subnets.OF_A_CLOUD)
     if at:
         changes = list(stack.plan(here.paths, site, at, version).changes)
-        replaced = any(change.name == "neutron-network" for change in changes)
+        swept = rules.swept(here.base, at)
+        changes += [Change("host", "put back Docker's firewall rules", "change", (SWEPT,))] * swept
+        replaced = swept or any(change.name == "neutron-network" for change in changes)
         changes += [
             Change("host", text, "change")
             for text in network.pending(here.paths, site, at, replaced=replaced)
@@ -247,7 +254,7 @@ def _refuse_beside_others(here: Context) -> None:
 
 
 def _down(here: Context, *, purge: bool, keep_images: bool) -> list[str]:
-    at = here.running_engine()
+    at = _answering(here, purge=purge)
     if (
         purge
         and not at
@@ -260,6 +267,18 @@ def _down(here: Context, *, purge: bool, keep_images: bool) -> list[str]:
         )  # the volumes are to go, the images are not: only a running engine tells them apart
     gone = stack.down(here.paths, here.site, at, volumes=purge) if at else []
     return gone + (_purge(here, at, keep_images=keep_images) if purge else [])
+
+
+def _answering(here: Context, *, purge: bool) -> engine.Engine | None:
+    """The engine that runs; one of ours that gives no answer does not keep a purge of all it has from its
+    end."""
+    try:
+        return here.running_engine()
+    except SilentError as silent:
+        if not purge or here.named or not engine.stop(here.base):
+            raise
+        log.warn(f"{silent.message}: it was ended without being asked")
+        return None
 
 
 def _purge(here: Context, at: engine.Engine | None, *, keep_images: bool) -> list[str]:

@@ -4,9 +4,11 @@ It changes nothing that stays.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from threading import Event
 
+from osbox import waiting
 from osbox.cloud import sessions
 from osbox.doctor import (
     accelerator,
@@ -21,6 +23,7 @@ from osbox.doctor import (
     wires,
 )
 from osbox.doctor.finding import Check, Facts, Finding
+from osbox.engine import asking
 from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.site.site import Paths, Site
@@ -49,19 +52,30 @@ CHECKS: dict[str, Check] = {
 """In the order in which findings are told."""
 
 
-def look(paths: Paths, site: Site, base: Paths, engine: Engine | None) -> Facts:
-    """What all checks share; reads only. base is where the engine is, which deployments with a name share."""
-    facts = Facts(paths, site, base, engine, finding.containers(engine, site))
+def look(paths: Paths, site: Site, base: Paths, find: Callable[[], Engine | None]) -> Facts:
+    """What all checks share; reads only.
+
+    base is where the engine is, which deployments with a name share; find asks for it.
+    """
+    try:
+        engine = find()
+        facts = Facts(paths, site, base, engine, finding.containers(engine, site))
+    except asking.SilentError as silent:
+        return Facts(paths, site, base, silence=silent)
     return replace(facts, servers=_dhcp_servers(facts))
 
 
 def examine(
     facts: Facts, checks: dict[str, Check], on_done: Callable[[str], None] = lambda _: None
 ) -> list[Finding]:
-    """Run checks side by side; their findings in the checks' order."""
-    with ThreadPoolExecutor(len(checks)) as pool:
-        running = {name: pool.submit(_one, name, check, facts, on_done) for name, check in checks.items()}
-        return [one for name in checks for one in running[name].result()]
+    """Run checks side by side; their findings in the checks' order. Ctrl-C is heard at once."""
+    found = dict[str, Sequence[Finding]]()
+
+    def look(name: str, check: Check, _: Event) -> None:
+        found[name] = _one(name, check, facts, on_done)
+
+    waiting.beside({name: partial(look, name, check) for name, check in checks.items()})
+    return [one for name in checks for one in found[name]]
 
 
 def _one(name: str, check: Check, facts: Facts, on_done: Callable[[str], None]) -> Sequence[Finding]:

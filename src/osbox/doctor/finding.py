@@ -8,6 +8,7 @@ from osbox.cloud import compose
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.engine.info import ContainerInfo
+from osbox.errors import Error
 from osbox.site.site import Paths, Site
 
 Level = Literal["ok", "warning", "error"]
@@ -37,6 +38,8 @@ class Facts:
     containers: Mapping[str, ContainerInfo] = field(default_factory=dict)
     servers: frozenset[str] = frozenset()
     """The addresses of Neutron's own DHCP servers; empty when it does not say."""
+    silence: Error | None = None
+    """Why nothing is known of the engine and its containers, although one runs."""
 
     @property
     def running(self) -> set[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from osbox.bootpath import port as bridgeport
 from osbox.cloud import ports
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
-from osbox.engine import engine, host
+from osbox.engine import engine, firewall, host, rules
 from osbox.errors import Error
 from osbox.site import sources
 
@@ -31,6 +31,9 @@ TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x2, 0x1000  # linux/if_tun.h
 
 def check_engine(facts: Facts) -> Iterator[Finding]:
     """Is there an engine, or can there be one?"""
+    if facts.silence:
+        yield error(facts.silence.message, facts.silence.evidence, facts.silence.hint)
+        return
     if facts.engine:
         where = (
             f"data in {facts.base.engine / 'data'}"
@@ -38,6 +41,9 @@ def check_engine(facts: Facts) -> Iterator[Finding]:
             else "the machine's own Docker"
         )
         yield ok(f"the {facts.engine.kind} engine runs: Docker {facts.engine.version}", where)
+        if rules.swept(facts.base, facts.engine):
+            lost = firewall.gone(facts.engine.kind)
+            yield error(lost.message, lost.evidence, lost.hint)
         return
     try:
         host.refuse_beside_old()
@@ -86,6 +92,8 @@ def check_kernel(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - all check
 
 def check_ports(facts: Facts) -> Iterator[Finding]:
     """Every port that the cloud publishes and that is not its own already."""
+    if facts.silence:
+        return  # nobody says which are its own
     found = list(ports.taken(facts.site, facts.running))
     for what, by in found:
         yield error(what, by, ports.HINT)

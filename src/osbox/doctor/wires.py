@@ -37,7 +37,8 @@ def check_bridge(facts: Facts) -> Iterator[Finding]:
             found = (
                 "osbox engine shell -- iptables -S FORWARD; nft list ruleset: a packet filter of this machine"
             )
-            then = "osbox net connect" if _to_do(facts) else found
+            todo, again = _to_do(facts)
+            then = again if todo else found
             yield error(f"frames do not cross the bridge {site.bridge}: no node gets an address", how, then)
         else:
             yield ok(
@@ -112,9 +113,9 @@ def check_connected(facts: Facts) -> Iterator[Finding]:
     """Is the network as `osbox net connect` would make it?"""
     if not _connected(facts) or "neutron-network" not in facts.running:
         return
-    todo = _to_do(facts)
+    todo, then = _to_do(facts)
     if todo:
-        yield error("the provisioning network is not as it should be", "\n".join(todo), "osbox net connect")
+        yield error("the provisioning network is not as it should be", "\n".join(todo), then)
     else:
         yield ok("the provisioning network is connected as it should be")
     if ledger(facts.paths.home).entries("port"):
@@ -129,14 +130,13 @@ def _connected(facts: Facts) -> bool:
     return ledger(facts.paths.home).find("link", facts.site.veth[0]) is not None
 
 
-def _to_do(facts: Facts) -> list[str]:
+def _to_do(facts: Facts) -> tuple[list[str], str]:
+    """What is not as it should be, and the command that makes it so."""
     try:
-        return [
-            change.text
-            for change in plan(net.observe(net.doors(facts.paths, facts.site, facts.engine)), AGAIN)
-        ]
+        state = net.observe(net.doors(facts.paths, facts.site, facts.engine))
+        return [change.text for change in plan(state, AGAIN)], "osbox net connect"
     except Error as wrong:
-        return [wrong.message]
+        return [wrong.message, *wrong.evidence.splitlines()], wrong.hint
 
 
 def _has_bridge(name: str) -> bool:

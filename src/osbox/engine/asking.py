@@ -3,7 +3,7 @@
 client: the words that reach it, which end in `docker`. Whoever has an Engine asks osbox.engine.docker.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from osbox import run
@@ -12,8 +12,38 @@ from osbox.engine.info import ContainerInfo, ImageInfo, NetworkInfo
 from osbox.errors import Error
 
 SHOWN = 500  # characters of an answer that cannot be read
+SECONDS = 120
+"""What an engine has for an answer, also beside builds and removals; a hung one takes for ever."""
 
 T = TypeVar("T")
+
+
+class SilentError(Error):
+    """The engine was asked, and has said nothing."""
+
+
+def ask(
+    argv: Sequence[str],
+    *,
+    check: bool = True,
+    seconds: float | None = None,
+    text: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> run.Result:
+    """Put a question to the engine.
+
+    seconds: how long it has, SECONDS without. Raises SilentError when they are over; and Error when the
+    client fails, with check.
+    """
+    limit = SECONDS if seconds is None else seconds
+    try:
+        return run.run(argv, check=check, timeout=limit, input=text, env=env)
+    except run.LateError as late:
+        raise SilentError(
+            f"the container engine gave no answer within {limit:.0f} s",
+            evidence=f"$ {run.line(argv)}",
+            hint="osbox engine status",
+        ) from late
 
 
 def images(client: Sequence[str], names: Sequence[str]) -> list[ImageInfo]:
@@ -38,7 +68,7 @@ def _inspect(
     if not names:
         return []
     argv = [*client, kind, "inspect", *names]
-    result = run.run(argv, check=False)
+    result = ask(argv, check=False)
     try:
         return [read(entry) for entry in info.entries(kind, names, result.out, result.err)]
     except (LookupError, TypeError, AttributeError, ValueError) as wrong:

@@ -32,8 +32,14 @@ def docker(
     text: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> run.Result:
-    """Run `docker …` at the engine; text is for its standard input."""
+    """Have `docker …` change something at the engine; text is for its standard input."""
     return run.run(engine.argv("docker", *words), check=check, timeout=timeout, input=text, env=env)
+
+
+def ask(engine: Engine, *words: str | Path, check: bool = True, seconds: float | None = None) -> run.Result:
+    """Put a question to the engine, which has so many seconds for it; raises asking.SilentError when they are
+    over."""
+    return asking.ask(engine.argv("docker", *words), check=check, seconds=seconds)
 
 
 @contextmanager
@@ -128,7 +134,7 @@ def ids(engine: Engine, kind: str, *filters: str) -> list[str]:
         "image": '{{if eq .Tag "<none>"}}{{.ID}}{{else}}{{.Repository}}:{{.Tag}}{{end}}',
     }[kind]
     flags = [word for item in filters for word in ("--filter", item)]
-    return docker(engine, *words, *flags, "--format", column).out.split()
+    return ask(engine, *words, *flags, "--format", column).out.split()
 
 
 def build_argv(

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from osbox import environment, lock, log, run, waiting
-from osbox.engine import footprint, host, lostports, processes
+from osbox.engine import asking, footprint, host, lostports, processes
 from osbox.engine import root as engine_root
 from osbox.errors import Error, UserError
 from osbox.site.site import STATE, Lifetime, Paths, Site, declared
@@ -34,6 +34,7 @@ __all__ = [
 
 START_SECONDS = 90
 STOP_SECONDS = 60
+REMOVE_SECONDS = 120  # of some dozen containers on a busy disk
 MIN_FREE_BYTES = 8 << 30  # images 1.5 GB, build cache 3 GB, guest and virtual disks: seen to need about 6 GB
 
 
@@ -89,12 +90,12 @@ def _settled(paths: Paths, site: Site) -> Engine | None:
 
 
 def find(paths: Paths, site: Site) -> Engine | None:
-    """The running engine, or None; reads only."""
+    """The running engine, or None; reads only. Raises SilentError when it runs and gives no answer."""
     if site.engine in ("auto", "private"):
         pid = _private_pid(paths)
         if pid:
             prefix = ("nsenter", "-t", str(pid), "-m", "--")
-            version = host.server_version("private", prefix)
+            version = _private_version(paths, pid, prefix)
             if version:
                 return Engine("private", version, prefix, pid)
     # A private engine that was made before stays the one in use: two engines would mean two sets of images.
@@ -103,6 +104,18 @@ def find(paths: Paths, site: Site) -> Engine | None:
         if version:
             return Engine("host", version)
     return None
+
+
+def _private_version(paths: Paths, pid: int, prefix: tuple[str, ...]) -> str:
+    try:
+        return host.server_version("private", prefix)
+    except asking.SilentError as silent:
+        raise asking.SilentError(
+            f"the private engine gives no answer: dockerd runs (pid {pid}), and said nothing for"
+            f" {host.ANSWER_SECONDS} s",
+            evidence="\n".join(filter(None, (silent.evidence, _log_tail(paths)))),
+            hint="osbox engine stop (it ends all containers), then the same command again",
+        ) from silent
 
 
 def tools(paths: Paths) -> Engine | None:
@@ -146,8 +159,12 @@ def purge(paths: Paths, site: Site, *, keep_images: bool = False) -> list[str]:
     """
     require_root()
     with _lock(paths, anew=False) if paths.engine.is_dir() else nullcontext():
-        running = find(paths, site)
-        gone = _empty(running) if running and running.kind == "private" else []
+        gone = []
+        try:
+            running = find(paths, site)
+            gone += _empty(running) if running and running.kind == "private" else []
+        except asking.SilentError as silent:
+            log.say(f"{silent.message}: it is ended without being asked")
         gone += ["private engine"] if _stop(paths) else []
         gone += footprint.undo(paths, site)
         return gone + remove_files(paths, keep_images=keep_images)
@@ -161,10 +178,11 @@ def _empty(engine: Engine) -> list[str]:
         ("container", ["container", "ls", "--all"]),
         ("network", ["network", "ls", "--filter", "type=custom"]),
     ):
-        found = run.run(engine.argv("docker", *listing, "--quiet"), check=False).out.split()
+        found = asking.ask(engine.argv("docker", *listing, "--quiet"), check=False).out.split()
         if found:
             force = ["--force"] if kind == "container" else []
-            run.run(engine.argv("docker", kind, "rm", *force, *found), check=False)
+            argv = engine.argv("docker", kind, "rm", *force, *found)
+            asking.ask(argv, check=False, seconds=REMOVE_SECONDS)
         gone += [f"{kind} {name}" for name in found]
     return gone
 
@@ -288,7 +306,12 @@ def _launch(paths: Paths, site: Site, root: Path) -> int:
 
 
 def _wait(paths: Paths, site: Site, pid: int) -> Engine:
-    answer = waiting.happens(lambda: find(paths, site) or not processes.alive(pid), START_SECONDS, poll=0.1)
+    def settled() -> Engine | bool | None:
+        with suppress(asking.SilentError):  # it listens before it can answer
+            return find(paths, site) or not processes.alive(pid)
+        return None
+
+    answer = waiting.happens(settled, START_SECONDS, poll=0.1)
     if isinstance(answer, Engine):
         return answer
     raise Error(

@@ -9,9 +9,11 @@ other engine runs, when it was not there before ours, and when nothing of others
 import ipaddress
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+
+from osbox.errors import Error
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Chains = Mapping[str, Mapping[str, str]]
@@ -28,6 +30,13 @@ SHAPES = re.compile(
         )
     )
 )
+DNAT = re.compile(
+    r"-A DOCKER (?:-d (\S+)/32 )?(?:! -i \S+ )?-p (\w+) -m \w+ --dport (\d+)"
+    r" -j DNAT --to-destination ([\d.]+):\d+"
+)
+HOST = re.compile(r"(?<=-[sd] )[\d.]+(?=/32 )")  # one address, not a subnet
+Published = Mapping[tuple[str, str, str], str]
+"""Protocol, address and port of the host → the address of the container that is published there."""
 JUMPS = re.compile(
     r"(?:FORWARD|PREROUTING|OUTPUT)(?: ! -d \S+)?(?: -m addrtype --dst-type LOCAL)? -j (DOCKER\S*)"
 )
@@ -130,6 +139,137 @@ def ours(rule: str, own: Own) -> bool:
         # not.
         return "B" in plain or ("N" in plain and not {"-i", "-o"} & set(words))
     return bool({"B", "N"} & set(plain)) and bool(SHAPES.fullmatch(" ".join(plain)))
+
+
+# --- should somebody flush the packet filter while dockerd lives
+# --------------------------------------------------------------------------------
+
+
+def dockers(tables: Mapping[str, Table], own: Own) -> dict[str, Table]:
+    """What Docker has in the tables for our engine, and what it has there for all: what there is to keep."""
+    found = {}
+    for name, table in tables.items():
+        rules = tuple(rule for rule in table.rules if ours(rule, own) or _shared(rule))
+        chains = {chain: policy for chain, policy in table.chains.items() if chain.startswith("DOCKER")}
+        if rules or chains:
+            found[name] = Table(chains, rules)
+    return found
+
+
+def swept(kept: Mapping[str, Table], now: Mapping[str, Table], bridges: Collection[str]) -> bool:
+    """Whether somebody flushed what was kept, in whole or in part.
+
+    A living dockerd never takes its chains away, nor what leads to them, nor all rules of a bridge that is
+    there; rules of ports come and go with containers.
+    """
+    for name, table in kept.items():
+        there = now.get(name, Table({}, ()))
+        if set(table.chains) - set(there.chains):
+            return True
+        if any(_shared(rule) and rule not in there.rules for rule in table.rules):
+            return True
+        left = _interfaces(there.rules)
+        if any(bridge not in left for bridge in _interfaces(table.rules) & set(bridges)):
+            return True
+    return False
+
+
+def restore(
+    kept: Mapping[str, Table], now: Mapping[str, Table], bridges: Collection[str], published: Published
+) -> str:
+    """Input for `iptables-restore --noflush` that puts back what is missing of what was kept; "" when nothing
+    is.
+
+    Left out are the rules of bridges and published ports that are not there any more; a container that has
+    another address by now gets its rules with that. Policies are not touched: whoever flushed may have set
+    them. What others have meanwhile put into the same chains stays, behind ours.
+    """
+    moved = _moved(kept, published)
+    texts = []
+    for name, table in kept.items():
+        there = now.get(name, Table({}, ()))
+        new = [chain for chain in table.chains if chain not in there.chains]
+        wanted = [found for rule in table.rules if (found := _today(rule, bridges, published, moved))]
+        lines = [f":{chain} - [0:0]" for chain in new]
+        for chain in dict.fromkeys(map(_chain, wanted)):
+            lines += _in_order([rule for rule in wanted if _chain(rule) == chain], there.rules, chain in new)
+        texts += ["\n".join([f"*{name}", *lines, "COMMIT", ""])] if lines else []
+    return "".join(texts)
+
+
+def _in_order(wanted: Sequence[str], there: Sequence[str], new: bool) -> list[str]:
+    """The commands after which a chain has these rules, in this order, before all others; a RETURN of
+    Docker's is its last rule, behind those of others."""
+    if all(rule in there for rule in wanted):
+        return []
+    if new:
+        return list(wanted)
+    ends = [rule for rule in wanted if shlex.split(rule)[2:] == ["-j", "RETURN"]]
+    first = [rule for rule in wanted if rule not in ends]
+    return [
+        *(f"-D{rule[2:]}" for rule in first if rule in there),
+        *(f"-I{rule[2:]}" for rule in reversed(first)),
+        *(rule for rule in ends if rule not in there),
+    ]
+
+
+AGAIN = {
+    "private": "osbox up puts them back",
+    "lost": "osbox engine stop (it ends every container), then osbox up",
+    "host": "systemctl restart docker (it ends every container, unless live-restore is set), then osbox up",
+}
+"""What brings Docker's rules back: those of the private engine, also when nobody wrote them down, and of the
+machine's own."""
+
+
+def gone(kind: str) -> Error:
+    """What to say when Docker manages the packet filter, and its rules are not there."""
+    return Error(
+        "Docker's firewall rules are gone: something flushed the packet filter while the engine ran",
+        evidence=(
+            "FORWARD does not lead to a chain DOCKER-USER; `nft flush ruleset`, `iptables -F` and the reload"
+            " of a firewall (nftables.service, ufw, firewalld) do this"
+        ),
+        hint=AGAIN[kind],
+    )
+
+
+def _shared(rule: str) -> bool:
+    """Whether a rule is of what Docker has for all bridges: it leads to Docker's chains, or out of them."""
+    words = shlex.split(rule)[2:]
+    inside = _chain(rule).startswith("DOCKER") and len(words) == 2 and words[0] == "-j"  # noqa: PLR2004 - -j X
+    return bool(_jump(rule)) or (inside and (words[1] == "RETURN" or words[1].startswith("DOCKER")))
+
+
+def _interfaces(rules: Iterable[str]) -> set[str]:
+    return {word for rule in rules for option, word in pairwise(shlex.split(rule)) if option in ("-i", "-o")}
+
+
+def _moved(kept: Mapping[str, Table], published: Published) -> dict[str, str]:
+    """The address that a container had when its rules were kept → the one that it has now."""
+    found = dict[str, str]()
+    for match in (DNAT.fullmatch(rule) for table in kept.values() for rule in table.rules):
+        if match:
+            now = published.get(_key(match))
+            found |= {match[4]: now} if now else {}
+    return found
+
+
+def _today(rule: str, bridges: Collection[str], published: Published, moved: Mapping[str, str]) -> str:
+    """A rule that was kept as it has to be now; "" when what it is about is gone."""
+    if not _interfaces([rule]) <= set(bridges):
+        return ""
+    match = DNAT.fullmatch(rule)
+    if match:
+        now = published.get(_key(match))
+        return f"{rule[: match.start(4)]}{now}{rule[match.end(4) :]}" if now else ""
+    if all(address in moved for address in HOST.findall(rule)):
+        return HOST.sub(lambda found: moved[found[0]], rule)
+    return ""
+
+
+def _key(match: re.Match[str]) -> tuple[str, str, str]:
+    return match[2], match[1] or "0.0.0.0", match[3]  # noqa: S104 - as Docker says it
 
 
 def _plain(option: str, word: str, own: Own) -> str:

@@ -52,7 +52,7 @@ def record(paths: Paths, site: Site) -> None:
     if not _valid(book.find("sysctl", NAME)):
         _note(book, "sysctl", NAME, {"values": _settings()})
     if not _valid(book.find("firewall", NAME)):
-        seen = {family: firewall.chains(_tables(paths, family)) for family in FAMILIES}
+        seen = {family: firewall.chains(tables(paths, family)) for family in FAMILIES}
         _note(
             book,
             "firewall",
@@ -101,14 +101,14 @@ def sparing_others(paths: Paths) -> Iterator[None]:
     if not processes.others(paths):
         yield
         return
-    before = {family: _tables(paths, family) for family in FAMILIES}
+    before = {family: tables(paths, family) for family in FAMILIES}
     try:
         yield
     finally:
         for family, program in FAMILIES.items():
-            text = firewall.lost(before[family], _tables(paths, family))
+            text = firewall.lost(before[family], tables(paths, family))
             if text:
-                _run(paths, f"{program}-restore", "--noflush", "--wait", text=text)
+                run_tool(paths, f"{program}-restore", "--noflush", "--wait", text=text)
 
 
 # --- the ledger
@@ -144,7 +144,8 @@ def _note(book: Ledger, kind: Kind, name: str, details: Mapping[str, Any]) -> No
 # --------------------------------------------------------------------------------
 
 
-def _run(paths: Paths, *words: str, text: str | None = None) -> str:
+def run_tool(paths: Paths, *words: str, text: str | None = None) -> str:
+    """Run one of the packet filter's tools that the private engine has, and return what it wrote."""
     prefix = engine_root.tools(paths)
     if not prefix:
         raise Error(
@@ -154,14 +155,15 @@ def _run(paths: Paths, *words: str, text: str | None = None) -> str:
     return run.run([*prefix, *words], input=text).out
 
 
-def _tables(paths: Paths, family: str) -> dict[str, firewall.Table]:
+def tables(paths: Paths, family: str) -> dict[str, firewall.Table]:
+    """The packet filter's tables of a family, as they are."""
     return firewall.parse(
-        _run(paths, f"{FAMILIES[family]}-save")
+        run_tool(paths, f"{FAMILIES[family]}-save")
     )  # reads only; `iptables -S` would make the tables
 
 
 def _nft(paths: Paths, *words: str) -> list[dict[str, Any]]:
-    return list(json.loads(_run(paths, "nft", "--json", "list", *words))["nftables"])
+    return list(json.loads(run_tool(paths, "nft", "--json", "list", *words))["nftables"])
 
 
 def _nft_tables(paths: Paths) -> set[str]:
@@ -177,16 +179,14 @@ def _undo_firewall(
     *,
     shared: bool,
 ) -> list[str]:
-    networks = {site.engine_subnet, *(network for found in bridges.values() for network in found)}
-    own = Own(frozenset({site.engine_bridge, *_docker_notes(paths), *bridges}), tuple(networks))
-    gone = []
+    own, gone = _own(paths, site, bridges), []
     for family, program in FAMILIES.items():
-        todo = firewall.undo(before["chains"].get(family, {}), _tables(paths, family), own, shared=shared)
+        todo = firewall.undo(before["chains"].get(family, {}), tables(paths, family), own, shared=shared)
         for chain in todo.kept:
             log.say(f"The {program} chain {chain} stays: rules of others are in it or lead to it")
         if todo.text:
             # One transaction for each table: a kill in between leaves it as it was, and the next run does it.
-            _run(paths, f"{program}-restore", "--noflush", "--wait", text=todo.text)
+            run_tool(paths, f"{program}-restore", "--noflush", "--wait", text=todo.text)
             gone.append(f"Docker's {program} rules")
     if not shared:
         gone += [
@@ -195,6 +195,16 @@ def _undo_firewall(
             if _drop_table(paths, table)
         ]
     return gone
+
+
+def own(paths: Paths, site: Site) -> Own:
+    """What tells the rules of our engine from others', of its bridges that are there."""
+    return _own(paths, site, _bridges(paths, ledger(paths.home)))
+
+
+def _own(paths: Paths, site: Site, bridges: Mapping[str, list[firewall.Network]]) -> Own:
+    networks = {site.engine_subnet, *(network for found in bridges.values() for network in found)}
+    return Own(frozenset({site.engine_bridge, *_docker_notes(paths), *bridges}), tuple(networks))
 
 
 def _drop_table(paths: Paths, table: str) -> bool:
@@ -209,7 +219,7 @@ def _drop_table(paths: Paths, table: str) -> bool:
     # Chain by chain in one transaction: should a rule have come in the meantime, its chain is busy and all of
     # it stays.
     lines = [f"delete chain {table} {chain['name']}" for chain in chains] + [f"delete table {table}"]
-    _run(paths, "nft", "--file", "-", text="\n".join(lines) + "\n")
+    run_tool(paths, "nft", "--file", "-", text="\n".join(lines) + "\n")
     return True
 
 
@@ -362,10 +372,12 @@ def _is_removed(group: Path) -> bool:
     return not group.is_dir()
 
 
-def _remove_cgroups(name: str) -> list[str]:
-    """Remove our control group from every hierarchy; the kernel refuses while a process is in it."""
-    base = Path("/sys/fs/cgroup")
-    tops = [top for top in (base / name, *base.glob(f"*/{name}")) if top.is_dir()]
+def _remove_cgroups(name: str, base: Path = Path("/sys/fs/cgroup")) -> list[str]:
+    """Remove our control group from every hierarchy; the kernel refuses while a process is in it.
+
+    Of version 1 a hierarchy may be there by more than one name, cpu and cpuacct as links to cpu,cpuacct.
+    """
+    tops = sorted({top.resolve() for top in (base / name, *base.glob(f"*/{name}")) if top.is_dir()})
     groups = [
         group
         for top in tops

@@ -2,8 +2,11 @@
 
 import json
 import shutil
+from contextlib import suppress
+from pathlib import Path
 
 from osbox import environment, run
+from osbox.engine import asking
 from osbox.errors import Error, UserError
 
 MINIMUM = 25  # Docker 25 brought `--start-interval` of health checks
@@ -12,16 +15,19 @@ HERE = ("unix://", "npipe://")
 SOCKET = "unix:///var/run/docker.sock"
 """Where a machine's Docker answers, whatever the client is set to (dockerd(8), --host)."""
 ANSWER_SECONDS = 20
+DAEMON_JSON = Path("/etc/docker/daemon.json")
 
 
 def server_version(kind: str, prefix: tuple[str, ...], *options: str) -> str:
-    """The version of the engine that the client behind a prefix reaches; "" when none answers."""
+    """The version of the engine that the client behind a prefix reaches; "" when none is there.
+
+    Raises SilentError when one is, and says nothing for ANSWER_SECONDS.
+    """
     if not prefix and not shutil.which("docker"):
         return ""
     words = [*prefix, *environment.client(kind), "docker", *options]
-    result = run.run(
-        [*words, "version", "--format", "{{json .Server.Version}}"], check=False, timeout=ANSWER_SECONDS
-    )
+    argv = [*words, "version", "--format", "{{json .Server.Version}}"]
+    result = asking.ask(argv, check=False, seconds=ANSWER_SECONDS)
     try:
         return str(json.loads(result.out)) if result.code == 0 else ""
     except ValueError:
@@ -30,8 +36,17 @@ def server_version(kind: str, prefix: tuple[str, ...], *options: str) -> str:
 
 def usable() -> str:
     """The version of the machine's Docker when it is recent enough, whole and on this machine; else ""."""
-    version = server_version("host", ())
-    return version if version and _is_recent(version) and _has_plugins() and _is_here() else ""
+    if not _is_here():
+        return ""
+    try:
+        version = server_version("host", ())
+    except asking.SilentError as silent:
+        raise asking.SilentError(
+            f"the machine's own Docker gave no answer within {ANSWER_SECONDS} s",
+            evidence=silent.evidence,
+            hint="systemctl status docker; journalctl -u docker -n 50; it may have to be restarted",
+        ) from silent
+    return version if version and _is_recent(version) and _has_plugins() else ""
 
 
 def refusal() -> UserError:
@@ -70,6 +85,24 @@ def refuse_beside_old() -> None:
         )
 
 
+def manages_iptables() -> bool:
+    """Whether the machine's Docker is to write rules with iptables: by default it does."""
+    lines = [_command_line(pid) for pid in Path("/proc").iterdir() if pid.name.isdigit()]
+    words = [word for line in lines if line and line[0].rpartition("/")[2] == "dockerd" for word in line]
+    if {"--iptables=false", "--firewall-backend=nftables"} & set(words):
+        return False
+    with suppress(OSError, ValueError, AttributeError):
+        settings = json.loads(DAEMON_JSON.read_text())
+        return settings.get("iptables") is not False and settings.get("firewall-backend") != "nftables"
+    return True
+
+
+def _command_line(process: Path) -> list[str]:
+    with suppress(OSError):
+        return (process / "cmdline").read_text(errors="replace").split("\0")
+    return []
+
+
 def _endpoint() -> str:
     """The address of the engine that the client is set to, by a variable or by a context."""
     if not shutil.which("docker"):
@@ -93,12 +126,13 @@ def _is_recent(version: str) -> bool:
 
 def _has_plugins() -> bool:
     return all(
-        run.run(["docker", plugin, "version"], check=False).code == 0 for plugin in ("buildx", "compose")
+        asking.ask(["docker", plugin, "version"], check=False, seconds=ANSWER_SECONDS).code == 0
+        for plugin in ("buildx", "compose")
     )
 
 
 def _says() -> str:
     if not shutil.which("docker"):
         return "docker: command not found"
-    result = run.run(["docker", "version"], check=False, timeout=ANSWER_SECONDS)
+    result = asking.ask(["docker", "version"], check=False, seconds=ANSWER_SECONDS)
     return run.tail(result.out + result.err)

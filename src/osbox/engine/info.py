@@ -47,12 +47,13 @@ class ImageInfo:
 class State:
     """How a container is.
 
-    health: healthy, unhealthy, starting, or "" where nothing checks it; health_log: what the last checks
-    printed, the youngest last.
+    pid: its first process as the engine numbers it, 0 when it does not run. health: healthy, unhealthy,
+    starting, or "" where nothing checks it; health_log: what the last checks printed, the youngest last.
     """
 
     status: str
     running: bool = False
+    pid: int = 0
     exit_code: int = 0
     oom_killed: bool = False
     started_at: str = ""
@@ -84,6 +85,8 @@ class ContainerInfo:
     labels: Mapping[str, str] = field(default_factory=dict)
     restart_count: int = 0
     ports: tuple[Binding, ...] = ()
+    addresses: tuple[str, ...] = ()
+    """In the engine's networks."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,11 @@ def container(entry: Entry) -> ContainerInfo:
             for port, bindings in (entry["NetworkSettings"].get("Ports") or {}).items()
             for bound in bindings or ()
         ),
+        addresses=tuple(
+            one["IPAddress"]
+            for one in (entry["NetworkSettings"].get("Networks") or {}).values()
+            if one.get("IPAddress")
+        ),
     )
 
 
@@ -180,6 +188,7 @@ def _state(state: Entry) -> State:
     return State(
         status=_text(state["Status"]),
         running=bool(state["Running"]),
+        pid=int(state["Pid"]),
         exit_code=int(state["ExitCode"]),
         oom_killed=bool(state["OOMKilled"]),
         started_at=_text(state["StartedAt"]),

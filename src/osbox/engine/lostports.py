@@ -117,4 +117,4 @@ def _docker(prefix: Sequence[str]) -> list[str]:
 def _ids(prefix: Sequence[str], kind: str, *options: str) -> list[str]:
     """Of containers: all with options, else those that run."""
     every = ["--all"] if kind == "container" and options else []
-    return run.run([*_docker(prefix), kind, "ls", "--quiet", *every, *options]).out.split()
+    return asking.ask([*_docker(prefix), kind, "ls", "--quiet", *every, *options]).out.split()

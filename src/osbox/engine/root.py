@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from osbox import log, run
+from osbox import files, log, run
 from osbox.errors import Error
 from osbox.site import sources
 from osbox.site.site import Paths
@@ -162,8 +162,8 @@ def debootstrap(paths: Paths, target: Path, packages: tuple[str, ...], *, varian
     tools_at, scratch = _mmdebstrap(paths), paths.tmp
     scratch.mkdir(parents=True, exist_ok=True)
     settings = scratch / "apt.conf"  # a file: a proxy's password must not stand on a command line
-    settings.touch(mode=0o600)
-    settings.write_text(sources.apt_conf(str(sources.apt_ca() or sources.ca_bundle() or sources.SYSTEM_CA)))
+    trusted = str(sources.apt_ca() or sources.ca_bundle() or sources.SYSTEM_CA)
+    files.write(settings, sources.apt_conf(trusted), mode=files.PRIVATE, shared=True)
     # With a date of its own mmdebstrap writes the same bytes for the same packages.
     work = scratch / "root"
     work.mkdir(exist_ok=True)

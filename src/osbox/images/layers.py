@@ -148,7 +148,7 @@ def _blocks(source: IO[bytes] | None) -> Iterator[bytes]:
 
 def steps(engine: Engine, image: ImageInfo) -> list[tuple[str, int, str]]:
     """An image's layers, the lowest first: digest, bytes, and the instruction that made it."""
-    text = docker.docker(engine, "history", "--no-trunc", "--human=false", "--format", "json", image.id).out
+    text = docker.ask(engine, "history", "--no-trunc", "--human=false", "--format", "json", image.id).out
     return paired(image, [json.loads(row) for row in reversed(text.splitlines())])
 
 

@@ -14,6 +14,8 @@ VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 @dataclass(frozen=True)
 class RunSpec:
     capabilities: tuple[str, ...] = ()
+    security: tuple[str, ...] = ("no-new-privileges:true",)
+    """Options of the kernel's own restraints, as `--security-opt` takes them."""
     devices: tuple[str, ...] = ()
     tmpfs: tuple[str, ...] = (
         "/tmp",  # noqa: S108 - inside a container
@@ -27,7 +29,8 @@ class RunSpec:
 
     def options(self) -> list[str]:
         """The options of `docker run`; what compose/ does not grant is not there."""
-        words = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
+        words = ["--read-only", "--cap-drop=ALL"]
+        words += [f"--security-opt={name}" for name in self.security]
         words += [f"--cap-add={name}" for name in self.capabilities]
         words += [f"--device={name}" for name in self.devices]
         words += [f"--tmpfs={name}" for name in self.tmpfs]
@@ -52,6 +55,7 @@ def _spec(service: dict[str, object]) -> RunSpec:
     pairs = environment.items() if isinstance(environment, dict) else []
     return RunSpec(
         capabilities=_words(service.get("cap_add")),
+        security=_words(service.get("security_opt")) or RunSpec.security,
         devices=_words(service.get("devices")),
         tmpfs=_words(service.get("tmpfs")) or RunSpec.tmpfs,
         volumes=_volumes(service.get("volumes")),

@@ -175,7 +175,7 @@ class Sandbox:
         return found.state
 
     def _last_line(self, name: str) -> str:
-        result = docker.docker(self.engine, "logs", "--tail", "1", name, check=False)
+        result = docker.ask(self.engine, "logs", "--tail", "1", name, check=False)
         return run.tail(result.out + result.err, 1)
 
     def _identity(self, tag: str, options: Sequence[str]) -> list[str]:

@@ -152,7 +152,7 @@ def _problems(session: Session, image: Image, tag: str) -> list[str]:
     entry = session.there.get(tag)
     if not entry:
         return [f"it is not built; next: osbox build {image.name}"]
-    history = docker.docker(
+    history = docker.ask(
         session.sandbox.engine, "history", "--no-trunc", "--format", "{{.CreatedBy}}", tag
     ).out
     spec = session.specs.get(image.name, runspec.RunSpec())

@@ -151,9 +151,16 @@ def console_log_argv(
     return engine.argv("docker", "exec", container(site), "rackctl", "log", name, *options)
 
 
-def console_log(engine: Engine, site: Site, name: str, *, lines: int = 1000) -> str:
-    """The end of what a node has written to its console; "" if nothing yet."""
-    result = run.run(console_log_argv(engine, site, name, lines=lines), check=False, timeout=TIMEOUT)
+def console_log(engine: Engine, site: Site, name: str, *, lines: int = 1000, times: bool = False) -> str:
+    """The end of what a node has written to its console; "" if nothing yet.
+
+    times: each line with the time at which it was written in front (UTC, ISO 8601), or "-"; of a rack that is
+    too old to know them, without.
+    """
+    argv = console_log_argv(engine, site, name, lines=lines)
+    result = run.run([*argv, *["--times"] * times], check=False, timeout=TIMEOUT)
+    if times and "unrecognized arguments" in result.err:
+        result = run.run(argv, check=False, timeout=TIMEOUT)
     if result.code != 0 and "has written nothing" not in result.err:
         raise _error(engine, site, result)
     return result.out if result.code == 0 else ""

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from osbox import run
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.metal import rack, timeline
@@ -59,25 +58,23 @@ def of_console(engine: Engine, site: Site, name: str) -> list[Event]:
     written = rack.console_written(engine, site, name)
     if written is None:
         return []
-    return timeline.console(
-        rack.console_log(engine, site, name, lines=CONSOLE_LINES), datetime.fromtimestamp(written, UTC)
-    )
+    text = rack.console_log(engine, site, name, lines=CONSOLE_LINES, times=True)
+    return timeline.console(text, datetime.fromtimestamp(written, UTC))
 
 
 def _dhcp_log(engine: Engine, site: Site) -> str:
     words = [
-        "docker",
         "exec",
         f"neutron-dhcp-agent.{site.name}",
         "sh",
         "-c",
         f"tail -q -n {DHCP_LINES} /var/lib/stack/dnsmasq/*/dhcp_dns_log",
     ]
-    return run.run(engine.argv(*words), check=False).out
+    return docker.ask(engine, *words, check=False).out
 
 
 def _log(engine: Engine, site: Site, service: str, *words: str) -> str:
-    result = docker.docker(
+    result = docker.ask(
         engine, "logs", *words, "--tail", str(LOG_LINES), f"{service}.{site.name}", check=False
     )
     return result.out + result.err

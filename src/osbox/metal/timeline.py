@@ -16,6 +16,7 @@ from typing import Any
 from osbox import plain
 
 STAMPED = re.compile(r"^(\d{4}-\d\d-\d\dT[\d:]{8})(\.\d+)?Z (.*)$")
+TIMED = re.compile(r"(-|\d{4}-\d\d-\d\dT[\d:]{8}(?:\.\d+)?Z) ")
 OSLO = re.compile(r"^\S+ \S+ \d+ ([A-Z]+) \S+ (?:\[[^\]]*\] )?(.*)$")
 LEASE = re.compile(r"^(\w+ +\d+ [\d:]+) .*?(DHCP[A-Z]+)\(\S+\) (?:([\d.]+) )?([0-9a-f:]{17})(.*)$")
 TFTP = re.compile(r"(sent|failed sending|file) (\S+) (.*?)(?:to|for) ([\d.]+)")
@@ -150,20 +151,26 @@ def http(text: str, clients: set[str]) -> list[Event]:
 
 
 def console(text: str, written: datetime) -> list[Event]:
-    """The lines of a serial console.
+    """The lines of a serial console, in their order, which is never turned round.
 
-    The agent's own have a time; the others get that of the last write, and are no later.
+    Each has the time at which the rack saw it written. Of a rack that did not look, the agent's own lines
+    have a time; the others are no later than the next line that has one, and than the last write.
     """
-    events = []
-    for entry in text.splitlines():
-        what = line(entry)
-        found = AGENT.search(what)
-        time = parse_time(found[1]) if found else None
-        if found and time:
-            events.append(Event(min(time, written), "console", f"{found[2]} {found[3]}"))
-        elif what:
-            events.append(Event(written, "console", what))
-    return events
+    told = list[tuple[datetime | None, str]]()
+    for entry in text.split("\n"):
+        found = TIMED.match(entry)
+        seen = parse_time(found[1][:19]) if found and found[1] != "-" else None
+        for piece in (entry[found.end() :] if found else entry).splitlines():
+            what = line(piece)
+            agent = AGENT.search(what)
+            own = parse_time(agent[1]) if agent else None
+            what = f"{agent[2]} {agent[3]}" if agent and own else what
+            told += [(seen or own, what)] if what else []
+    events, latest = list[Event](), written
+    for time, what in reversed(told):
+        latest = min(time or latest, latest)
+        events.append(Event(latest, "console", what))
+    return events[::-1]
 
 
 # --- records

@@ -6,7 +6,6 @@ apply(change, state, doors)     one act; the ledger knows of it before it happen
 converge(doors, wish)           the three of them, and proof from the live system that nothing is left to do
 """
 
-import json
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +13,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 from osbox import log, run
+from osbox.engine import docker, host
 from osbox.engine.engine import Engine
+from osbox.engine.rules import USER_JUMP
 from osbox.errors import Error
 from osbox.network import netlink
 from osbox.network.plan import plan
-from osbox.network.values import Before, Change, NetState, Wish, mark
+from osbox.network.values import Before, Change, Link, NetState, Wish, mark
 from osbox.site.ledger import Entry, Kind, Ledger, ledger
 from osbox.site.site import Paths, Site
 
@@ -50,6 +52,8 @@ class Doors:
     holder: str = ""
     holder_pid: Callable[[], int] = lambda: 0
     iptables: Callable[[Sequence[str]], run.Result] | None = None
+    manages: Callable[[], Literal["", "private", "host"]] = lambda: ""
+    """The kind of the engine, if its Docker writes firewall rules at all."""
 
 
 def doors(paths: Paths, site: Site, engine: Engine | None) -> Doors:
@@ -64,7 +68,13 @@ def doors(paths: Paths, site: Site, engine: Engine | None) -> Doors:
     def iptables(words: Sequence[str]) -> run.Result:
         return run.run(engine.argv("iptables", "--wait", "20", *words))
 
-    return Doors(site, book, holder, lambda: _container_pid(engine, holder), iptables)
+    if not engine.version:  # its tools alone (osbox.engine.engine.tools): nobody is there to ask
+        return Doors(site, book, holder, iptables=iptables)
+
+    def manages() -> Literal["", "private", "host"]:
+        return "private" if engine.kind == "private" else "host" if host.manages_iptables() else ""
+
+    return Doors(site, book, holder, lambda: _container_pid(engine, holder), iptables, manages)
 
 
 def ensure_bridge(paths: Paths, site: Site) -> list[Change]:
@@ -100,7 +110,8 @@ def converge(doors: Doors, wish: Wish, made_by: str) -> list[Change]:
 
 def observe(doors: Doors) -> NetState:
     """Everything as it is now; changes nothing."""
-    site, pid, boot = doors.site, doors.holder_pid(), _boot()
+    site, boot = doors.site, _boot()
+    pid, inside = _inside(doors)
     entries = [one for one in doors.ledger.entries() if one.kind == "port" or one.details.get("part") == PART]
     current = _keys([one for one in entries if one.details.get("boot") == boot])
     chain, rules = _rules(doors)
@@ -112,11 +123,12 @@ def observe(doors: Doors) -> NetState:
         pid=pid,
         boot=boot,
         chain=chain,
+        swept="" if chain or rules is None else doors.manages(),
         rules=rules,
         routes=routes,
         policy=policy,
         file=str(doors.ledger.file.with_name(Paths.site_toml.name)),
-        inside=netlink.within(pid, lambda: netlink.links(site.veth)) if pid else (),
+        inside=inside,
         made=current,
         stale=_keys(entries) - current,
         programs=_programs(pid) if pid else {},
@@ -124,6 +136,15 @@ def observe(doors: Doors) -> NetState:
             entry.name: Before.model_validate(entry.details) for entry in entries if entry.kind == "port"
         },
     )
+
+
+def _inside(doors: Doors) -> tuple[int, tuple[Link, ...]]:
+    """A process of the neutron namespace and the links in there; a container that ended between our question
+    for its process and the look at it does not run."""
+    pid = doors.holder_pid()
+    with suppress(netlink.GoneError):
+        return pid, netlink.within(pid, lambda: netlink.links(doors.site.veth)) if pid else ()
+    return 0, ()
 
 
 def apply(change: Change, state: NetState, doors: Doors, made_by: str) -> None:
@@ -136,7 +157,7 @@ def apply(change: Change, state: NetState, doors: Doors, made_by: str) -> None:
         netlink.within(state.pid, lambda: netlink.act(change, state.pid))
     elif change.do != "forget":
         netlink.act(change, state.pid)
-    if change.do in STRUCK and not change.inside:
+    if change.do in STRUCK and not change.inside and not _is_left(change, doors):
         doors.ledger.remove(STRUCK[change.do], change.name)
         if change.do == "delete-link":
             doors.ledger.remove("address", change.name)
@@ -144,6 +165,11 @@ def apply(change: Change, state: NetState, doors: Doors, made_by: str) -> None:
         entry = next((one for one in doors.ledger.entries() if f"{one.kind}:{one.name}" == change.name), None)
         if entry:
             doors.ledger.remove(entry.kind, entry.name)
+
+
+def _is_left(change: Change, doors: Doors) -> bool:
+    """Whether there is another copy of a rule that was removed: the ledger's one entry is for both."""
+    return change.do == "delete-rule" and change.name in (_rules(doors)[1] or ())
 
 
 def _note(change: Change, boot: str, book: Ledger, made_by: str) -> None:
@@ -165,7 +191,7 @@ def _change_rule(doors: Doors, change: Change) -> None:
 
 
 def _rules(doors: Doors) -> tuple[bool, tuple[str, ...] | None]:
-    """Whether there is a chain DOCKER-USER, and the rules that carry our mark."""
+    """Whether there is a chain DOCKER-USER that is gone through, and the rules that carry our mark."""
     if doors.iptables is None:
         return False, None
     seen = {table: doors.iptables(["-t", table, "-S"]).out.splitlines() for table in ("filter", "nat")}
@@ -175,7 +201,7 @@ def _rules(doors: Doors) -> tuple[bool, tuple[str, ...] | None]:
         for words in map(shlex.split, lines)
         if words[0] == "-A" and ("--comment", mark(doors.site)) in pairwise(words)
     )
-    return "-N DOCKER-USER" in seen["filter"], ours
+    return {"-N DOCKER-USER", USER_JUMP} <= set(seen["filter"]), ours
 
 
 def _programs(pid: int) -> dict[str, int]:
@@ -208,10 +234,9 @@ def _namespace(pid: int, kind: str) -> str:
 
 
 def _container_pid(engine: Engine, name: str) -> int:
-    argv = engine.argv("docker", "container", "inspect", "--format", "{{json .State}}", name)
-    result = run.run(argv, check=False)
-    state = json.loads(result.out) if result.code == 0 else {}
-    return int(state["Pid"]) if state.get("Running") else 0
+    """Raises Error when the engine gives no answer: that is never taken for "does not run"."""
+    found = docker.container(engine, name)
+    return found.state.pid if found and found.state.running else 0
 
 
 def _boot() -> str:

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any, TypeVar
 
 from osbox.errors import Error
@@ -33,21 +34,50 @@ IPV6_PERMANENT = 0x80
 PROTO_KERNEL, SCOPE_LINK = 2, 253
 
 
+class GoneError(Error):
+    """The container whose network namespace was meant has ended."""
+
+
 def within(pid: int, function: Callable[[], T]) -> T:
     """Call a function in the network namespace of a process: in a thread of its own, for namespaces are a
-    thread's."""
+    thread's.
+
+    Raises GoneError when the process has ended, or its number has come to mean one of the host's.
+    """
     from pyroute2 import netns  # noqa: PLC0415 - see above
 
+    namespace = _namespace(pid)
+
     def enter() -> T:
-        namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
-        try:
-            netns.setns(namespace)
-        finally:
-            os.close(namespace)
+        netns.setns(namespace)
         return function()
 
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(enter).result()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(enter).result()
+    finally:
+        os.close(namespace)
+
+
+def _namespace(pid: int) -> int:
+    """A descriptor of a process's network namespace, which is not ours."""
+    try:
+        namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise _gone(pid) from error
+    # /proc/self is the process: a thread of it may be elsewhere.
+    if os.path.samestat(os.fstat(namespace), Path("/proc/thread-self/ns/net").stat()):
+        os.close(namespace)
+        raise _gone(pid)
+    return namespace
+
+
+def _gone(pid: int) -> GoneError:
+    return GoneError(
+        "the container that holds Neutron's network ended meanwhile",
+        evidence=f"process {pid} is not there any more, or not in a network of its own",
+        hint="osbox up",
+    )
 
 
 def links(ends: Collection[str]) -> tuple[Link, ...]:

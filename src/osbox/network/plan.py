@@ -6,6 +6,8 @@ every change leaves a state from which planning again leads to the same end, so 
 anywhere.
 """
 
+
+from osbox.engine import firewall
 from osbox.errors import Error, UserError
 from osbox.network import claims
 from osbox.network.values import Before, Change, Link, NetState, Wish
@@ -126,6 +128,8 @@ def _veth(state: NetState) -> list[Change]:
 
 
 def _firewall(state: NetState, taken: set[str]) -> list[Change]:
+    if state.swept:
+        raise firewall.gone(state.swept)
     if not state.chain or state.rules is None:
         raise Error(
             "the engine's firewall has no chain DOCKER-USER, so bridged frames cannot be let through",

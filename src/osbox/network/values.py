@@ -113,7 +113,9 @@ class NetState(_Value):
     inside: tuple[Link, ...] = ()
     """Links of the neutron namespace."""
     chain: bool = True
-    """Whether the engine's firewall has the chain DOCKER-USER."""
+    """Whether the engine's firewall has the chain DOCKER-USER, and FORWARD leads to it."""
+    swept: Literal["", "private", "host"] = ""
+    """Whose firewall it is, when Docker manages it and has no such chain: somebody flushed it."""
     rules: tuple[str, ...] | None = ()
     """Firewall rules that carry this deployment's mark: table, chain, and the rule's words.
 

@@ -4,7 +4,7 @@ user only."""
 import secrets
 from pathlib import Path
 
-from osbox import files
+from osbox import files, lock
 from osbox.site.site import Paths
 
 # the user `stack` of the images (images/base/Dockerfile); Compose mounts secret files with their owner
@@ -25,13 +25,17 @@ OWN = ("node-fingerprints",)
 
 
 def ensure(paths: Paths) -> list[str]:
-    """Generate the secrets that are missing; returns their names. An existing one is never changed."""
+    """Generate the secrets that are missing; returns their names. An existing one is never changed.
+
+    One after the other: of two that found one missing at once, each would go on with its own.
+    """
     files.private_directory(paths.secrets)
-    made = missing(paths)
-    for name in made:
-        # No "-" in front: a password is an argument of some tool somewhere.
-        write(paths.secrets / name, "p" + secrets.token_urlsafe(LENGTH))
-    return made
+    with lock.alone(paths.secrets):
+        made = missing(paths)
+        for name in made:
+            # No "-" in front: a password is an argument of some tool somewhere.
+            write(paths.secrets / name, "p" + secrets.token_urlsafe(LENGTH))
+        return made
 
 
 def missing(paths: Paths) -> list[str]:
