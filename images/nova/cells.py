@@ -19,7 +19,7 @@ CELL = "cell1"
 
 
 def main() -> None:
-    password = (SECRETS / "db-nova").read_text().strip()
+    password = (SECRETS / "db-nova").read_text(encoding="utf-8").strip()
     login = {"host": "mysql", "user": "nova", "password": password, "database": "nova_api"}
     with closing(pymysql.connect(**login, connect_timeout=5)) as connection, connection.cursor() as cursor:
         # Locked: two containers that come up at once do not both hand over.

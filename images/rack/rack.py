@@ -100,7 +100,7 @@ def note_time(log: Path, known: dict[Path, int]) -> None:
         times.unlink(missing_ok=True)
         known[log] = 0
     if seen.st_size > known[log]:
-        with times.open("a") as file:
+        with times.open("a", encoding="utf-8") as file:
             # The newline in front: an entry that a full disk cut off does not swallow the next one.
             file.write(f"\n{seen.st_mtime:.2f} {seen.st_size}")
         known[log] = seen.st_size
@@ -109,7 +109,7 @@ def note_time(log: Path, known: dict[Path, int]) -> None:
 def noted(times: Path) -> int:
     """The length that was written down last, by a rack before us."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(times.read_text().splitlines()[-1].split()[1])
+        return int(times.read_text(encoding="utf-8").splitlines()[-1].split()[1])
     return 0
 
 

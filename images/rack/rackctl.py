@@ -327,7 +327,7 @@ def _stamp(noted: Sequence[tuple[int, float]], offset: int) -> bytes:
 def read_times(file: Path) -> list[tuple[int, float]]:
     """What the rack wrote down, as (bytes, seconds): of a line that was cut off by a full disk nothing."""
     found = []
-    for line in file.read_text().splitlines() if file.exists() else []:
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
         with contextlib.suppress(ValueError):
             seconds, size = line.split()
             found.append((int(size), float(seconds)))

@@ -162,8 +162,8 @@ def in_child(daemon: Daemon, tell: int) -> int:
     try:
         config = CONFIGS / f"{daemon.server}.conf"
         address = socket.gethostbyname(f"swift-{daemon.server}")
-        text = (TEMPLATES / f"{daemon.server}.conf").read_text()
-        config.write_text(string.Template(text).substitute(ADDRESS=address))
+        text = (TEMPLATES / f"{daemon.server}.conf").read_text(encoding="utf-8")
+        config.write_text(string.Template(text).substitute(ADDRESS=address), encoding="utf-8")
         from swift.common.daemon import run_daemon  # noqa: PLC0415 - not for health
 
         run_daemon(daemon.load(), str(config), section_name=daemon.name, once=True, verbose=True)
@@ -176,12 +176,12 @@ def in_child(daemon: Daemon, tell: int) -> int:
 
 
 def read() -> dict[str, dict[str, Any]]:
-    return dict(json.loads(PASSES.read_text())) if PASSES.exists() else {}
+    return dict(json.loads(PASSES.read_text(encoding="utf-8"))) if PASSES.exists() else {}
 
 
 def write(passes: dict[str, Pass]) -> None:
     new = PASSES.with_suffix(".new")
-    new.write_text(json.dumps({name: asdict(one) for name, one in passes.items()}))
+    new.write_text(json.dumps({name: asdict(one) for name, one in passes.items()}), encoding="utf-8")
     new.rename(PASSES)
 
 

@@ -77,6 +77,7 @@ def test_flushed_rules_are_put_back_before_anything_else(
 
     monkeypatch.setattr(engine, "start", lambda *_: private)
     monkeypatch.setattr(engine, "require_root", lambda: None)
+    monkeypatch.setattr(docker, "networks", lambda _: ())
     for module, verb, answer in (
         (rules, "put_back", ["Docker's iptables rules"]),
         (converge, "ensure_bridge", []),
@@ -99,6 +100,7 @@ def test_a_plan_says_that_they_are_put_back(
     """It failed before: the network's plan refuses to go on without the chain of its rules."""
     monkeypatch.setattr(engine, "find", lambda *_: Engine("private", "28.2", ("nsenter",)))
     monkeypatch.setattr(rules, "swept", lambda *_: True)
+    monkeypatch.setattr(docker, "networks", lambda _: ())
     monkeypatch.setattr(cloud, "plan", lambda *_: planning.Plan((), {}, {}, {}, rack=False))
     seen = list[bool]()
 

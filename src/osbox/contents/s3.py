@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from osbox import answers
 from osbox.errors import UserError
 from osbox.site.site import Site
 
@@ -49,13 +50,11 @@ def access(cloud: "Connection", site: Site, project: str = "") -> Access:
             )
         number = projects[project]
     path = f"/users/{cloud.session.get_user_id()}/credentials/OS-EC2"
-    listed = identity.get(path)
-    listed.raise_for_status()
-    mine = [one for one in listed.json()["credentials"] if one["tenant_id"] == number]
+    listed = answers.read(identity.get(path), "Keystone did not list the credentials")
+    mine = [one for one in listed["credentials"] if one["tenant_id"] == number]
     if not mine:
         made = identity.post(path, json={"tenant_id": number})
-        made.raise_for_status()
-        mine = [made.json()["credential"]]
+        mine = [answers.read(made, "Keystone did not make credentials")["credential"]]
     address = site.listen or site.loopback
     return Access(
         f"http://{address}:8080", f"s3.{site.name}:8080", number, mine[0]["access"], mine[0]["secret"]

@@ -6,7 +6,6 @@ every change leaves a state from which planning again leads to the same end, so 
 anywhere.
 """
 
-
 from osbox.engine import firewall
 from osbox.errors import Error, UserError
 from osbox.network import claims
