@@ -3,7 +3,7 @@
 memory back.
 
     swift-daemons                  run for ever
-    swift-daemons --once NAME…     these once, a line for each; exit code 1 when one of them failed
+    swift-daemons --once NAME…     these once, a line for each; exit code 1 when one failed or logged an error
     swift-daemons health           exit code 1 when one failed twice in a row or is overdue, and says which
     swift-daemons passes           the last pass of each, as JSON
 

@@ -27,7 +27,8 @@ keystone.conf.configure()
 CONF = keystone.conf.CONF
 CONF(args=[], project="keystone")
 place = CONF.fernet_tokens.key_repository
-ages = {int(name): time.time() - os.stat(os.path.join(place, name)).st_mtime for name in os.listdir(place)}
+names = [name for name in os.listdir(place) if name.isdigit()]
+ages = {int(name): time.time() - os.stat(os.path.join(place, name)).st_mtime for name in names}
 print(json.dumps({
     "keys": len(ages),
     "kept": CONF.fernet_tokens.max_active_keys,

@@ -38,9 +38,11 @@ class Access:
 def access(cloud: "Connection", site: Site, project: str = "") -> Access:
     """The administrator's credentials in a project (admin if none is named); made when there are none.
 
-    Raises UserError when there is no such project.
+    Raises UserError when there is no such project, or the administrator has no role in it: Keystone makes the
+    credentials all the same, and Swift then refuses every signature.
     """
     identity: Any = cloud.identity
+    user = cloud.session.get_user_id() or ""
     number = cloud.session.get_project_id() or ""
     if project:
         projects = {one.name: one.id for one in identity.projects()}
@@ -49,7 +51,8 @@ def access(cloud: "Connection", site: Site, project: str = "") -> Access:
                 f"there is no project {project}", hint=f"there are: {', '.join(sorted(projects))}"
             )
         number = projects[project]
-    path = f"/users/{cloud.session.get_user_id()}/credentials/OS-EC2"
+        _require_role(identity, user, number, project)
+    path = f"/users/{user}/credentials/OS-EC2"
     listed = answers.read(identity.get(path), "Keystone did not list the credentials")
     mine = [one for one in listed["credentials"] if one["tenant_id"] == number]
     if not mine:
@@ -59,3 +62,13 @@ def access(cloud: "Connection", site: Site, project: str = "") -> Access:
     return Access(
         f"http://{address}:8080", f"s3.{site.name}:8080", number, mine[0]["access"], mine[0]["secret"]
     )
+
+
+def _require_role(identity: Any, user: str, number: str, project: str) -> None:
+    asked = f"/role_assignments?user.id={user}&scope.project.id={number}&effective"
+    told = answers.read(identity.get(asked), "Keystone did not list the roles")
+    if not told["role_assignments"]:
+        raise UserError(
+            f"the user admin has no role in the project {project}",
+            hint=f"osbox openstack role add --user admin --project {project} member",
+        )
