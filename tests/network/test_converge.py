@@ -302,6 +302,15 @@ def test_the_kernels_refusal_is_an_error_with_its_word(at: net.Doors) -> None:
     assert "No such device" in caught.value.evidence
 
 
+def test_a_rule_for_a_host_and_its_network_is_no_defect(at: net.Doors) -> None:
+    """The kernel keeps `from 192.168.77.10/24` as it was written; every command ended in a traceback."""
+    run.run(["ip", "rule", "add", "from", "192.168.77.10/24", "table", "100"])
+    try:
+        assert "192.168.77.0/24" in [str(rule.src) for rule in net.observe(at).policy]
+    finally:
+        run.run(["ip", "rule", "delete", "from", "192.168.77.10/24", "table", "100"])
+
+
 def test_rules_are_found_by_their_mark(tmp_path: Path) -> None:
     door = Iptables()
     mine = "POSTROUTING -s 10.29.78.0/24 -o eth0 -m comment --comment osbox-nettest -j MASQUERADE"

@@ -131,7 +131,7 @@ def _networks(
         if own or network.scope != "local":
             continue
         for text in network.subnets:
-            other = IPv4Network(text) if ":" not in text else None
+            other = IPv4Network(text, strict=False) if ":" not in text else None
             if other is None or not other.overlaps(mine):
                 continue
             if key != "subnet" or (network.bridge in there and other.subnet_of(mine)):

@@ -200,7 +200,8 @@ def _rule(item: Any) -> PolicyRule:
 
 
 def _network(address: str | None, length: int) -> IPv4Network | None:
-    return IPv4Network(f"{address}/{length}") if address else None
+    # The kernel keeps what was written, `from 192.168.1.10/24` for one, and looks at the first bits alone.
+    return IPv4Network(f"{address}/{length}", strict=False) if address else None
 
 
 def _index(ip: Any, name: str) -> int:
