@@ -54,8 +54,7 @@ def conflicts(state: NetState, keys: Collection[str] = KEYS, spared: Collection[
     found = []
     for key in keys:
         of_key = list(_conflicts(state, key, spared))
-        refused = [one for one in of_key if not one.wide]
-        found += refused or of_key
+        found += refused(of_key) or of_key
     return found
 
 
