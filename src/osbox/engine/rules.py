@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from osbox import environment, files, lock, waiting
+from osbox import files, lock, waiting
 from osbox.engine import asking, firewall, footprint, processes
 from osbox.engine.engine import Engine
 from osbox.engine.firewall import Published, Table
@@ -121,15 +121,11 @@ def _interfaces() -> set[str]:
 def _published(engine: Engine) -> Published:
     return {
         (one.port.rpartition("/")[2], one.host_ip, one.host_port): container.addresses[0]
-        for container in asking.containers(_docker(engine), _running(engine))
+        for container in asking.containers(engine.argv("docker"), _running(engine))
         for one in container.ports
         if container.addresses
     }
 
 
 def _running(engine: Engine) -> list[str]:
-    return asking.ask([*_docker(engine), "container", "ls", "--quiet"]).out.split()
-
-
-def _docker(engine: Engine) -> list[str]:
-    return [*engine.prefix, *environment.client(engine.kind), "docker"]
+    return asking.ask(engine.argv("docker", "container", "ls", "--quiet")).out.split()
