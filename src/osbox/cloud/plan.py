@@ -47,7 +47,9 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
         live = pool.submit(compose.live, engine, site)
         volumes = pool.submit(docker.ids, engine, "volume", compose.label(site))
         networks = pool.submit(docker.ids, engine, "network", compose.label(site))
-        others = {kind: pool.submit(_of_others, engine, site, kind) for kind in KINDS}
+        of_ours = pool.submit(docker.ids, engine, "container", compose.label(site))
+        mine = {"volume": volumes, "network": networks, "container": of_ours}
+        everybodys = {kind: pool.submit(docker.ids, engine, kind) for kind in KINDS}
         images = _images(engine, version)
         values = compose.environment(paths, site, version, of_release(paths, images, version))
         chosen = options.of_services(paths, engine, site, images)
@@ -56,9 +58,8 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
         if rack:
             _require(images, version, [RACK])
         model = compose.render(engine, paths, values, chosen, rack=rack)
-    _refuse_strangers(
-        engine, site, _names(site, model, values), {kind: seen.result() for kind, seen in others.items()}
-    )
+    others = {kind: set(everybodys[kind].result()) - set(mine[kind].result()) for kind in KINDS}
+    _refuse_strangers(engine, site, _names(site, model, values), others)
     wanted = _wanted(engine, paths, model, live.result(), images)
     past = applied.read(paths)
     files = compose.files(paths, values, chosen)
