@@ -1,9 +1,13 @@
 """The schemas that come with a release: as files, and with the real migrations and the real database."""
 
+import importlib.util
+import shutil
+import sys
 import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -38,6 +42,34 @@ def test_every_release_has_its_schemas(release: str) -> None:
         assert lines[0].startswith("-- made by osbox schema from ")
         assert any(line.startswith("CREATE TABLE") for line in lines)
         assert any("alembic_version" in line and line.startswith("INSERT") for line in lines)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("project", schemas.MIGRATES)
+def test_the_schema_is_of_the_locks_and_commands_in_the_image(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, release: str, project: str
+) -> None:
+    """Else every new cloud runs the migrations: osbox schema --release makes it anew.
+
+    What else stands in [migrate], such as a revision, is no part of it.
+    """
+    monkeypatch.setitem(sys.modules, "pymysql", ModuleType("pymysql"))
+    spec = importlib.util.spec_from_file_location("osbox_schema", PROJECT / "images/base/schema.py")
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    monkeypatch.setattr(program, "LOCKS", tmp_path)
+    folder = PROJECT / "releases" / release
+    for name in ("common", project):
+        shutil.copy(folder / f"{name}.lock", tmp_path)
+    [config] = [
+        part
+        for file in (PROJECT / "images" / project).rglob("bootstrap*.toml")
+        if (part := tomllib.loads(file.read_text()).get("migrate"))
+    ]
+    first = (folder / "schema" / f"{project}.sql").read_text().partition("\n")[0]
+    assert first == f"-- made by osbox schema from {program.key({**config, 'revision': 99})}"
 
 
 def test_chance_is_no_difference(tmp_path: Path) -> None:
