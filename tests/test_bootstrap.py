@@ -418,6 +418,15 @@ def test_a_schema_is_migrated_once(box: Box) -> None:
     assert box('[schema]\nproject = "nova"').out == "started\n"
 
 
+def test_a_revision_that_is_raised_runs_it_once_more(box: Box) -> None:
+    """For clouds of the same version, when `then` writes something new."""
+    box.database()
+    assert box(MIGRATE).out == "started\n"
+    for _ in range(2):
+        assert box(f"{MIGRATE}revision = 2\n").out == "started\n"
+    assert (box.top / "runs").read_text() == "migrated\n" * 2
+
+
 @pytest.mark.parametrize(("code", "runs"), [(0, "then\n"), (3, "migrated\nthen\n")])
 def test_a_schema_that_was_prepared_is_not_migrated(box: Box, code: int, runs: str) -> None:
     program = box.top / "osbox-schema"

@@ -7,6 +7,7 @@ adds what is missing. Reads catalogue.toml beside bootstrap.toml, the secrets ad
 and OSBOX_PUBLIC: the address that clients outside the containers use (without it, the containers' own names).
 """
 
+import contextlib
 import os
 import tomllib
 import uuid
@@ -16,7 +17,7 @@ from typing import Any
 import keystone.conf
 from keystone import exception
 from keystone.cmd import bootstrap, cli
-from keystone.common import fernet_utils, provider_api, sql
+from keystone.common import driver_hints, fernet_utils, provider_api, sql
 from keystone.credential.providers import fernet as credential_fernet
 
 CATALOGUE = Path("/etc/osbox/catalogue.toml")
@@ -40,6 +41,7 @@ def main() -> None:
     credential_keys()
     wish = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
     administrator(wish["service"][0], wish["region"])
+    encrypt_anew()
     project = service_project()
     roles = {role["name"]: role["id"] for role in API.role_api.list_roles()}
     for name in wish["more_roles"]:
@@ -64,6 +66,20 @@ def credential_keys() -> None:
     keys.create_key_directory()
     if keys.validate_key_repository(requires_write=True):
         keys.initialize_key_repository()
+
+
+def encrypt_anew() -> None:
+    """`keystone-manage credential_migrate`: users' secrets of before there were keys, encrypted by zeros.
+
+    Not only when the keys were just made: a start may have been killed between. What no key decrypts stays as
+    it is: one lost secret is no reason not to start, and Keystone says so whenever it is used.
+    """
+    newest = credential_fernet.primary_key_hash(credential_fernet.get_multi_fernet_keys()[1])
+    for found in API.credential_api.driver.list_credentials(driver_hints.Hints()):
+        if found["key_hash"] != newest:
+            with contextlib.suppress(exception.CredentialEncryptionError):
+                blob = API.credential_provider_api.decrypt(found["encrypted_blob"])
+                API.credential_api.update_credential(found["id"], {"blob": blob})
 
 
 def secret(name: str) -> str:
