@@ -4,6 +4,7 @@ fit, written down."""
 import base64
 import csv
 import hashlib
+import math
 import re
 import shutil
 import sys
@@ -101,6 +102,12 @@ def test_a_version_that_has_the_change_is_left_alone(venv: Path) -> None:
     assert not (venv / "patches").exists()
 
 
+def test_one_that_upstream_does_not_have_yet_is_for_every_version(venv: Path) -> None:
+    install(venv, "99.9")
+    assert apply(venv, PATCH.replace("Applied-Upstream: 2.0", "Applied-Upstream: not yet")).code == 0
+    assert hello(venv) == HELLO.replace("you", "all")
+
+
 def test_one_that_no_longer_fits_ends_the_build_and_is_named(venv: Path) -> None:
     source = venv / "lib/python3.13/site-packages/some_lib/hello.py"
     source.write_text(HELLO.replace("you", "nobody"))
@@ -138,7 +145,8 @@ def test_each_names_upstream_and_is_still_needed(file: Path) -> None:
     assert f"| `{file.stem}` |" in (PROJECT / "docs/images.md").read_text()
     header = HeaderParser().parsestr(file.read_text())
     assert re.match(r"https://\S+$", header["Bug"])
-    limit = [int(part) for part in header["Applied-Upstream"].split(".")]
+    upstream = header["Applied-Upstream"]
+    limit = [math.inf] if upstream == "not yet" else [int(part) for part in upstream.split(".")]
     name = header["X-Package"].replace(".", "-")
     locked = [
         item.version
@@ -166,6 +174,25 @@ def test_a_reply_is_seen_when_it_comes_and_nobody_else_is_held_up(kind: str) -> 
     running = engine.start(paths, load_site(paths.home))
     images.build(paths, running, [catalogue.BY_NAME[catalogue.OPENSTACK]])
     replies_come_at_once(running, "latest", kind)
+
+
+@pytest.mark.images
+def test_keystone_keeps_a_token_within_its_request() -> None:
+    """One middleware serves all threads: a request went on with the token of another one."""
+    paths = Paths(PROJECT, prepare())
+    running = engine.start(paths, load_site(paths.home))
+    images.build(paths, running, [catalogue.BY_NAME["os-keystone"]])
+    script = """
+from threading import Thread
+from keystone.server.flask.request_processing.middleware.auth_context import AuthContextMiddleware
+one, seen = AuthContextMiddleware(None), []
+one.token = "of this request"
+other = Thread(target=lambda: seen.append(one.token))
+other.start(), other.join()
+print(seen, one.token)
+"""
+    words = ("docker", "run", "--rm", "--network=none", "--entrypoint=python", "os-keystone:latest", "-c")
+    assert run.run(running.argv(*words, script), timeout=60).out == "[None] of this request\n"
 
 
 @pytest.mark.images

@@ -2,7 +2,7 @@
 
 A patch is a unified diff (-p1, from site-packages) under a header as Debian's patches have it (DEP-3,
 dep-team.debian.net/deps/dep3): `X-Package` names the package, `Applied-Upstream` its first version that needs
-the patch no more; it is for every older one. One that does not fit, though the package is older, ends the
+the patch no more (`not yet`: none has the change); it is for every older one. One that does not fit, though the package is older, ends the
 build: a package that changed is looked at by a person. What was applied is copied to VENV/patches, for `osbox
 images sbom` and `verify`, and the package's RECORD tells the digests of the files as they are now.
 
@@ -23,6 +23,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 FILE = re.compile(r"^\+\+\+ [^/\s]+/(\S+)", re.MULTILINE)
+NOT_YET = "not yet"
 KEYS = ("Description", "Applied-Upstream", "X-Package")
 
 
@@ -39,12 +40,17 @@ def main(folder: Path, venv: Path) -> None:
         # A layer on top of another one finds done what was done there.
         if (
             item
-            and version(item.version) < version(header["Applied-Upstream"])
+            and is_for(item.version, header["Applied-Upstream"])
             and not (venv / "patches" / file.name).exists()
         ):
             apply(file, header, item, site)
             (venv / "patches").mkdir(exist_ok=True)
             shutil.copyfile(file, venv / "patches" / file.name)
+
+
+def is_for(installed: str, upstream: str) -> bool:
+    """Whether a version needs a patch that is in upstream's since another one, or `not yet` in any."""
+    return upstream == NOT_YET or version(installed) < version(upstream)
 
 
 def apply(file: Path, header: "Message[str, str]", item: Distribution, site: Path) -> None:
