@@ -42,6 +42,7 @@ DISKS = {
     "mbr.img": (MBR, "raw"),
     "big-sectors.raw": (at(4096, b"EFI PART"), "raw"),
     "bsd.img": (at(512, b"\x57\x45\x56\x82"), "raw"),
+    "apple.img": (at(0, b"ER\2\0".ljust(512, b"\0") + b"PM\0\0"), "raw"),
     "ext4.img": (at(1080, b"\x53\xef"), "raw"),
     "xfs.img": (at(0, b"XFSB"), "raw"),
     "btrfs.img": (at(0x10040, b"_BHRfS_M"), "raw"),
@@ -62,6 +63,8 @@ NO_DISKS = {
     "empty.raw.gz": (gzip.compress(b""), "empty, packed by gzip", "a system's cloud image"),
     "zeros.raw": (bytes(1 << 20), "nothing but zeros", "a system's cloud image"),
     "text.txt": (b"to do: milk\n" * 9999, "no partition table, no file system", "a system's cloud image"),
+    # Two letters were enough for "a disk with an Apple partition map".
+    "error.img": (b"ERROR 404: there is no such image\n", "no partition table", "a system's cloud image"),
     "noise.raw": (bytes(range(1, 256)) * 99, "no partition table, no file system", "a system's cloud image"),
     "debian.iso": (at(0x8001, b"CD001"), "a CD or DVD", "a system's cloud image"),
     "hybrid.iso": (at(0, MBR[:0x8001] + b"CD001"), "a CD or DVD", "a system's cloud image"),

@@ -63,7 +63,8 @@ MAGIC = (
     _m(512, b"EFI PART", "raw", "disk", "a disk with a GPT"),
     _m(4096, b"EFI PART", "raw", "disk", "a disk with a GPT, of sectors of 4096 bytes"),
     _m(510, b"\x55\xaa", "raw", "disk", "a disk with an MBR"),
-    _m(0, b"ER", "raw", "disk", "a disk with an Apple partition map"),
+    # Its first entry. "ER" at 0 is of the driver descriptor, and of many a text ("ERROR: no such file").
+    _m(512, b"PM\0\0", "raw", "disk", "a disk with an Apple partition map"),
     _m(512, b"\x57\x45\x56\x82", "raw", "disk", "a disk with a BSD disklabel"),
     _m(1080, b"\x53\xef", "raw", "bare", "an ext file system"),
     _m(0, b"XFSB", "raw", "bare", "an XFS file system"),
