@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import hashlib
+import io
 import lzma
 import struct
 import tracemalloc
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import zstandard
+from oslo_utils.imageutils import format_inspector
 
 from osbox.contents import diskformat, own, packed
 from osbox.errors import UserError
@@ -67,7 +69,8 @@ NO_DISKS = {
     "error.img": (b"ERROR 404: there is no such image\n", "no partition table", "a system's cloud image"),
     "noise.raw": (bytes(range(1, 256)) * 99, "no partition table, no file system", "a system's cloud image"),
     "debian.iso": (at(0x8001, b"CD001"), "a CD or DVD", "a system's cloud image"),
-    "hybrid.iso": (at(0, MBR[:0x8001] + b"CD001"), "a CD or DVD", "a system's cloud image"),
+    "hybrid.iso": (at(0, MBR[:0x8001] + b"CD001"), "a CD or DVD", "a system's cloud image (raw, qcow2"),
+    "vault.img": (at(0, b"LUKS\xba\xbe\0\2"), "a LUKS volume", "the whole disk that it is on"),
     "vmlinuz": (at(510, b"\x55\xaa\0\0HdrS"), "a Linux kernel", "a system's cloud image"),
     "initrd.gz": (gzip.compress(b"070701" * 99), "a cpio archive", "a system's cloud image"),
     "disk.vmdk": (at(0, b"KDMV"), "a VMware disk", "qemu-img convert -O raw"),
@@ -114,6 +117,33 @@ def test_no_disk(name: str, tmp_path: Path, paths: Paths) -> None:
     assert error.value.hint.startswith(hint)
     assert error.value.evidence
     assert own.image(source, "", paths, raw=True).disk_format == "raw"
+
+
+@pytest.mark.parametrize("name", NO_DISKS)
+def test_raw_is_proposed_for_what_glance_takes(name: str, tmp_path: Path, paths: Paths) -> None:
+    """Of a CD that also boots as a disk it was, and Glance answered 415 after all of it had been sent."""
+    content = NO_DISKS[name][0]
+    with pytest.raises(UserError) as error:
+        own.image(put(tmp_path, name, content), "", paths)
+    if "--raw" in error.value.hint:
+        assert glance_takes(content)
+
+
+def glance_takes(content: bytes) -> bool:
+    """As Glance decides of a raw disk: glance.location, with the inspectors that it uses."""
+    seen = format_inspector.InspectWrapper(io.BytesIO(content))
+    while seen.read(1 << 16):
+        pass
+    seen.close()
+    try:
+        found = seen.format
+        assert found
+        found.safety_check()
+    except format_inspector.ImageFormatError:
+        return False
+    except format_inspector.SafetyCheckFailed as error:
+        return set(error.failures) == {"mbr"}  # the default of gpt_safety_checks_nonfatal
+    return True
 
 
 def test_the_first_bytes_are_shown(tmp_path: Path, paths: Paths) -> None:

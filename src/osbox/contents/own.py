@@ -15,6 +15,10 @@ FORCED = "osbox setup --image {} --raw, if nodes' disks shall have it as it is"
 HINTS = {
     "convert": "qemu-img convert -O raw {} disk.raw; osbox setup --image disk.raw",
     "unpack": "unpack it, then osbox setup --image with the disk that is in it",
+    "medium": "a system's cloud image (raw, qcow2, or either packed), or the disk that its installer wrote to"
+    " in a virtual machine: a node is given a disk and starts no installer",
+    "locked": "the whole disk that it is on, with its partition table: no node boots one that is encrypted"
+    " from its first byte",
     "no": "a system's cloud image (raw, qcow2, or either packed); " + FORCED,
 }
 
