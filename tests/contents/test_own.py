@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import shlex
 import struct
 import tracemalloc
 from collections.abc import Callable
@@ -89,7 +90,7 @@ NO_DISKS = {
     "disk.tar": (at(257, b"ustar"), "a tar archive", "unpack it"),
     "disk.ova.gz": (gzip.compress(at(257, b"ustar")), "a tar archive, packed by gzip", "unpack it"),
     "disk.zip": (b"PK\x03\x04" + bytes(99), "a zip archive", "unpack it"),
-    "twice.raw.gz.gz": (gzip.compress(gzip.compress(GPT)), "packed twice: a gzip file", "unpack it"),
+    "twice.raw.gz.gz": (gzip.compress(gzip.compress(GPT)), "packed twice: a gzip file", "gzip -dc"),
 }
 
 
@@ -117,6 +118,55 @@ def test_no_disk(name: str, tmp_path: Path, paths: Paths) -> None:
     assert error.value.hint.startswith(hint)
     assert error.value.evidence
     assert own.image(source, "", paths, raw=True).disk_format == "raw"
+
+
+# Each line was for a "disk.raw" or said no more than "unpack it".
+SHOULD = {
+    "fedora 42.vmdk": "qemu-img convert -O raw 'fedora 42.vmdk' 'fedora 42.raw';"
+    " osbox setup --image 'fedora 42.raw'",
+    "debian-12.5": "qemu-img convert -O raw debian-12.5 debian-12.5.raw; osbox setup --image debian-12.5.raw",
+    # qemu-img would write over what it reads.
+    "disk.raw": "qemu-img convert -O raw disk.raw disk-converted.raw; osbox setup --image disk-converted.raw",
+    "-x.vmdk": "qemu-img convert -O raw ./-x.vmdk ./-x.raw; osbox setup --image ./-x.raw",
+    # It would take the packed one for a raw disk.
+    "f.vmdk.gz": "gzip -dc f.vmdk.gz > f.vmdk; qemu-img convert -O raw f.vmdk f.raw;"
+    " osbox setup --image f.raw",
+    "odd": "gzip -dc odd > odd-unpacked; qemu-img convert -O raw odd-unpacked odd.raw;"
+    " osbox setup --image odd.raw",
+    "my disk.tar": "unpack it to 'my disk'/, then osbox setup --image with the disk that is in it",
+    "bundle": "unpack it to bundle-unpacked/, then osbox setup --image with the disk that is in it",
+    "vm.ova.gz": "unpack it to vm/, then osbox setup --image with the disk that is in it",
+    "it's.gz": """gzip -dc 'it'"'"'s.gz' > 'it'"'"'s'; osbox setup --image 'it'"'"'s'""",
+    "a;b.txt": "a system's cloud image (raw, qcow2, or either packed); osbox setup --image 'a;b.txt' --raw,"
+    " if nodes' disks shall have it as it is",
+}
+WITHIN = {
+    "f.vmdk.gz": gzip.compress(at(0, b"KDMV")),
+    "odd": gzip.compress(at(0, b"KDMV")),
+    "my disk.tar": at(257, b"ustar"),
+    "bundle": at(257, b"ustar"),
+    "vm.ova.gz": gzip.compress(at(257, b"ustar")),
+    "it's.gz": gzip.compress(gzip.compress(GPT)),
+    "a;b.txt": b"to do: milk\n" * 9999,
+}
+
+
+@pytest.mark.parametrize("name", SHOULD)
+def test_what_to_do_names_the_file(
+    name: str, tmp_path: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, name, WITHIN.get(name, at(0, b"KDMV")))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        own.image(name, "", paths)
+    assert error.value.hint == SHOULD[name]
+
+
+def test_an_address_is_a_word_too(paths: Paths) -> None:
+    for url in ("https://x.example/d.raw?a=1&b=2", "https://x.example/?a=1&b='2"):
+        with pytest.raises(UserError) as error:
+            own.image(url, "", paths)
+        assert shlex.quote(url) in error.value.hint
 
 
 @pytest.mark.parametrize("name", NO_DISKS)

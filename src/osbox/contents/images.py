@@ -4,6 +4,7 @@ What is there is left alone. An older one of ours goes when no node names it any
 NAME-before.
 """
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +157,8 @@ def _refuse_a_stranger(name: str, images: list["Image"]) -> None:
         raise UserError(
             f"there is another image {name}, not of osbox's making",
             evidence="\n".join(f"{image.id} {image.status}, of project {image.owner}" for image in strangers),
-            hint=f"osbox openstack image set --name {name}-mine {strangers[0].id}, then osbox setup",
+            hint=f"osbox openstack image set --name {shlex.quote(f'{name}-mine')} {strangers[0].id},"
+            " then osbox setup",
         )
 
 
