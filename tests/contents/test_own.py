@@ -238,6 +238,58 @@ def test_what_is_not_there(tmp_path: Path, paths: Paths) -> None:
         own.image(str(tmp_path / "nothing.raw"), "", paths)
 
 
+# --- what is packed in parts, and what follows
+# --------------------------------------------------------------------------------
+
+
+def unpacked(directory: Path, packing: str, content: bytes) -> bytes:
+    file = Path(put(directory, f"x.{packing}", content))
+    with packed.plain(file, packed.head(file)[1], directory / "tmp") as disk:
+        return disk.read_bytes()
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize("between", [b"", bytes(4), bytes(4 << 10)], ids=len)
+def test_parts_are_one_disk(packing: str, between: bytes, tmp_path: Path) -> None:
+    """Of two xz streams with padding between them the second was left out without a word."""
+    content = PACK[packing](GPT[:999]) + between + PACK[packing](GPT[999:]) + between
+    assert unpacked(tmp_path, packing, content) == GPT
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize(
+    "rest", [b"signature" * 99, b"\0\0signature", b"\x1f\x8b no", b"?" * (3 << 20)], ids=len
+)
+def test_what_follows_is_left_out(
+    packing: str, rest: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Images of OpenWrt are gzip with a signed tail: they were told as "broken or not whole"."""
+    assert unpacked(tmp_path, packing, PACK[packing](GPT) + rest) == GPT
+    size = len(rest.lstrip(b"\0"))
+    assert f"x.{packing}: the last {size} bytes are not packed by" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_a_part_that_ends_early_is_no_rest(packing: str, tmp_path: Path) -> None:
+    second = PACK[packing](GPT[999:])
+    for size in range(1, len(second)):
+        with pytest.raises(UserError, match="broken or not whole"):
+            unpacked(tmp_path, packing, PACK[packing](GPT[:999]) + second[:size])
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_a_part_that_is_broken_is_no_rest(packing: str, tmp_path: Path) -> None:
+    second = PACK[packing](GPT[999:])
+    with pytest.raises(UserError, match="broken or not whole"):
+        unpacked(tmp_path, packing, PACK[packing](GPT[:999]) + second[:8] + b"\xff" * 9 + second[17:])
+
+
+def test_a_frame_of_zstd_that_is_skipped(tmp_path: Path) -> None:
+    """As a table of contents at the end is."""
+    skipped = struct.pack("<II", 0x184D2A5E, 5) + b"table"
+    assert unpacked(tmp_path, "zst", PACK["zst"](GPT[:9]) + skipped + PACK["zst"](GPT[9:]) + skipped) == GPT
+
+
 # --- memory and disk
 # --------------------------------------------------------------------------------
 
