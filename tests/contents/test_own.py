@@ -5,8 +5,10 @@ import gzip
 import hashlib
 import io
 import lzma
+import os
 import shlex
 import struct
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 import zstandard
 from oslo_utils.imageutils import format_inspector
 
+from osbox import run
 from osbox.contents import diskformat, own, packed
 from osbox.errors import UserError
 from osbox.site.site import Paths
@@ -245,7 +248,7 @@ def test_what_is_not_there(tmp_path: Path, paths: Paths) -> None:
 def unpacked(directory: Path, packing: str, content: bytes) -> bytes:
     file = Path(put(directory, f"x.{packing}", content))
     with packed.plain(file, packed.head(file)[1], directory / "tmp") as disk:
-        return disk.read_bytes()
+        return disk.read()
 
 
 @pytest.mark.parametrize("packing", PACK)
@@ -311,8 +314,9 @@ def test_what_unpacks_to_much_takes_little_memory(packing: str, tmp_path: Path, 
 
     def unpack() -> None:
         with packed.plain(upload.file, upload.packing, tmp_path) as disk:
-            assert disk.stat().st_size == len(GPT) + (100 << 20)
-            assert disk.stat().st_blocks * 512 < 8 << 20  # holes
+            found = os.fstat(disk.fileno())
+            assert found.st_size == len(GPT) + (100 << 20)
+            assert found.st_blocks * 512 < 8 << 20  # holes
 
     assert peak(unpack) < 40 << 20
     assert peak(lambda: own.image(source, "", paths)) < 40 << 20
@@ -339,6 +343,24 @@ def test_what_the_disk_does_not_take(packing: str, tmp_path: Path, monkeypatch: 
         packed.plain(source, kind, tmp_path / "tmp"),
     ):
         pass
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from osbox.contents import packed
+source, kind, place = sys.argv[1:]
+with packed.plain(Path(source), kind, Path(place)) as disk:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_nothing_is_left_of_a_killed_run(tmp_path: Path) -> None:
+    """A directory with the whole unpacked disk was, and nobody removed it."""
+    source = put(tmp_path, "x.gz", gzip.compress(GPT))
+    with run.spawn([sys.executable, "-c", KILLED, source, "gzip", str(tmp_path / "tmp")]) as process:
+        assert process.wait() == -9
     assert list((tmp_path / "tmp").iterdir()) == []
 
 

@@ -4,6 +4,7 @@ What is there is left alone. An older one of ours goes when no node names it any
 NAME-before.
 """
 
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -163,11 +164,11 @@ def _refuse_a_stranger(name: str, images: list["Image"]) -> None:
 
 
 def _upload(cloud: "Connection", wish: Upload) -> None:
-    with packed.plain(wish.file, wish.packing, wish.scratch) as file:
+    with packed.plain(wish.file, wish.packing, wish.scratch) as disk:
         if wish.disk_format not in STREAMED:
             log.say(
                 f"  {wish.name} is {wish.disk_format}: a node needs free memory for all of its"
-                f" {file.stat().st_size >> 20} MiB; a raw one is streamed to the disk"
+                f" {os.fstat(disk.fileno()).st_size >> 20} MiB; a raw one is streamed to the disk"
             )
         answer = cloud.image.post(
             "/images",
@@ -182,13 +183,12 @@ def _upload(cloud: "Connection", wish: Upload) -> None:
             },
         )
         record = answers.read(answer, f"Glance did not take {wish.name}", LOGS)
-        with file.open("rb") as stream:
-            answer = cloud.image.put(
-                f"/images/{record['id']}/file",
-                data=stream,
-                timeout=900,
-                headers={"Content-Type": "application/octet-stream"},
-            )
+        answer = cloud.image.put(
+            f"/images/{record['id']}/file",
+            data=disk,
+            timeout=900,
+            headers={"Content-Type": "application/octet-stream"},
+        )
     if answer.status_code != 204:  # noqa: PLR2004 - No Content: stored
         raise Error(
             f"Glance did not take {wish.name}",

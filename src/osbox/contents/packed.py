@@ -61,41 +61,42 @@ def head(file: Path) -> tuple[bytes, str]:
 
 
 @contextmanager
-def plain(file: Path, packing: str, place: Path) -> Iterator[Path]:
-    """The disk as a file: as it is, or unpacked into a new one in `place`, which goes afterwards.
+def plain(file: Path, packing: str, place: Path) -> Iterator[BinaryIO]:
+    """The disk, to be read: as it is, or unpacked into a file in `place` that has no name, so that nothing is
+    left of it however the process ends.
 
     Raises UserError for what is broken, ends early, or is larger than the disk takes.
     """
     if not packing:
-        yield file
+        with file.open("rb") as stream:
+            yield stream
         return
     place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=place) as disk:
+        with _told(file):
+            _unpack(file, packing, disk, place)
+        yield disk
+
+
+def _unpack(file: Path, packing: str, disk: BinaryIO, place: Path) -> None:
     # Swift stores it a second time, as a rule on the same disk.
     limit = (shutil.disk_usage(place).free - SPARE) // 2
-    with tempfile.TemporaryDirectory(prefix="image-", dir=place) as directory:
-        target = Path(directory) / "disk"
-        with _told(file):
-            _unpack(file, packing, target, limit)
-        yield target
-
-
-def _unpack(file: Path, packing: str, target: Path, limit: int) -> None:
     size = 0
-    with target.open("wb") as sink:
-        for block in _blocks(file, packing, partial(_tell_rest, file, packing)):
-            size += len(block)
-            if size > limit:
-                raise UserError(
-                    f"{file.name} unpacks to more than the disk takes, {max(0, limit) >> 20} MiB",
-                    evidence=f"half of what is free under {target.parent.parent}, for Swift stores it, too;"
-                    f" {SPARE >> 30} GiB stay free",
-                    hint="free some space, then the same command again",
-                )
-            if block.count(0) == len(block):  # most of a disk: it costs nothing as a hole
-                sink.seek(len(block), 1)
-            else:
-                sink.write(block)
-        sink.truncate(size)
+    for block in _blocks(file, packing, partial(_tell_rest, file, packing)):
+        size += len(block)
+        if size > limit:
+            raise UserError(
+                f"{file.name} unpacks to more than the disk takes, {max(0, limit) >> 20} MiB",
+                evidence=f"half of what is free under {place}, for Swift stores it, too;"
+                f" {SPARE >> 30} GiB stay free",
+                hint="free some space, then the same command again",
+            )
+        if block.count(0) == len(block):  # most of a disk: it costs nothing as a hole
+            disk.seek(len(block), os.SEEK_CUR)
+        else:
+            disk.write(block)
+    disk.truncate(size)
+    disk.seek(0)
 
 
 def _tell_rest(file: Path, packing: str, size: int) -> None:
