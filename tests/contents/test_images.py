@@ -77,13 +77,32 @@ def test_what_a_node_names_stays(
 
 def test_back_to_the_one_before(cloud: Cloud, there: Connection, tmp_path: Path) -> None:
     """`osbox setup --firmware` and then `osbox setup` again: the one that was kept has its name back."""
-    kept = cloud.add(f"{KERNEL}-before", "old")
+    kept = cloud.add(f"{KERNEL}-before", "old", osbox_replaced=KERNEL)
     cloud.add(KERNEL, "new")
     assert images.ensure(there, [wish(tmp_path, stamp="old")], lambda: {kept: ["rack-1"]}) == [
         f"image {KERNEL}"
     ]
     assert cloud.names() == [(KERNEL, "old")]
+    assert "osbox_replaced" not in cloud.images[kept]
     assert not cloud.contents
+
+
+def test_a_persons_image_is_no_leftover_by_its_name(cloud: Cloud, there: Connection, tmp_path: Path) -> None:
+    """`osbox setup --image disk-before.raw` was deleted by the next `osbox setup --image disk.raw`."""
+    theirs = cloud.add("disk-before", "theirs")
+    old = cloud.add("disk", "old")
+    images.ensure(there, [wish(tmp_path, "disk")], lambda: {old: ["rack-1"]})
+    both = [("disk-before", "old"), ("disk-before", "theirs")]
+    assert cloud.names() == [("disk", "new"), *both]
+    # Nor is the one that was replaced theirs, to be found, replaced or deleted with it.
+    assert images.ensure(there, [wish(tmp_path, "disk-before", "theirs")], nobody) == []
+    assert cloud.names() == [("disk", "new"), *both]
+    images.ensure(there, [wish(tmp_path, "disk-before", "old")], nobody)
+    assert sorted(cloud.names()) == [("disk", "new"), ("disk-before", "old"), ("disk-before", "old")]
+    assert theirs not in cloud.images
+    images.ensure(there, [wish(tmp_path, "disk")], nobody)
+    assert cloud.names() == [("disk", "new"), ("disk-before", "old")]
+    assert old not in cloud.images
 
 
 def test_a_stranger_of_either_name_is_left_alone(cloud: Cloud, there: Connection, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Images in Glance: the deploy ramdisk, the guest and the user's own, each uploaded once.
 
 What is there is left alone. An older one of ours goes when no node names it any more: until then it is called
-NAME-before.
+NAME-before, and marked as such, for a person may call one so, too.
 """
 
 import os
@@ -23,6 +23,9 @@ KERNEL, RAMDISK = "deploy-kernel", "deploy-ramdisk"
 GUEST = "debian-13"
 STAMP = "osbox_inputs"
 """Image property that names what an image was made from: another value means another content."""
+REPLACED = "osbox_replaced"
+"""Image property of one that a newer one replaced: the name it had. Any other NAME-before is no leftover."""
+PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
 STREAMED = ("raw", "aki", "ari")
 """What a node's ramdisk does not fetch into its memory first ([agent]stream_raw_images), or what it is."""
 BEFORE = "-before"
@@ -100,10 +103,13 @@ def image(
     Glance does not take ours.
     """
     # Of two alike the older one stays: nodes may name it.
-    there = _called(cloud, wish.name)
+    # One that a newer "disk" replaced is none of those of a person's own "disk-before".
+    there = [
+        have for have in _called(cloud, wish.name) if f"{_property(have, REPLACED)}{BEFORE}" != have.name
+    ]
     _refuse_a_stranger(wish.name, there)
     before = _called(cloud, wish.name + BEFORE)
-    ours = [*there, *(have for have in before if _stamp(have) is not None)]
+    ours = [*there, *(have for have in before if _property(have, REPLACED) == wish.name)]
     same = next((have for have in ours if have.status == "active" and _stamp(have) == wish.stamp), None)
     changed = []
     if not same:
@@ -111,7 +117,7 @@ def image(
         _upload(cloud, wish)
         changed.append(f"image {wish.name}")
     elif same.name != wish.name:  # it was replaced, and is wanted again
-        _rename(cloud, same, wish.name)
+        _rename(cloud, same, wish.name, {"op": "remove", "path": f"/{REPLACED}"})
         changed.append(f"image {wish.name}")
     # Only now: a run that is killed here has left two, and the next one sees both.
     leftovers = [have for have in ours if have is not same]
@@ -130,7 +136,8 @@ def _retire(cloud: "Connection", wish: Upload, leftovers: Sequence[Any], named: 
             gone += 1
             continue
         if have.name == wish.name:
-            _rename(cloud, have, wish.name + BEFORE)
+            mark = {"op": "add", "path": f"/{REPLACED}", "value": wish.name}
+            _rename(cloud, have, wish.name + BEFORE, mark)
         if wish.container_format != "bare":
             log.warn(
                 f"{', '.join(nodes)} still boot the {wish.name} of before, which stays until they do not:"
@@ -139,8 +146,12 @@ def _retire(cloud: "Connection", wish: Upload, leftovers: Sequence[Any], named: 
     return gone
 
 
-def _rename(cloud: "Connection", image: Any, name: str) -> None:
-    cloud.image.update_image(image, name=name)
+def _rename(cloud: "Connection", image: Any, name: str, mark: Mapping[str, str]) -> None:
+    """Both at once. The SDK's update with a property of ours would remove those that it is not told again."""
+    answer = cloud.image.patch(
+        f"/images/{image.id}", json=[{"op": "replace", "path": "/name", "value": name}, mark], headers=PATCH
+    )
+    answers.read(answer, f"Glance did not rename {image.name} to {name}", LOGS)
 
 
 def _called(cloud: "Connection", name: str) -> list[Any]:
@@ -149,7 +160,11 @@ def _called(cloud: "Connection", name: str) -> list[Any]:
 
 
 def _stamp(image: "Image") -> str | None:
-    return (image.properties or {}).get(STAMP, image.get(STAMP))
+    return _property(image, STAMP)
+
+
+def _property(image: "Image", name: str) -> str | None:
+    return (image.properties or {}).get(name, image.get(name))
 
 
 def _refuse_a_stranger(name: str, images: list["Image"]) -> None:
