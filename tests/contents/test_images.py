@@ -5,6 +5,7 @@ import gzip
 import json
 import lzma
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,11 @@ def wish(tmp_path: Path, name: str = KERNEL, stamp: str = "new", content: bytes 
     return Upload(name, file, "aki", "aki", stamp, {})
 
 
-def nobody() -> Mapping[str, Sequence[str]]:
-    return {}
+def by(nodes: Mapping[str, Sequence[str]]) -> images.Named:
+    return lambda: nullcontext(nodes)
+
+
+nobody = by({})
 
 
 def test_uploaded_once(cloud: Cloud, there: Connection, tmp_path: Path) -> None:
@@ -65,11 +69,11 @@ def test_what_a_node_names_stays(
     """Deleted, the next cleaning of a node that was enrolled before would fail: its kernel is gone."""
     old = cloud.add(KERNEL, "old")
     named = {old: ["rack-1", "rack-2"]}
-    assert images.ensure(there, [wish(tmp_path)], lambda: named) == [f"image {KERNEL}"]
+    assert images.ensure(there, [wish(tmp_path)], by(named)) == [f"image {KERNEL}"]
     assert cloud.names() == [(KERNEL, "new"), (f"{KERNEL}-before", "old")]
     assert "rack-1, rack-2 still boot" in (told := capsys.readouterr().err)
     assert "osbox node enroll" in told
-    assert images.ensure(there, [wish(tmp_path)], lambda: named) == []
+    assert images.ensure(there, [wish(tmp_path)], by(named)) == []
     assert len(cloud.images) == 2
     assert images.ensure(there, [wish(tmp_path)], nobody) == [f"1 leftover of image {KERNEL} removed"]
     assert cloud.names() == [(KERNEL, "new")]
@@ -79,9 +83,7 @@ def test_back_to_the_one_before(cloud: Cloud, there: Connection, tmp_path: Path)
     """`osbox setup --firmware` and then `osbox setup` again: the one that was kept has its name back."""
     kept = cloud.add(f"{KERNEL}-before", "old", osbox_replaced=KERNEL)
     cloud.add(KERNEL, "new")
-    assert images.ensure(there, [wish(tmp_path, stamp="old")], lambda: {kept: ["rack-1"]}) == [
-        f"image {KERNEL}"
-    ]
+    assert images.ensure(there, [wish(tmp_path, stamp="old")], by({kept: ["rack-1"]})) == [f"image {KERNEL}"]
     assert cloud.names() == [(KERNEL, "old")]
     assert "osbox_replaced" not in cloud.images[kept]
     assert not cloud.contents
@@ -91,7 +93,7 @@ def test_a_persons_image_is_no_leftover_by_its_name(cloud: Cloud, there: Connect
     """`osbox setup --image disk-before.raw` was deleted by the next `osbox setup --image disk.raw`."""
     theirs = cloud.add("disk-before", "theirs")
     old = cloud.add("disk", "old")
-    images.ensure(there, [wish(tmp_path, "disk")], lambda: {old: ["rack-1"]})
+    images.ensure(there, [wish(tmp_path, "disk")], by({old: ["rack-1"]}))
     both = [("disk-before", "old"), ("disk-before", "theirs")]
     assert cloud.names() == [("disk", "new"), *both]
     # Nor is the one that was replaced theirs, to be found, replaced or deleted with it.

@@ -7,6 +7,7 @@ NAME-before, and marked as such, for a person may call one so, too.
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,8 @@ STREAMED = ("raw", "aki", "ari")
 BEFORE = "-before"
 """What the name of an image ends in that a newer one replaced and that a node still names."""
 LOGS = "osbox logs glance-api, then the same command again"
-Named = Callable[[], Mapping[str, Sequence[str]]]
-"""Which nodes name an image, by its id: to boot it, or as what is on their disk."""
+Named = Callable[[], AbstractContextManager[Mapping[str, Sequence[str]]]]
+"""Which nodes name an image, by its id: to boot it, or as what is on their disk. True within the block."""
 
 
 @dataclass(frozen=True)
@@ -121,15 +122,20 @@ def image(
         changed.append(f"image {wish.name}")
     # Only now: a run that is killed here has left two, and the next one sees both.
     leftovers = [have for have in ours if have is not same]
-    gone = _retire(cloud, wish, leftovers, named) if leftovers else 0
+    gone = 0
+    if leftovers:
+        with named() as users:
+            gone = _retire(cloud, wish, leftovers, users)
     if gone and not changed:
         return [f"{gone} leftover of image {wish.name} removed"]
     return changed
 
 
-def _retire(cloud: "Connection", wish: Upload, leftovers: Sequence[Any], named: Named) -> int:
+def _retire(
+    cloud: "Connection", wish: Upload, leftovers: Sequence[Any], users: Mapping[str, Sequence[str]]
+) -> int:
     """Delete those that no node names, and give the others another name; returns how many went."""
-    users, gone = named(), 0
+    gone = 0
     for have in leftovers:
         if not (nodes := users.get(have.id, ())):
             cloud.image.delete_image(have.id)
