@@ -17,6 +17,8 @@ from openstack.connection import Connection
 
 APIS = {"image": "/v2", "baremetal": "/v1", "compute": "/v2.1"}
 IMAGE_PATCH = "application/openstack-images-v2.1-json-patch"
+LOST = 0
+"""Instead of a status: the connection ends."""
 DOWN = (503, "<html><h1>503 Service Unavailable</h1></html>")
 """What a proxy says of an API that is being restarted."""
 
@@ -116,6 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
         status, text = 415, "{}"
         if not self._is_strange():
             status, text = self.cloud.answer(self.command, parts.path, parse_qs(parts.query), body)
+        if status == LOST:
+            self.close_connection = True
+            return
         data = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

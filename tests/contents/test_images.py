@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +17,7 @@ from osbox.contents import images
 from osbox.contents.images import KERNEL, RAMDISK, Upload
 from osbox.errors import Error, UserError
 from osbox.metal import records
-from tests.fakecloud import DOWN, Cloud, serving
+from tests.fakecloud import DOWN, LOST, Cloud, serving
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "xz": lzma.compress,
@@ -194,3 +195,41 @@ def test_a_glance_that_refuses_is_no_defect(
     with pytest.raises(Error, match=f"Glance did not take {KERNEL}: HTTP {answer[0]}") as error:
         images.ensure(there, [wish(tmp_path)], nobody)
     assert "osbox logs glance-api" in error.value.hint
+
+
+FIRST = f"/v2/images/{uuid.UUID(int=1)}"
+
+
+@pytest.mark.parametrize("status", [401, 413, 415, 503, LOST])
+@pytest.mark.parametrize("also", [204, 500, LOST])
+def test_nothing_is_left_of_an_upload_that_is_refused(
+    cloud: Cloud, there: Connection, tmp_path: Path, status: int, also: int
+) -> None:
+    """The record stayed, queued. After a 503 the SDK sent the rest of the file, nothing, and an empty image
+    was active."""
+    cloud.answers[f"PUT {FIRST}/file"] = (status, "no such format")
+    if also != 204:
+        cloud.answers[f"DELETE {FIRST}"] = (also, "")
+    with pytest.raises(Exception, match=f"HTTP {status}: no such format" if status else "aborted") as error:
+        images.ensure(there, [wish(tmp_path)], nobody)
+    assert isinstance(error.value, Error) == bool(status)
+    assert [one.split()[0] for one in cloud.asked if FIRST in one] == ["PUT", "DELETE"]
+    assert bool(cloud.images) == (also != 204)
+    del cloud.answers[f"PUT {FIRST}/file"]
+    cloud.answers.pop(f"DELETE {FIRST}", None)
+    images.ensure(there, [wish(tmp_path)], nobody)
+    assert list(cloud.contents.values()) == [b"kernel"]
+    assert [one["status"] for one in cloud.images.values()] == ["active"]
+
+
+def test_nothing_is_left_of_an_upload_that_is_interrupted(
+    cloud: Cloud, there: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        assert [one["status"] for one in cloud.images.values()] == ["queued"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(there.image, "put", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        images.ensure(there, [wish(tmp_path)], nobody)
+    assert not cloud.images

@@ -7,10 +7,10 @@ NAME-before, and marked as such, for a person may call one so, too.
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from osbox import answers, log
 from osbox.contents import packed
@@ -32,6 +32,8 @@ STREAMED = ("raw", "aki", "ari")
 BEFORE = "-before"
 """What the name of an image ends in that a newer one replaced and that a node still names."""
 LOGS = "osbox logs glance-api, then the same command again"
+ONCE: Mapping[str, Any] = {"connect_retries": 0, "status_code_retries": 0, "allow_reauth": False}
+"""For the SDK, which else tries again by itself."""
 Named = Callable[[], AbstractContextManager[Mapping[str, Sequence[str]]]]
 """Which nodes name an image, by its id: to boot it, or as what is on their disk. True within the block."""
 
@@ -204,15 +206,27 @@ def _upload(cloud: "Connection", wish: Upload) -> None:
             },
         )
         record = answers.read(answer, f"Glance did not take {wish.name}", LOGS)
-        answer = cloud.image.put(
-            f"/images/{record['id']}/file",
-            data=disk,
-            timeout=900,
-            headers={"Content-Type": "application/octet-stream"},
-        )
+        try:
+            _send(cloud, wish.name, record["id"], disk)
+        except BaseException:  # also Ctrl-C: a record without content is of no use to anyone
+            with suppress(Exception):  # the next run finds it, too; what went wrong first is what to tell
+                cloud.image.delete(f"/images/{record['id']}", timeout=30, **ONCE)
+            raise
+
+
+def _send(cloud: "Connection", name: str, key: str, disk: BinaryIO) -> None:
+    """The content of an image, once: a second try of the SDK's own would begin where the first one ended, and
+    make an active image of nothing."""
+    answer = cloud.image.put(
+        f"/images/{key}/file",
+        data=disk,
+        timeout=900,
+        headers={"Content-Type": "application/octet-stream"},
+        **ONCE,
+    )
     if answer.status_code != 204:  # noqa: PLR2004 - No Content: stored
         raise Error(
-            f"Glance did not take {wish.name}",
+            f"Glance did not take {name}",
             evidence=f"HTTP {answer.status_code}: {answer.text[:300]}",
             hint=LOGS,
         )
