@@ -16,6 +16,9 @@ import requests
 from openstack.connection import Connection
 
 APIS = {"image": "/v2", "baremetal": "/v1", "compute": "/v2.1"}
+IMAGE_PATCH = "application/openstack-images-v2.1-json-patch"
+LOST = 0
+"""Instead of a status: the connection ends."""
 DOWN = (503, "<html><h1>503 Service Unavailable</h1></html>")
 """What a proxy says of an API that is being restarted."""
 
@@ -76,9 +79,17 @@ class Cloud:
             self.contents[key] = body
             self.images[key]["status"] = "active"
             return 204, ""
+        image = dict(self.images[key])
         for operation in json.loads(body) if method == "PATCH" else ():
-            self.images[key][operation["path"].strip("/")] = operation["value"]
-        return 200, json.dumps(self.images[key])
+            name = operation["path"].strip("/")
+            if operation["op"] != "add" and name not in image:
+                return 409, json.dumps({"message": f"there is no {name} to {operation['op']}"})
+            if operation["op"] == "remove":
+                del image[name]
+            else:
+                image[name] = operation["value"]
+        self.images[key] = image
+        return 200, json.dumps(image)
 
     def _version(self, name: str) -> str:
         """What clients ask first."""
@@ -104,13 +115,23 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.cloud.asked.append(f"{self.command} {self.path}")
-        status, text = self.cloud.answer(self.command, parts.path, parse_qs(parts.query), body)
+        status, text = 415, "{}"
+        if not self._is_strange():
+            status, text = self.cloud.answer(self.command, parts.path, parse_qs(parts.query), body)
+        if status == LOST:
+            self.close_connection = True
+            return
         data = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def _is_strange(self) -> bool:
+        """Whether Glance knows no patch of that media type."""
+        of_an_image = self.command == "PATCH" and self.path.startswith("/v2/images/")
+        return of_an_image and self.headers["Content-Type"] != IMAGE_PATCH
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the library's names
 

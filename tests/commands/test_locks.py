@@ -1,5 +1,6 @@
 """Who takes away what others may be working on waits for them, and says for whom."""
 
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -15,10 +16,10 @@ import pytest
 from osbox import lock, run
 from osbox.cloud import sessions
 from osbox.cloud import stack as cloud
-from osbox.commands import demo, stack
+from osbox.commands import contents, demo, stack
 from osbox.commands import engine as commands
 from osbox.commands.context import Context
-from osbox.contents import servers
+from osbox.contents import images, servers, setup
 from osbox.engine import engine, footprint
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
@@ -26,6 +27,7 @@ from osbox.metal import forget, rack
 from osbox.network import connect
 from osbox.site import deployments
 from osbox.site.site import Paths, Site
+from tests.fakecloud import Cloud, serving
 
 HOLD = """
 import sys, time
@@ -139,3 +141,34 @@ def test_who_has_nothing_makes_nothing(here: Context) -> None:
     for command in (purge, commands.stop):
         command(SimpleNamespace(obj=here))  # type: ignore[arg-type]
     assert not here.paths.home.exists()
+
+
+def test_no_image_to_boot_goes_while_nodes_are_enrolled(
+    here: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The enrolment had looked which one they are to boot, and told them after it was gone."""
+    kernel = initramfs = tmp_path / "build" / "kernel"
+    kernel.parent.mkdir()
+    kernel.write_bytes(b"kernel")
+    built = SimpleNamespace(kernel=kernel, initramfs=initramfs)
+    monkeypatch.setattr(setup, "first", lambda *_: [])
+    monkeypatch.setattr(cloud, "release", lambda *_: "")
+    monkeypatch.setattr(contents, "_ramdisk", lambda *_: built)
+    glance = Cloud()
+    old = glance.add(images.KERNEL, "old")
+    glance.answers["GET /v1/nodes/detail"] = (200, '{"nodes": []}')
+    context: Any = SimpleNamespace(obj=here)
+    with serving(glance) as connection:
+        monkeypatch.setattr(sessions, "connect", lambda *_, **__: connection)
+        with held(here.paths.lock("nodes")) as pid:
+
+            def enrol() -> None:
+                told = {"name": "rack-1", "uuid": "a", "driver_info": {"deploy_kernel": old}}
+                glance.answers["GET /v1/nodes/detail"] = (200, json.dumps({"nodes": [told]}))
+
+            end = Timer(0.5, enrol)
+            end.start()
+            contents.prepare(context, disk=False)
+            end.join()
+    assert f"(osbox up, process {pid}): this one goes on when it has ended" in capsys.readouterr().err
+    assert glance.images[old]["name"] == f"{images.KERNEL}-before"

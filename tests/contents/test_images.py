@@ -4,7 +4,9 @@ import bz2
 import gzip
 import json
 import lzma
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from osbox.contents import images
 from osbox.contents.images import KERNEL, RAMDISK, Upload
 from osbox.errors import Error, UserError
 from osbox.metal import records
-from tests.fakecloud import DOWN, Cloud, serving
+from tests.fakecloud import DOWN, LOST, Cloud, serving
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "xz": lzma.compress,
@@ -42,8 +44,11 @@ def wish(tmp_path: Path, name: str = KERNEL, stamp: str = "new", content: bytes 
     return Upload(name, file, "aki", "aki", stamp, {})
 
 
-def nobody() -> Mapping[str, Sequence[str]]:
-    return {}
+def by(nodes: Mapping[str, Sequence[str]]) -> images.Named:
+    return lambda: nullcontext(nodes)
+
+
+nobody = by({})
 
 
 def test_uploaded_once(cloud: Cloud, there: Connection, tmp_path: Path) -> None:
@@ -65,11 +70,11 @@ def test_what_a_node_names_stays(
     """Deleted, the next cleaning of a node that was enrolled before would fail: its kernel is gone."""
     old = cloud.add(KERNEL, "old")
     named = {old: ["rack-1", "rack-2"]}
-    assert images.ensure(there, [wish(tmp_path)], lambda: named) == [f"image {KERNEL}"]
+    assert images.ensure(there, [wish(tmp_path)], by(named)) == [f"image {KERNEL}"]
     assert cloud.names() == [(KERNEL, "new"), (f"{KERNEL}-before", "old")]
     assert "rack-1, rack-2 still boot" in (told := capsys.readouterr().err)
     assert "osbox node enroll" in told
-    assert images.ensure(there, [wish(tmp_path)], lambda: named) == []
+    assert images.ensure(there, [wish(tmp_path)], by(named)) == []
     assert len(cloud.images) == 2
     assert images.ensure(there, [wish(tmp_path)], nobody) == [f"1 leftover of image {KERNEL} removed"]
     assert cloud.names() == [(KERNEL, "new")]
@@ -77,13 +82,30 @@ def test_what_a_node_names_stays(
 
 def test_back_to_the_one_before(cloud: Cloud, there: Connection, tmp_path: Path) -> None:
     """`osbox setup --firmware` and then `osbox setup` again: the one that was kept has its name back."""
-    kept = cloud.add(f"{KERNEL}-before", "old")
+    kept = cloud.add(f"{KERNEL}-before", "old", osbox_replaced=KERNEL)
     cloud.add(KERNEL, "new")
-    assert images.ensure(there, [wish(tmp_path, stamp="old")], lambda: {kept: ["rack-1"]}) == [
-        f"image {KERNEL}"
-    ]
+    assert images.ensure(there, [wish(tmp_path, stamp="old")], by({kept: ["rack-1"]})) == [f"image {KERNEL}"]
     assert cloud.names() == [(KERNEL, "old")]
+    assert "osbox_replaced" not in cloud.images[kept]
     assert not cloud.contents
+
+
+def test_a_persons_image_is_no_leftover_by_its_name(cloud: Cloud, there: Connection, tmp_path: Path) -> None:
+    """`osbox setup --image disk-before.raw` was deleted by the next `osbox setup --image disk.raw`."""
+    theirs = cloud.add("disk-before", "theirs")
+    old = cloud.add("disk", "old")
+    images.ensure(there, [wish(tmp_path, "disk")], by({old: ["rack-1"]}))
+    both = [("disk-before", "old"), ("disk-before", "theirs")]
+    assert cloud.names() == [("disk", "new"), *both]
+    # Nor is the one that was replaced theirs, to be found, replaced or deleted with it.
+    assert images.ensure(there, [wish(tmp_path, "disk-before", "theirs")], nobody) == []
+    assert cloud.names() == [("disk", "new"), *both]
+    images.ensure(there, [wish(tmp_path, "disk-before", "old")], nobody)
+    assert sorted(cloud.names()) == [("disk", "new"), ("disk-before", "old"), ("disk-before", "old")]
+    assert theirs not in cloud.images
+    images.ensure(there, [wish(tmp_path, "disk")], nobody)
+    assert cloud.names() == [("disk", "new"), ("disk-before", "old")]
+    assert old not in cloud.images
 
 
 def test_a_stranger_of_either_name_is_left_alone(cloud: Cloud, there: Connection, tmp_path: Path) -> None:
@@ -173,3 +195,41 @@ def test_a_glance_that_refuses_is_no_defect(
     with pytest.raises(Error, match=f"Glance did not take {KERNEL}: HTTP {answer[0]}") as error:
         images.ensure(there, [wish(tmp_path)], nobody)
     assert "osbox logs glance-api" in error.value.hint
+
+
+FIRST = f"/v2/images/{uuid.UUID(int=1)}"
+
+
+@pytest.mark.parametrize("status", [401, 413, 415, 503, LOST])
+@pytest.mark.parametrize("also", [204, 500, LOST])
+def test_nothing_is_left_of_an_upload_that_is_refused(
+    cloud: Cloud, there: Connection, tmp_path: Path, status: int, also: int
+) -> None:
+    """The record stayed, queued. After a 503 the SDK sent the rest of the file, nothing, and an empty image
+    was active."""
+    cloud.answers[f"PUT {FIRST}/file"] = (status, "no such format")
+    if also != 204:
+        cloud.answers[f"DELETE {FIRST}"] = (also, "")
+    with pytest.raises(Exception, match=f"HTTP {status}: no such format" if status else "aborted") as error:
+        images.ensure(there, [wish(tmp_path)], nobody)
+    assert isinstance(error.value, Error) == bool(status)
+    assert [one.split()[0] for one in cloud.asked if FIRST in one] == ["PUT", "DELETE"]
+    assert bool(cloud.images) == (also != 204)
+    del cloud.answers[f"PUT {FIRST}/file"]
+    cloud.answers.pop(f"DELETE {FIRST}", None)
+    images.ensure(there, [wish(tmp_path)], nobody)
+    assert list(cloud.contents.values()) == [b"kernel"]
+    assert [one["status"] for one in cloud.images.values()] == ["active"]
+
+
+def test_nothing_is_left_of_an_upload_that_is_interrupted(
+    cloud: Cloud, there: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        assert [one["status"] for one in cloud.images.values()] == ["queued"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(there.image, "put", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        images.ensure(there, [wish(tmp_path)], nobody)
+    assert not cloud.images

@@ -3,8 +3,12 @@
 import bz2
 import gzip
 import hashlib
+import io
 import lzma
+import os
+import shlex
 import struct
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +16,9 @@ from types import SimpleNamespace
 
 import pytest
 import zstandard
+from oslo_utils.imageutils import format_inspector
 
+from osbox import run
 from osbox.contents import diskformat, own, packed
 from osbox.errors import UserError
 from osbox.site.site import Paths
@@ -42,6 +48,7 @@ DISKS = {
     "mbr.img": (MBR, "raw"),
     "big-sectors.raw": (at(4096, b"EFI PART"), "raw"),
     "bsd.img": (at(512, b"\x57\x45\x56\x82"), "raw"),
+    "apple.img": (at(0, b"ER\2\0".ljust(512, b"\0") + b"PM\0\0"), "raw"),
     "ext4.img": (at(1080, b"\x53\xef"), "raw"),
     "xfs.img": (at(0, b"XFSB"), "raw"),
     "btrfs.img": (at(0x10040, b"_BHRfS_M"), "raw"),
@@ -62,9 +69,12 @@ NO_DISKS = {
     "empty.raw.gz": (gzip.compress(b""), "empty, packed by gzip", "a system's cloud image"),
     "zeros.raw": (bytes(1 << 20), "nothing but zeros", "a system's cloud image"),
     "text.txt": (b"to do: milk\n" * 9999, "no partition table, no file system", "a system's cloud image"),
+    # Two letters were enough for "a disk with an Apple partition map".
+    "error.img": (b"ERROR 404: there is no such image\n", "no partition table", "a system's cloud image"),
     "noise.raw": (bytes(range(1, 256)) * 99, "no partition table, no file system", "a system's cloud image"),
     "debian.iso": (at(0x8001, b"CD001"), "a CD or DVD", "a system's cloud image"),
-    "hybrid.iso": (at(0, MBR[:0x8001] + b"CD001"), "a CD or DVD", "a system's cloud image"),
+    "hybrid.iso": (at(0, MBR[:0x8001] + b"CD001"), "a CD or DVD", "a system's cloud image (raw, qcow2"),
+    "vault.img": (at(0, b"LUKS\xba\xbe\0\2"), "a LUKS volume", "the whole disk that it is on"),
     "vmlinuz": (at(510, b"\x55\xaa\0\0HdrS"), "a Linux kernel", "a system's cloud image"),
     "initrd.gz": (gzip.compress(b"070701" * 99), "a cpio archive", "a system's cloud image"),
     "disk.vmdk": (at(0, b"KDMV"), "a VMware disk", "qemu-img convert -O raw"),
@@ -83,7 +93,7 @@ NO_DISKS = {
     "disk.tar": (at(257, b"ustar"), "a tar archive", "unpack it"),
     "disk.ova.gz": (gzip.compress(at(257, b"ustar")), "a tar archive, packed by gzip", "unpack it"),
     "disk.zip": (b"PK\x03\x04" + bytes(99), "a zip archive", "unpack it"),
-    "twice.raw.gz.gz": (gzip.compress(gzip.compress(GPT)), "packed twice: a gzip file", "unpack it"),
+    "twice.raw.gz.gz": (gzip.compress(gzip.compress(GPT)), "packed twice: a gzip file", "gzip -dc"),
 }
 
 
@@ -111,6 +121,82 @@ def test_no_disk(name: str, tmp_path: Path, paths: Paths) -> None:
     assert error.value.hint.startswith(hint)
     assert error.value.evidence
     assert own.image(source, "", paths, raw=True).disk_format == "raw"
+
+
+# Each line was for a "disk.raw" or said no more than "unpack it".
+SHOULD = {
+    "fedora 42.vmdk": "qemu-img convert -O raw 'fedora 42.vmdk' 'fedora 42.raw';"
+    " osbox setup --image 'fedora 42.raw'",
+    "debian-12.5": "qemu-img convert -O raw debian-12.5 debian-12.5.raw; osbox setup --image debian-12.5.raw",
+    # qemu-img would write over what it reads.
+    "disk.raw": "qemu-img convert -O raw disk.raw disk-converted.raw; osbox setup --image disk-converted.raw",
+    "-x.vmdk": "qemu-img convert -O raw ./-x.vmdk ./-x.raw; osbox setup --image ./-x.raw",
+    # It would take the packed one for a raw disk.
+    "f.vmdk.gz": "gzip -dc f.vmdk.gz > f.vmdk; qemu-img convert -O raw f.vmdk f.raw;"
+    " osbox setup --image f.raw",
+    "odd": "gzip -dc odd > odd-unpacked; qemu-img convert -O raw odd-unpacked odd.raw;"
+    " osbox setup --image odd.raw",
+    "my disk.tar": "unpack it to 'my disk'/, then osbox setup --image with the disk that is in it",
+    "bundle": "unpack it to bundle-unpacked/, then osbox setup --image with the disk that is in it",
+    "vm.ova.gz": "unpack it to vm/, then osbox setup --image with the disk that is in it",
+    "it's.gz": """gzip -dc 'it'"'"'s.gz' > 'it'"'"'s'; osbox setup --image 'it'"'"'s'""",
+    "a;b.txt": "a system's cloud image (raw, qcow2, or either packed); osbox setup --image 'a;b.txt' --raw,"
+    " if nodes' disks shall have it as it is",
+}
+WITHIN = {
+    "f.vmdk.gz": gzip.compress(at(0, b"KDMV")),
+    "odd": gzip.compress(at(0, b"KDMV")),
+    "my disk.tar": at(257, b"ustar"),
+    "bundle": at(257, b"ustar"),
+    "vm.ova.gz": gzip.compress(at(257, b"ustar")),
+    "it's.gz": gzip.compress(gzip.compress(GPT)),
+    "a;b.txt": b"to do: milk\n" * 9999,
+}
+
+
+@pytest.mark.parametrize("name", SHOULD)
+def test_what_to_do_names_the_file(
+    name: str, tmp_path: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, name, WITHIN.get(name, at(0, b"KDMV")))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        own.image(name, "", paths)
+    assert error.value.hint == SHOULD[name]
+
+
+def test_an_address_is_a_word_too(paths: Paths) -> None:
+    for url in ("https://x.example/d.raw?a=1&b=2", "https://x.example/?a=1&b='2"):
+        with pytest.raises(UserError) as error:
+            own.image(url, "", paths)
+        assert shlex.quote(url) in error.value.hint
+
+
+@pytest.mark.parametrize("name", NO_DISKS)
+def test_raw_is_proposed_for_what_glance_takes(name: str, tmp_path: Path, paths: Paths) -> None:
+    """Of a CD that also boots as a disk it was, and Glance answered 415 after all of it had been sent."""
+    content = NO_DISKS[name][0]
+    with pytest.raises(UserError) as error:
+        own.image(put(tmp_path, name, content), "", paths)
+    if "--raw" in error.value.hint:
+        assert glance_takes(content)
+
+
+def glance_takes(content: bytes) -> bool:
+    """As Glance decides of a raw disk: glance.location, with the inspectors that it uses."""
+    seen = format_inspector.InspectWrapper(io.BytesIO(content))
+    while seen.read(1 << 16):
+        pass
+    seen.close()
+    try:
+        found = seen.format
+        assert found
+        found.safety_check()
+    except format_inspector.ImageFormatError:
+        return False
+    except format_inspector.SafetyCheckFailed as error:
+        return set(error.failures) == {"mbr"}  # the default of gpt_safety_checks_nonfatal
+    return True
 
 
 def test_the_first_bytes_are_shown(tmp_path: Path, paths: Paths) -> None:
@@ -155,6 +241,58 @@ def test_what_is_not_there(tmp_path: Path, paths: Paths) -> None:
         own.image(str(tmp_path / "nothing.raw"), "", paths)
 
 
+# --- what is packed in parts, and what follows
+# --------------------------------------------------------------------------------
+
+
+def unpacked(directory: Path, packing: str, content: bytes) -> bytes:
+    file = Path(put(directory, f"x.{packing}", content))
+    with packed.plain(file, packed.head(file)[1], directory / "tmp") as disk:
+        return disk.read()
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize("between", [b"", bytes(4), bytes(4 << 10)], ids=len)
+def test_parts_are_one_disk(packing: str, between: bytes, tmp_path: Path) -> None:
+    """Of two xz streams with padding between them the second was left out without a word."""
+    content = PACK[packing](GPT[:999]) + between + PACK[packing](GPT[999:]) + between
+    assert unpacked(tmp_path, packing, content) == GPT
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize(
+    "rest", [b"signature" * 99, b"\0\0signature", b"\x1f\x8b no", b"?" * (3 << 20)], ids=len
+)
+def test_what_follows_is_left_out(
+    packing: str, rest: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Images of OpenWrt are gzip with a signed tail: they were told as "broken or not whole"."""
+    assert unpacked(tmp_path, packing, PACK[packing](GPT) + rest) == GPT
+    size = len(rest.lstrip(b"\0"))
+    assert f"x.{packing}: the last {size} bytes are not packed by" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_a_part_that_ends_early_is_no_rest(packing: str, tmp_path: Path) -> None:
+    second = PACK[packing](GPT[999:])
+    for size in range(1, len(second)):
+        with pytest.raises(UserError, match="broken or not whole"):
+            unpacked(tmp_path, packing, PACK[packing](GPT[:999]) + second[:size])
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_a_part_that_is_broken_is_no_rest(packing: str, tmp_path: Path) -> None:
+    second = PACK[packing](GPT[999:])
+    with pytest.raises(UserError, match="broken or not whole"):
+        unpacked(tmp_path, packing, PACK[packing](GPT[:999]) + second[:8] + b"\xff" * 9 + second[17:])
+
+
+def test_a_frame_of_zstd_that_is_skipped(tmp_path: Path) -> None:
+    """As a table of contents at the end is."""
+    skipped = struct.pack("<II", 0x184D2A5E, 5) + b"table"
+    assert unpacked(tmp_path, "zst", PACK["zst"](GPT[:9]) + skipped + PACK["zst"](GPT[9:]) + skipped) == GPT
+
+
 # --- memory and disk
 # --------------------------------------------------------------------------------
 
@@ -176,8 +314,9 @@ def test_what_unpacks_to_much_takes_little_memory(packing: str, tmp_path: Path, 
 
     def unpack() -> None:
         with packed.plain(upload.file, upload.packing, tmp_path) as disk:
-            assert disk.stat().st_size == len(GPT) + (100 << 20)
-            assert disk.stat().st_blocks * 512 < 8 << 20  # holes
+            found = os.fstat(disk.fileno())
+            assert found.st_size == len(GPT) + (100 << 20)
+            assert found.st_blocks * 512 < 8 << 20  # holes
 
     assert peak(unpack) < 40 << 20
     assert peak(lambda: own.image(source, "", paths)) < 40 << 20
@@ -204,6 +343,24 @@ def test_what_the_disk_does_not_take(packing: str, tmp_path: Path, monkeypatch: 
         packed.plain(source, kind, tmp_path / "tmp"),
     ):
         pass
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from osbox.contents import packed
+source, kind, place = sys.argv[1:]
+with packed.plain(Path(source), kind, Path(place)) as disk:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_nothing_is_left_of_a_killed_run(tmp_path: Path) -> None:
+    """A directory with the whole unpacked disk was, and nobody removed it."""
+    source = put(tmp_path, "x.gz", gzip.compress(GPT))
+    with run.spawn([sys.executable, "-c", KILLED, source, "gzip", str(tmp_path / "tmp")]) as process:
+        assert process.wait() == -9
     assert list((tmp_path / "tmp").iterdir()) == []
 
 

@@ -1,5 +1,8 @@
 """osbox setup, ramdisk, guest: the cloud's first contents and the files that nodes boot."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -54,19 +57,30 @@ def prepare(
     engine = here.engine()
     with here.alone("setup", "contents"):
         connection = sessions.connect(here.paths, here.site)
-
-        def named() -> dict[str, list[str]]:
-            return records.images_named(sessions.connect(here.paths, here.site, system=True))
-
         changed = setup.first(connection, here.paths, here.site)
         deploy = _ramdisk(here, engine, kernel, firmware, _release(here, engine))
-        changed += images.ensure(connection, images.deploy_images(deploy.kernel, deploy.initramfs), named)
+        changed += images.ensure(
+            connection,
+            images.deploy_images(deploy.kernel, deploy.initramfs),
+            partial(_named, here, to_boot=True),
+        )
         # Last, for it is needed last: not before a server is asked for.
         if disk:
             whole = _guest(here, engine, "cloud")
             uploads = [images.guest_image(whole.path, whole.min_disk_gib), *uploads]
-        changed += images.ensure(connection, uploads, named)
+        changed += images.ensure(connection, uploads, partial(_named, here))
     log.out.print("Set up: " + ", ".join(changed) if changed else "Nothing to change")
+
+
+@contextmanager
+def _named(here: Context, *, to_boot: bool = False) -> Iterator[dict[str, list[str]]]:
+    """Which nodes name an image; to_boot: none is enrolled meanwhile.
+
+    An enrolment looks which image nodes are to boot, and tells them after a while; of what servers are made,
+    Nova tells them, and holds no lock of ours.
+    """
+    with here.alone("setup", "nodes") if to_boot else nullcontext():
+        yield records.images_named(sessions.connect(here.paths, here.site, system=True))
 
 
 def ramdisk(

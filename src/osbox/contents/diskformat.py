@@ -11,9 +11,14 @@ from typing import Literal
 
 HEAD = 1 << 20
 """So many first bytes are looked at: the farthest magic number, Btrfs's, is at 64 KiB."""
-Use = Literal["disk", "bare", "packed", "convert", "unpack", "no"]
+Use = Literal["disk", "bare", "packed", "convert", "unpack", "medium", "locked", "no"]
 """disk: a whole disk; bare: a file system and no partition table; packed: a compressed file; convert: a disk
-of another hypervisor; unpack: an archive; no: not for a disk."""
+of another hypervisor; unpack: an archive; medium: a CD or DVD; locked: encrypted as a whole; no: not for a
+disk.
+
+A medium that boots as a disk, too, and a locked disk Glance refuses (HTTP 415) also as raw ones: oslo_utils
+finds two formats in the one and no version that it knows in the other.
+"""
 SHOWN = 48  # bytes of what nobody knows
 
 
@@ -58,12 +63,13 @@ MAGIC = (
     _m(0, b"070701", "cpio", "no", "a cpio archive, as an initramfs is"),
     _m(0, b"\x7fELF", "elf", "no", "a program (ELF)"),
     # Installers for USB sticks have a partition table, too.
-    _m(0x8001, b"CD001", "iso", "no", "a CD or DVD (ISO 9660)"),
+    _m(0x8001, b"CD001", "iso", "medium", "a CD or DVD (ISO 9660)"),
     _m(0x202, b"HdrS", "kernel", "no", "a Linux kernel"),  # its first sector ends as a disk's does
     _m(512, b"EFI PART", "raw", "disk", "a disk with a GPT"),
     _m(4096, b"EFI PART", "raw", "disk", "a disk with a GPT, of sectors of 4096 bytes"),
     _m(510, b"\x55\xaa", "raw", "disk", "a disk with an MBR"),
-    _m(0, b"ER", "raw", "disk", "a disk with an Apple partition map"),
+    # Its first entry. "ER" at 0 is of the driver descriptor, and of many a text ("ERROR: no such file").
+    _m(512, b"PM\0\0", "raw", "disk", "a disk with an Apple partition map"),
     _m(512, b"\x57\x45\x56\x82", "raw", "disk", "a disk with a BSD disklabel"),
     _m(1080, b"\x53\xef", "raw", "bare", "an ext file system"),
     _m(0, b"XFSB", "raw", "bare", "an XFS file system"),
@@ -72,7 +78,7 @@ MAGIC = (
     _m(1024, b"\xe2\xe1\xf5\xe0", "raw", "bare", "an EROFS file system"),
     _m(0, b"hsqs", "raw", "bare", "a SquashFS file system"),
     _m(512, b"LABELONE", "raw", "bare", "a physical volume of LVM"),
-    _m(0, b"LUKS\xba\xbe", "raw", "bare", "a LUKS volume"),
+    _m(0, b"LUKS\xba\xbe", "luks", "locked", "a LUKS volume"),
 )
 """The first that fits counts: containers before what may be in their first sectors."""
 PAGE = (b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body")

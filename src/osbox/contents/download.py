@@ -6,6 +6,7 @@ its name when it is whole and right. A file that is there is held against its ch
 
 import hashlib
 import http.client
+import shlex
 import shutil
 import urllib.request
 from collections.abc import Iterator
@@ -59,7 +60,8 @@ def name_of(url: str) -> str:
         raise UserError(f"{url} is no address: {error}") from error
     if name.strip(".") == "":
         raise UserError(
-            f"{url} names no file", hint=f"curl -L -o disk.raw '{url}'; osbox setup --image disk.raw"
+            f"{url} names no file",
+            hint=f"curl -L -o disk.raw {shlex.quote(url)}; osbox setup --image disk.raw",
         )
     return name
 

@@ -1,13 +1,16 @@
 """Images in Glance: the deploy ramdisk, the guest and the user's own, each uploaded once.
 
 What is there is left alone. An older one of ours goes when no node names it any more: until then it is called
-NAME-before.
+NAME-before, and marked as such, for a person may call one so, too.
 """
 
+import os
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from osbox import answers, log
 from osbox.contents import packed
@@ -21,13 +24,18 @@ KERNEL, RAMDISK = "deploy-kernel", "deploy-ramdisk"
 GUEST = "debian-13"
 STAMP = "osbox_inputs"
 """Image property that names what an image was made from: another value means another content."""
+REPLACED = "osbox_replaced"
+"""Image property of one that a newer one replaced: the name it had. Any other NAME-before is no leftover."""
+PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
 STREAMED = ("raw", "aki", "ari")
 """What a node's ramdisk does not fetch into its memory first ([agent]stream_raw_images), or what it is."""
 BEFORE = "-before"
 """What the name of an image ends in that a newer one replaced and that a node still names."""
 LOGS = "osbox logs glance-api, then the same command again"
-Named = Callable[[], Mapping[str, Sequence[str]]]
-"""Which nodes name an image, by its id: to boot it, or as what is on their disk."""
+ONCE: Mapping[str, Any] = {"connect_retries": 0, "status_code_retries": 0, "allow_reauth": False}
+"""For the SDK, which else tries again by itself."""
+Named = Callable[[], AbstractContextManager[Mapping[str, Sequence[str]]]]
+"""Which nodes name an image, by its id: to boot it, or as what is on their disk. True within the block."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +106,13 @@ def image(
     Glance does not take ours.
     """
     # Of two alike the older one stays: nodes may name it.
-    there = _called(cloud, wish.name)
+    # One that a newer "disk" replaced is none of those of a person's own "disk-before".
+    there = [
+        have for have in _called(cloud, wish.name) if f"{_property(have, REPLACED)}{BEFORE}" != have.name
+    ]
     _refuse_a_stranger(wish.name, there)
     before = _called(cloud, wish.name + BEFORE)
-    ours = [*there, *(have for have in before if _stamp(have) is not None)]
+    ours = [*there, *(have for have in before if _property(have, REPLACED) == wish.name)]
     same = next((have for have in ours if have.status == "active" and _stamp(have) == wish.stamp), None)
     changed = []
     if not same:
@@ -109,26 +120,32 @@ def image(
         _upload(cloud, wish)
         changed.append(f"image {wish.name}")
     elif same.name != wish.name:  # it was replaced, and is wanted again
-        _rename(cloud, same, wish.name)
+        _rename(cloud, same, wish.name, {"op": "remove", "path": f"/{REPLACED}"})
         changed.append(f"image {wish.name}")
     # Only now: a run that is killed here has left two, and the next one sees both.
     leftovers = [have for have in ours if have is not same]
-    gone = _retire(cloud, wish, leftovers, named) if leftovers else 0
+    gone = 0
+    if leftovers:
+        with named() as users:
+            gone = _retire(cloud, wish, leftovers, users)
     if gone and not changed:
         return [f"{gone} leftover of image {wish.name} removed"]
     return changed
 
 
-def _retire(cloud: "Connection", wish: Upload, leftovers: Sequence[Any], named: Named) -> int:
+def _retire(
+    cloud: "Connection", wish: Upload, leftovers: Sequence[Any], users: Mapping[str, Sequence[str]]
+) -> int:
     """Delete those that no node names, and give the others another name; returns how many went."""
-    users, gone = named(), 0
+    gone = 0
     for have in leftovers:
         if not (nodes := users.get(have.id, ())):
             cloud.image.delete_image(have.id)
             gone += 1
             continue
         if have.name == wish.name:
-            _rename(cloud, have, wish.name + BEFORE)
+            mark = {"op": "add", "path": f"/{REPLACED}", "value": wish.name}
+            _rename(cloud, have, wish.name + BEFORE, mark)
         if wish.container_format != "bare":
             log.warn(
                 f"{', '.join(nodes)} still boot the {wish.name} of before, which stays until they do not:"
@@ -137,8 +154,12 @@ def _retire(cloud: "Connection", wish: Upload, leftovers: Sequence[Any], named: 
     return gone
 
 
-def _rename(cloud: "Connection", image: Any, name: str) -> None:
-    cloud.image.update_image(image, name=name)
+def _rename(cloud: "Connection", image: Any, name: str, mark: Mapping[str, str]) -> None:
+    """Both at once. The SDK's update with a property of ours would remove those that it is not told again."""
+    answer = cloud.image.patch(
+        f"/images/{image.id}", json=[{"op": "replace", "path": "/name", "value": name}, mark], headers=PATCH
+    )
+    answers.read(answer, f"Glance did not rename {image.name} to {name}", LOGS)
 
 
 def _called(cloud: "Connection", name: str) -> list[Any]:
@@ -147,7 +168,11 @@ def _called(cloud: "Connection", name: str) -> list[Any]:
 
 
 def _stamp(image: "Image") -> str | None:
-    return (image.properties or {}).get(STAMP, image.get(STAMP))
+    return _property(image, STAMP)
+
+
+def _property(image: "Image", name: str) -> str | None:
+    return (image.properties or {}).get(name, image.get(name))
 
 
 def _refuse_a_stranger(name: str, images: list["Image"]) -> None:
@@ -156,16 +181,17 @@ def _refuse_a_stranger(name: str, images: list["Image"]) -> None:
         raise UserError(
             f"there is another image {name}, not of osbox's making",
             evidence="\n".join(f"{image.id} {image.status}, of project {image.owner}" for image in strangers),
-            hint=f"osbox openstack image set --name {name}-mine {strangers[0].id}, then osbox setup",
+            hint=f"osbox openstack image set --name {shlex.quote(f'{name}-mine')} {strangers[0].id},"
+            " then osbox setup",
         )
 
 
 def _upload(cloud: "Connection", wish: Upload) -> None:
-    with packed.plain(wish.file, wish.packing, wish.scratch) as file:
+    with packed.plain(wish.file, wish.packing, wish.scratch) as disk:
         if wish.disk_format not in STREAMED:
             log.say(
                 f"  {wish.name} is {wish.disk_format}: a node needs free memory for all of its"
-                f" {file.stat().st_size >> 20} MiB; a raw one is streamed to the disk"
+                f" {os.fstat(disk.fileno()).st_size >> 20} MiB; a raw one is streamed to the disk"
             )
         answer = cloud.image.post(
             "/images",
@@ -180,16 +206,27 @@ def _upload(cloud: "Connection", wish: Upload) -> None:
             },
         )
         record = answers.read(answer, f"Glance did not take {wish.name}", LOGS)
-        with file.open("rb") as stream:
-            answer = cloud.image.put(
-                f"/images/{record['id']}/file",
-                data=stream,
-                timeout=900,
-                headers={"Content-Type": "application/octet-stream"},
-            )
+        try:
+            _send(cloud, wish.name, record["id"], disk)
+        except BaseException:  # also Ctrl-C: a record without content is of no use to anyone
+            with suppress(Exception):  # the next run finds it, too; what went wrong first is what to tell
+                cloud.image.delete(f"/images/{record['id']}", timeout=30, **ONCE)
+            raise
+
+
+def _send(cloud: "Connection", name: str, key: str, disk: BinaryIO) -> None:
+    """The content of an image, once: a second try of the SDK's own would begin where the first one ended, and
+    make an active image of nothing."""
+    answer = cloud.image.put(
+        f"/images/{key}/file",
+        data=disk,
+        timeout=900,
+        headers={"Content-Type": "application/octet-stream"},
+        **ONCE,
+    )
     if answer.status_code != 204:  # noqa: PLR2004 - No Content: stored
         raise Error(
-            f"Glance did not take {wish.name}",
+            f"Glance did not take {name}",
             evidence=f"HTTP {answer.status_code}: {answer.text[:300]}",
             hint=LOGS,
         )

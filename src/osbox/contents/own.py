@@ -1,6 +1,8 @@
 """Images of the user's own: a file or an address; the first bytes say whether it is a disk at all."""
 
 import re
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from osbox import log
@@ -11,11 +13,18 @@ from osbox.site.site import Paths
 
 CHECKSUM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
 SUFFIXES = (".qcow2", ".raw", ".img")
-FORCED = "osbox setup --image {} --raw, if nodes' disks shall have it as it is"
+ENDINGS = (
+    *SUFFIXES,
+    *(".vmdk", ".vdi", ".vhdx", ".vhd", ".vpc", ".qcow", ".qed", ".hdd", ".hds"),
+    *(".tar", ".tgz", ".ova", ".zip", ".7z"),
+)
+"""What the name of a disk or an archive ends in beside its own name."""
+CLOUD_IMAGE = "a system's cloud image (raw, qcow2, or either packed)"
 HINTS = {
-    "convert": "qemu-img convert -O raw {} disk.raw; osbox setup --image disk.raw",
-    "unpack": "unpack it, then osbox setup --image with the disk that is in it",
-    "no": "a system's cloud image (raw, qcow2, or either packed); " + FORCED,
+    "medium": f"{CLOUD_IMAGE}, or the disk that its installer wrote to in a virtual machine: a node is given"
+    " a disk and starts no installer",
+    "locked": "the whole disk that it is on, with its partition table: no node boots one that is encrypted"
+    " from its first byte",
 }
 
 
@@ -55,7 +64,8 @@ def _fetched(url: str, checksum: str, paths: Paths) -> Path:
     download.name_of(url)
     if not checksum:
         raise UserError(
-            "an image from a URL needs its checksum", hint=f"osbox setup --image {url} --checksum SHA256"
+            "an image from a URL needs its checksum",
+            hint=f"osbox setup --image {shlex.quote(url)} --checksum SHA256",
         )
     return download.fetch(url, checksum, paths)
 
@@ -71,19 +81,47 @@ def _kind(file: Path, start: bytes, packing: str, *, raw: bool) -> str:
     if kind.use in ("disk", "bare"):
         return kind.name
     words = f"packed twice: {kind.words}" if kind.use == "packed" else f"{kind.words}{inside}"
-    use = "unpack" if kind.use == "packed" else kind.use
     raise UserError(
         f"{file.name} is no disk for nodes: it is {words}"
         if kind is not diskformat.UNKNOWN
         else f"{file.name} is no disk for nodes: it has {words}{inside}",
         evidence=f"it begins with: {diskformat.shown(start)}" if start else f"{file.stat().st_size} bytes",
-        hint=HINTS[use].format(file),
+        hint=_hint(file, kind.use, packing),
     )
+
+
+def _hint(file: Path, use: diskformat.Use, packing: str) -> str:
+    """What to do with a file that is no disk: lines for a shell where there are some, with its own name."""
+    whole = _without(file.name, packed.SUFFIXES if packing else ())
+    stem = _without(whole, ENDINGS)
+    if use == "packed":
+        inner = whole if whole != file.name else f"{stem}-unpacked"
+        return f"{packing} -dc {_word(file)} > {_word(inner)}; osbox setup --image {_word(inner)}"
+    if use == "unpack":
+        place = stem if stem != file.name else f"{stem}-unpacked"
+        return f"unpack it to {_word(place)}/, then osbox setup --image with the disk that is in it"
+    if use == "convert":
+        target = next(name for name in (f"{stem}.raw", f"{stem}-converted.raw") if name != whole)
+        source, before = _word(file), ""
+        if packing:  # qemu-img would take it for a raw disk
+            source = _word(whole if whole != file.name else f"{stem}-unpacked")
+            before = f"{packing} -dc {_word(file)} > {source}; "
+        line = f"qemu-img convert -O raw {source} {_word(target)}; osbox setup --image {_word(target)}"
+        return before + line
+    if use in HINTS:
+        return HINTS[use]
+    return f"{CLOUD_IMAGE}; osbox setup --image {_word(file)} --raw, if nodes' disks shall have it as it is"
+
+
+def _word(name: Path | str) -> str:
+    """A file as a word for a shell; one that begins with a dash is no option."""
+    return shlex.quote(f"./{name}" if str(name).startswith("-") else str(name))
+
+
+def _without(name: str, endings: Sequence[str]) -> str:
+    return next((name.removesuffix(end) for end in endings if name.endswith(end)), name) or name
 
 
 def _name(file: Path, packing: str) -> str:
     """guest of guest.img.xz."""
-    name = file.name
-    if packing:
-        name = next((name.removesuffix(end) for end in packed.SUFFIXES if name.endswith(end)), name)
-    return next((name.removesuffix(end) for end in SUFFIXES if name.endswith(end)), name) or name
+    return _without(_without(file.name, packed.SUFFIXES if packing else ()), SUFFIXES)

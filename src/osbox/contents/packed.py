@@ -1,24 +1,41 @@
 """Packed disks (xz, gzip, bzip2, zstd): their first bytes, and all of them as a file; in little memory."""
 
 import bz2
-import gzip
-import io
 import lzma
+import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import zstandard
 
+from osbox import log
 from osbox.contents import diskformat
 from osbox.errors import UserError
 
 CHUNK = 1 << 20
-PIECE = 1 << 8
-"""What zstd is given at once: a block of 128 KiB may be packed into 4 bytes."""
+UNPACK: Mapping[str, Callable[[], Any]] = {
+    "xz": partial(lzma.LZMADecompressor, lzma.FORMAT_XZ),
+    "gzip": partial(zlib.decompressobj, wbits=16 + zlib.MAX_WBITS),
+    "bzip2": bz2.BZ2Decompressor,
+    "zstd": lambda: zstandard.ZstdDecompressor().decompressobj(),
+}
+LONGEST = 6  # bytes of a magic number
+PIECE = {"xz": 1 << 16, "gzip": 1 << 12, "bzip2": 1 << 16, "zstd": 1 << 8}
+"""What is unpacked at once. zlib and zstd know no limit of what comes of it: up to 1032 times as much, and
+blocks of 128 KiB that are packed into 4 bytes."""
+MAGIC = {
+    "xz": (b"\xfd7zXZ\0",),
+    "gzip": (b"\x1f\x8b\x08",),
+    "bzip2": (b"BZh",),
+    "zstd": (b"\x28\xb5\x2f\xfd", *(bytes([n]) + b"\x2a\x4d\x18" for n in range(0x50, 0x60))),
+}
+"""What a frame begins with; also those of zstd that are skipped."""
 SPARE = 1 << 30
 """Bytes that stay free on the disk."""
 SUFFIXES = (".xz", ".gz", ".zst", ".zstd", ".bz2")
@@ -44,79 +61,99 @@ def head(file: Path) -> tuple[bytes, str]:
 
 
 @contextmanager
-def plain(file: Path, packing: str, place: Path) -> Iterator[Path]:
-    """The disk as a file: as it is, or unpacked into a new one in `place`, which goes afterwards.
+def plain(file: Path, packing: str, place: Path) -> Iterator[BinaryIO]:
+    """The disk, to be read: as it is, or unpacked into a file in `place` that has no name, so that nothing is
+    left of it however the process ends.
 
     Raises UserError for what is broken, ends early, or is larger than the disk takes.
     """
     if not packing:
-        yield file
+        with file.open("rb") as stream:
+            yield stream
         return
     place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=place) as disk:
+        with _told(file):
+            _unpack(file, packing, disk, place)
+        yield disk
+
+
+def _unpack(file: Path, packing: str, disk: BinaryIO, place: Path) -> None:
     # Swift stores it a second time, as a rule on the same disk.
     limit = (shutil.disk_usage(place).free - SPARE) // 2
-    with tempfile.TemporaryDirectory(prefix="image-", dir=place) as directory:
-        target = Path(directory) / "disk"
-        with _told(file):
-            _unpack(file, packing, target, limit)
-        yield target
-
-
-def _unpack(file: Path, packing: str, target: Path, limit: int) -> None:
     size = 0
-    with target.open("wb") as sink:
-        for block in _blocks(file, packing):
-            size += len(block)
-            if size > limit:
-                raise UserError(
-                    f"{file.name} unpacks to more than the disk takes, {max(0, limit) >> 20} MiB",
-                    evidence=f"half of what is free under {target.parent.parent}, for Swift stores it, too;"
-                    f" {SPARE >> 30} GiB stay free",
-                    hint="free some space, then the same command again",
-                )
-            if block.count(0) == len(block):  # most of a disk: it costs nothing as a hole
-                sink.seek(len(block), 1)
-            else:
-                sink.write(block)
-        sink.truncate(size)
+    for block in _blocks(file, packing, partial(_tell_rest, file, packing)):
+        size += len(block)
+        if size > limit:
+            raise UserError(
+                f"{file.name} unpacks to more than the disk takes, {max(0, limit) >> 20} MiB",
+                evidence=f"half of what is free under {place}, for Swift stores it, too;"
+                f" {SPARE >> 30} GiB stay free",
+                hint="free some space, then the same command again",
+            )
+        if block.count(0) == len(block):  # most of a disk: it costs nothing as a hole
+            disk.seek(len(block), os.SEEK_CUR)
+        else:
+            disk.write(block)
+    disk.truncate(size)
+    disk.seek(0)
 
 
-def _blocks(file: Path, packing: str) -> Iterator[bytes]:
-    if packing == "zstd":
-        yield from _of_zstd(file)
-        return
-    with _opened(file, packing) as stream:
-        while block := stream.read(CHUNK):
-            yield block
+def _tell_rest(file: Path, packing: str, size: int) -> None:
+    log.warn(
+        f"{file.name}: the last {size} bytes are not packed by {packing} and no part of the disk: left out"
+    )
 
 
-def _opened(file: Path, packing: str) -> io.BufferedIOBase:
-    if packing == "xz":
-        return lzma.LZMAFile(file)
-    return bz2.BZ2File(file) if packing == "bzip2" else gzip.GzipFile(file)
+def _blocks(file: Path, packing: str, on_rest: Callable[[int], None] = lambda _: None) -> Iterator[bytes]:
+    """Of all frames (members, streams), one after the other; zeros may stand between and after them.
 
-
-def _of_zstd(file: Path) -> Iterator[bytes]:
-    """Of all frames. The library's own reader ends without a word where a file does."""
-    frame = None
+    What follows a whole one and is none is left out, and on_rest told how much: an image of OpenWrt has its
+    signature there. gzip and bzip2 do the same. Raises EOFError for one that ends early.
+    """
     with file.open("rb") as source:
-        while piece := source.read(PIECE):
-            while piece:
-                frame = frame or zstandard.ZstdDecompressor().decompressobj()
-                block = frame.decompress(piece)
-                if block:
-                    yield block
-                piece = frame.unused_data if frame.eof else b""
-                frame = None if frame.eof else frame
-    if frame:
-        raise EOFError("it ends before the end of the frame")
+        more = True
+        while more:
+            yield from _frame(source, packing)
+            more = _is_frame_next(source, packing)
+        if rest := os.fstat(source.fileno()).st_size - source.tell():
+            on_rest(rest)
+
+
+def _frame(source: BinaryIO, packing: str) -> Iterator[bytes]:
+    """The content of the frame that begins here; the source is behind it afterwards."""
+    # Python's own files of these formats end without a word at the first thing that is no frame.
+    frame = UNPACK[packing]()
+    while not frame.eof:
+        if not (piece := source.read(PIECE[packing])):
+            raise EOFError("it ends before its end is marked")
+        if isinstance(frame, (lzma.LZMADecompressor, bz2.BZ2Decompressor)):
+            yield frame.decompress(piece, CHUNK)
+            while not (frame.eof or frame.needs_input):
+                yield frame.decompress(b"", CHUNK)
+        else:
+            yield frame.decompress(piece)
+    source.seek(-len(frame.unused_data), os.SEEK_CUR)
+
+
+def _is_frame_next(source: BinaryIO, packing: str) -> bool:
+    """Whether another frame begins here or after some zeros; the source is before whatever is not zero."""
+    while (piece := source.read(CHUNK)) and not piece.strip(b"\0"):
+        pass
+    rest = piece.lstrip(b"\0")
+    source.seek(-len(rest), os.SEEK_CUR)
+    start = source.read(LONGEST)
+    source.seek(-len(start), os.SEEK_CUR)
+    if start and any(magic.startswith(start) and magic != start for magic in MAGIC[packing]):
+        raise EOFError("it ends in the first bytes of another part")
+    return start.startswith(MAGIC[packing])
 
 
 @contextmanager
 def _told(file: Path) -> Iterator[None]:
     try:
         yield
-    except (lzma.LZMAError, zlib.error, zstandard.ZstdError, gzip.BadGzipFile, EOFError, ValueError) as error:
+    except (lzma.LZMAError, zlib.error, zstandard.ZstdError, EOFError, ValueError) as error:
         raise _broken(file, error) from error
     except OSError as error:
         if error.errno is None:  # what bz2 finds
