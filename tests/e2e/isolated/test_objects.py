@@ -338,3 +338,13 @@ def test_all_passes_are_made_and_written_down(ready: Tool) -> None:
     waiting.wait("the next pass", lambda: made()["object-expirer"]["clock"] > begun, 180)
     passed("container-updater", "container-sharder", "account-auditor", "container-auditor")
     passed("account-replicator", "container-replicator", "object-replicator")
+
+
+def test_status_shows_the_passes(ready: Tool) -> None:
+    def shown() -> list[str]:
+        services: Any = ready.json("status")
+        [daemons] = [one for one in services if one["service"] == "swift-daemons"]
+        return [one["name"] for one in daemons.get("passes", ())]
+
+    # It waits 5 s for them, and shows the services without them when the machine has more to do.
+    waiting.wait("the passes in the status", lambda: len(shown()) == 11, 60)
