@@ -206,7 +206,8 @@ def prepare(directory: str, marker: str, commands: list[list[str]]) -> None:
         names = ", ".join(entry.name for entry in found[:5]) + ", …" * (len(found) > 5)  # noqa: PLR2004 - enough
         raise Error(
             f"the volume at {directory} holds {names}, but no {marker}, which would say that it is whole; it"
-            f" is not emptied. Is it a whole restore? touch {done}. Else empty the volume, or remove it"
+            " is not emptied. Empty it, or remove the volume; only if what it holds is a whole restore: touch"
+            f" {done}"
         )
     begun.touch()
     sync(top)
