@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from osbox import files as whole
-from osbox import run
+from osbox import run, utf8
 from osbox.engine import asking
 from osbox.engine.engine import Engine
 from osbox.engine.info import ContainerInfo, ImageInfo, NetworkInfo
@@ -86,7 +86,7 @@ def direct(engine: Engine, scratch: Path) -> Iterator[dict[str, str]]:
 
 def _settings() -> Path:
     """The directory of the client's settings."""
-    return Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
+    return utf8.at_home(Path(os.environ.get("DOCKER_CONFIG") or "~/.docker"))
 
 
 def _told(config: Path) -> dict[str, Any]:
