@@ -75,15 +75,15 @@ class Context:
             self.site = deployments.settle(self.base, self.base_site, self.site.name, usable)
 
     def alone(
-        self, command: str, what: Lock = "machine", *, anew: bool = False
+        self, command: str, what: Lock = "machine", *, anew: bool = False, frees: bool = False
     ) -> AbstractContextManager[None]:
         """One command at a time that changes the same of this deployment: its machine, contents or nodes.
 
         A second one says so and waits. Of a deployment that is purged meanwhile it makes nothing again, but
-        anew, for who makes all of it.
+        anew, for who makes all of it. frees: it removes what fills the disk (osbox.lock).
         """
         busy = _busy(self.site.name, what)
-        return lock.alone(self.paths.lock(what), busy, f"osbox {command}", anew=anew)
+        return lock.alone(self.paths.lock(what), busy, f"osbox {command}", anew=anew, frees=frees)
 
     @contextmanager
     def all_alone(self, command: str) -> Iterator[None]:
@@ -96,7 +96,7 @@ class Context:
         with ExitStack() as held:
             with suppress(lock.RemovedError):  # by another purge, for which this one waited
                 for what in wanted if self.paths.home.is_dir() else ():
-                    held.enter_context(self.alone(command, what))
+                    held.enter_context(self.alone(command, what, frees=True))
             yield
 
     @contextmanager
@@ -114,7 +114,8 @@ class Context:
                 if paths.home.is_dir():
                     with suppress(lock.RemovedError):  # by a purge, for which this one waited
                         busy, who = _busy(name, what), f"osbox {command}"
-                        held.enter_context(lock.alone(paths.lock(what), busy, who, anew=False))
+                        alone = lock.alone(paths.lock(what), busy, who, anew=False, frees=True)
+                        held.enter_context(alone)
             yield
 
     def again(self) -> "Context":

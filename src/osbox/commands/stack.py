@@ -238,7 +238,7 @@ def down(
             held.enter_context(here.all_alone("down --purge"))
             _refuse_beside_others(here)  # one may have been begun meanwhile
         elif here.paths.home.is_dir():
-            held.enter_context(here.alone("down"))
+            held.enter_context(here.alone("down", frees=True))
         gone = _down(here, purge=purge, keep_images=keep_images)
     if log.is_verbose():
         for thing in gone:
