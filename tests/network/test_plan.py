@@ -126,6 +126,8 @@ def test_what_up_would_do_is_told_by_one_look(paths: Paths, monkeypatch: pytest.
         return NetState(site=doors.site, made=frozenset({"link:ext0", "port:eth1"}))
 
     monkeypatch.setattr(net, "observe", observe)
-    assert connect.pending(paths, Site(), Engine("host", "28"), replaced=False)[0].startswith("Make the bridge")
+    assert connect.pending(paths, Site(), Engine("host", "28"), replaced=False)[0].startswith(
+        "Make the bridge"
+    )
     assert len(looks) == 1
     assert looks[0].iptables, "with the engine's firewall in it"

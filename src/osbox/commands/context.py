@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from osbox import lock, log, plain, run
-from osbox.engine import engine
+from osbox.engine import engine, rules
 from osbox.engine.engine import Engine
 from osbox.network import converge as net
 from osbox.network import subnets
+from osbox.network.values import NetState
 from osbox.site import deployments
 from osbox.site.ledger import ledger
 from osbox.site.load import find_paths, load_site
@@ -56,11 +57,14 @@ class Context:
             net.ensure_bridge(
                 self.paths, self.site
             )  # the machine was restarted: dockerd starts the containers as soon as it runs
-        found = engine.start(
-            self.base,
-            self.base_site,
-            lambda: subnets.require_free(self.base, self.base_site, None, subnets.OF_AN_ENGINE),
-        )
+        started = list[NetState]()
+
+        def before() -> None:
+            started.append(subnets.require_free(self.base, self.base_site, None, subnets.OF_AN_ENGINE))
+
+        found = engine.start(self.base, self.base_site, before)
+        if started:  # the next flush may come before any `osbox up` does
+            rules.keep(self.base, self.base_site, found)
         if self.named and found.kind == "private":
             engine.require_seen(self.paths)
         return found

@@ -14,7 +14,7 @@ from osbox.build import images
 from osbox.cloud import credentials, stack
 from osbox.cloud.changes import Change
 from osbox.commands.context import Context, Json, print_json, show
-from osbox.engine import engine, rules
+from osbox.engine import engine, firewall, rules
 from osbox.engine.asking import SilentError
 from osbox.errors import UserError
 from osbox.network import connect as network
@@ -100,6 +100,8 @@ def plan(
     if at:
         changes = list(stack.plan(here.paths, site, at, version).changes)
         swept = rules.swept(here.base, at)
+        if swept and not rules.is_kept(here.base, at):
+            raise firewall.gone("lost")  # as `osbox up` would
         changes += [Change("host", "put back Docker's firewall rules", "change", (SWEPT,))] * swept
         replaced = swept or any(change.name == "neutron-network" for change in changes)
         changes += [
