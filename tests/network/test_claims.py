@@ -209,6 +209,7 @@ def test_a_container_network_of_another_project_is_named() -> None:
 NETWORKS = {
     "wider than ours: the engine refuses any overlap": (project("shop", "10.29.0.0/16"), True),
     "narrower than ours": (project("shop", "10.29.79.64/26"), True),
+    "with the bits of a host, as Docker takes it": (project("shop", "10.29.79.5/24"), True),
     "without an interface here": (project("shop", "10.29.79.0/24", bridge=""), True),
     "elsewhere": (project("shop", "10.30.0.0/16"), False),
     "of IPv6": (project("shop", "fd00::/64"), False),

@@ -121,7 +121,14 @@ def container(engine: Engine, name: str) -> ContainerInfo | None:
 
 def networks(engine: Engine) -> tuple[NetworkInfo, ...]:
     """All networks of the engine, of whomever."""
-    return tuple(asking.networks(engine.argv("docker"), ids(engine, "network")))
+    return tuple(asking.networks(engine.argv("docker"), network_ids(engine)))
+
+
+def network_ids(engine: Engine, *filters: str) -> list[str]:
+    """The ids of networks under the given `--filter`s: two may have one name, by which Docker then takes
+    none."""
+    flags = [word for item in filters for word in ("--filter", item)]
+    return ask(engine, "network", "ls", "--no-trunc", *flags, "--format", "{{.ID}}").out.split()
 
 
 def ids(engine: Engine, kind: str, *filters: str) -> list[str]:
