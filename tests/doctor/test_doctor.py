@@ -11,15 +11,29 @@ from typing import Any
 import pytest
 
 from osbox import doctor, run
+from osbox.cli import execute
 from osbox.cloud.services import SERVICES
-from osbox.doctor import accelerator, clock, finding, journals, logscan, machine, names, services, wires
+from osbox.doctor import (
+    accelerator,
+    clock,
+    finding,
+    journals,
+    logscan,
+    machine,
+    names,
+    services,
+    subnets,
+    wires,
+)
 from osbox.doctor.finding import Facts, Finding, ok
 from osbox.engine import asking, rules
+from osbox.engine import engine as engines
 from osbox.engine.engine import Engine
 from osbox.engine.info import ContainerInfo, State
 from osbox.errors import Error
 from osbox.network import converge as net
-from osbox.network.values import NetState
+from osbox.network.values import Link, NetState
+from osbox.site import deployments
 from osbox.site.site import Paths, Site
 
 STAMP = "2026-11-23T07:38:12.123456789Z"
@@ -298,3 +312,24 @@ def test_ctrl_c_is_heard_while_a_check_hangs() -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(70) != 0
         assert time.monotonic() - begin < 10
+
+
+@pytest.mark.parametrize("name", ["os-in-a-box", "lab"])
+def test_the_engines_subnet_is_set_in_the_file_of_the_deployment_without_a_name(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """With --name, plan and doctor told to set it where it does not count."""
+    taken = Link(name="vpn0", addresses=("10.29.27.9/24",))
+
+    def observe(doors: net.Doors) -> NetState:
+        file = doors.ledger.file.with_name("site.toml")
+        return NetState(site=doors.site, links=(taken,), file=str(file))
+
+    monkeypatch.setattr(net, "observe", observe)
+    monkeypatch.setattr(engines, "find", lambda *_: None)
+    own = deployments.paths(paths, name) if name != "os-in-a-box" else paths
+    site = deployments.site(paths, Site(), name, lambda _: True) if own != paths else Site()
+    [one] = subnets.check_subnets(Facts(own, site, paths))
+    assert one.next.endswith(f'engine_subnet = "10.29.0.0/24" in {paths.site_toml}')
+    assert execute(["--name", name, "plan"]) == 2
+    assert f'engine_subnet = "10.29.0.0/24" in {paths.site_toml}' in " ".join(capsys.readouterr().err.split())

@@ -128,7 +128,7 @@ class Context:
         if self.named:
             usable = subnets.chooser(self.base, self.base_site, None)
             return replace(self, site=deployments.site(self.base, self.base_site, self.site.name, usable))
-        site = load_site(self.base.home).model_copy(update={"engine": self.base_site.engine})
+        site = load_site(self.base.home, {"engine": self.base_site.engine})
         return replace(self, site=site, base_site=site)
 
     def running_engine(self) -> Engine | None:
@@ -159,9 +159,7 @@ def _busy(name: str, what: Lock) -> str:
 def load(engine_kind: str | None, name: str | None = None) -> Context:
     """The context of this run; engine_kind is --engine, or None for what site.toml says; name is --name."""
     base = find_paths()
-    base_site = load_site(base.home)
-    if engine_kind:
-        base_site = base_site.model_copy(update={"engine": engine_kind})
+    base_site = load_site(base.home, {"engine": engine_kind} if engine_kind else {})
     if not name or name == base_site.name:
         return Context(base, base_site, base, base_site)
     site = deployments.site(base, base_site, name, subnets.chooser(base, base_site, None))

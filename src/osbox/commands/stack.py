@@ -96,7 +96,10 @@ def plan(
     site = _site(here, listen, workers)
     at = here.running_engine()
     to_start = not at and here.base_site.engine != "host"
-    subnets.require_free(here.paths, site, at, subnets.KEYS if to_start else subnets.OF_A_CLOUD)
+    own = subnets.KEYS if to_start and not here.named else subnets.OF_A_CLOUD
+    subnets.require_free(here.paths, site, at, own)
+    if to_start and here.named:  # what is set of the engine is in the file of the deployment without a name
+        subnets.require_free(here.base, here.base_site, None, subnets.OF_AN_ENGINE)
     if at:
         changes = list(stack.plan(here.paths, site, at, version).changes)
         swept = rules.swept(here.base, at)
