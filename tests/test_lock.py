@@ -13,6 +13,7 @@ from threading import Timer
 import pytest
 
 from osbox import lock, run
+from tests.fulldisk import no_room
 
 HOLD = (
     "import sys, time; from pathlib import Path; from osbox import lock\nwith lock.alone(Path(sys.argv[1]),"
@@ -70,6 +71,26 @@ def test_a_full_disk_has_room_for_a_lock(
         with run.spawn(hold, stderr=-1) as second:
             assert second.stderr
             assert "A test runs here (another process)" in second.stderr.readline()
+            second.kill()
+
+
+def test_without_room_for_a_file_goes_on_who_frees_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of inodes, or on btrfs, there is none left for an empty file either."""
+    no_room(monkeypatch)
+    place = tmp_path / "machine.lock"
+    with pytest.raises(OSError, match="No space left"), lock.alone(place):
+        pass
+    with pytest.raises(ValueError, match="of the block") as caught, lock.alone(place, frees=True):
+        raise ValueError("of the block")
+    assert caught.value.__context__ is None
+    place.write_text("")
+    with lock.alone(place, frees=True):  # one that is there is held
+        hold = [sys.executable, "-c", HOLD, str(place), "0"]
+        with run.spawn(hold, stderr=-1) as second:
+            assert second.stderr
+            assert "A test runs here" in second.stderr.readline()
             second.kill()
 
 

@@ -2,13 +2,16 @@
 
 import ast
 import os
+import socket
+import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from osbox import run, utf8
+from osbox import document, run, utf8
 from osbox.errors import UserError
 from osbox.site import sitefile, sources
 from osbox.site.load import load_site
@@ -50,6 +53,44 @@ def test_what_is_not_utf8_is_one_error_with_its_line(
         utf8.read(tmp_path / "x")
     assert refused.value.evidence == evidence
     assert f"-f {coding} " in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "kind", ["a pipe", "a directory", "a socket", "a block device", "a character device"]
+)
+def test_what_is_no_file_is_refused_at_once(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe without a writer was waited for, and /dev/zero filled the memory."""
+    place = tmp_path / "site.toml"
+    match kind:
+        case "a pipe":
+            os.mkfifo(place)
+        case "a directory":
+            place.mkdir()
+        case "a socket":
+            monkeypatch.chdir(tmp_path)  # its path must be short
+            with socket.socket(socket.AF_UNIX) as made:
+                made.bind(place.name)
+        case "a block device":  # only root may make one
+            real = Path.stat
+            mode = SimpleNamespace(st_mode=stat.S_IFBLK | 0o600, st_size=0)
+            monkeypatch.setattr(Path, "stat", lambda path, **_: mode if path == place else real(path))
+        case _:
+            place.symlink_to("/dev/zero")
+    readers: list[Callable[[Path], object]] = [utf8.read, document.read, lambda path: load_site(path.parent)]
+    for read in readers:
+        with pytest.raises(UserError, match=f"site.toml: it is {kind}, and no file") as refused:
+            read(place)
+        assert refused.value.code == 2
+
+
+def test_a_home_of_nobody_is_a_persons_mistake() -> None:
+    assert utf8.at_home(Path("~/x")) == Path.home() / "x"
+    assert utf8.at_home(Path("x")) == Path("x")
+    with pytest.raises(UserError, match="no home of ~nobodyknown"):
+        utf8.at_home(Path("~nobodyknown/x"))
+    assert sources.pip_settings({"PIP_CONFIG_FILE": "~nobodyknown/pip.conf", "PIP_TIMEOUT": "7"})
 
 
 def test_site_toml_may_have_a_mark_and_carriage_returns(tmp_path: Path) -> None:

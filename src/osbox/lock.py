@@ -1,6 +1,7 @@
 """One at a time: a lock on a file or a directory that ends with the process that holds it, and says who that
 is."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from osbox import log
 from osbox.errors import UserError
 
 MODE = 0o644
+FULL = (errno.ENOSPC, errno.EDQUOT)
 LONGEST = 200  # bytes of who holds it
 
 
@@ -19,25 +21,33 @@ class RemovedError(UserError):
 
 
 @contextmanager
-def alone(place: Path, busy: str = "", who: str = "", *, anew: bool = True) -> Iterator[None]:
+def alone(
+    place: Path, busy: str = "", who: str = "", *, anew: bool = True, frees: bool = False
+) -> Iterator[None]:
     """Hold the lock on a file, made when it is missing, or on a directory that is there; whoever comes second
     waits.
 
     busy: what a second one says when it has to wait, `busy (osbox up, process 123): this one goes on when it
     has ended`; of a directory it does not know who holds it. who: what the holder of a file calls itself
     there. anew: make the directory of a file again when it was removed while we waited; else RemovedError is
-    raised. Ctrl-C is heard meanwhile. Not to be taken twice by one process.
+    raised. frees: who holds it is about to free the disk, and goes on without a file where there is no room
+    for one: what is not there nobody holds. Ctrl-C is heard meanwhile. Not to be taken twice by one process.
     """
-    directory = place.is_dir()
-    descriptor = _held(place, busy, directory=directory, anew=anew)
+    directory, descriptor = place.is_dir(), -1
     try:
-        if not directory:
+        descriptor = _held(place, busy, directory=directory, anew=anew)
+    except OSError as error:
+        if not frees or error.errno not in FULL:
+            raise
+    try:
+        if descriptor >= 0 and not directory:
             with suppress(OSError):  # a full disk: who waits is not told for whom, but it waits
                 os.truncate(descriptor, 0)
                 os.pwrite(descriptor, f"{who}{', ' if who else ''}process {os.getpid()}\n".encode(), 0)
         yield
     finally:
-        os.close(descriptor)  # and the lock with it
+        if descriptor >= 0:
+            os.close(descriptor)  # and the lock with it
 
 
 def _held(place: Path, busy: str, *, directory: bool, anew: bool) -> int:

@@ -1,13 +1,16 @@
 """Text that people write, and others' programs: UTF-8 whatever the locale, with or without a byte-order mark.
 
 read(file)      its text, lines ended by \\n; UserError on one that is not there or not UTF-8
-decode(data)    the same of bytes, lines as they are
+content(file)   its bytes; UserError on one that is not there or is no file
+decode(data)    the text of bytes, lines as they are
+at_home(path)   the path with a ~ at its front resolved; UserError on one of nobody's
 start()         this process begins anew in Python's UTF-8 mode when the locale is of another encoding
 """
 
 import codecs
 import locale
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -16,16 +19,44 @@ from osbox.errors import UserError
 MARK = codecs.BOM_UTF8
 WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 """What an editor may have written instead, by the file's first bytes."""
+KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFSOCK: "a socket",
+}
+"""What is no file: a pipe without a writer is waited for for ever, and a device may have no end."""
 
 
 def read(file: Path, hint: str = "") -> str:
     """The text of a file that a person may have written; the error tells the line, and nothing that is in
     it."""
+    return decode(content(file, hint), file).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def content(file: Path, hint: str = "") -> bytes:
+    """The bytes of a file that a person may have named, in whatever encoding."""
     try:
-        data = file.read_bytes()
+        kind = stat.S_IFMT(file.stat().st_mode)
+        if kind in KINDS:
+            raise UserError(f"cannot read {file}: it is {KINDS[kind]}, and no file", hint=hint)
+        return file.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}", hint=hint) from error
-    return decode(data, file).replace("\r\n", "\n").replace("\r", "\n")
+    except ValueError as error:  # a zero byte, which no name has
+        raise UserError(f"cannot read {str(file)!r}: {error}", hint=hint) from error
+
+
+def at_home(path: Path) -> Path:
+    """A path that a person wrote, which may begin with ~ or ~user."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:  # pathlib's word for a user that there is not, or without a home
+        raise UserError(
+            f"cannot read {path}: this machine knows no home of {path.parts[0]}",
+            hint="write the whole path, which begins with /",
+        ) from error
 
 
 def decode(data: bytes, file: Path) -> str:

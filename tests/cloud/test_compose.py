@@ -104,12 +104,13 @@ def test_a_cloud_goes_down_when_no_file_can_be_written(paths: Paths, monkeypatch
     removed = list[tuple[str, ...]]()
     monkeypatch.setattr(recipes, "compose", full)
     monkeypatch.setattr(docker, "ids", lambda _, kind, *__: [f"a-{kind}"])
+    monkeypatch.setattr(docker, "network_ids", lambda *_: ["7d86d31b1478"])
     monkeypatch.setattr(docker, "docker", lambda _, *words: removed.append(words))
     private = Engine("private", "26", ("nsenter",))
     assert stack.down(paths, Site(), private, volumes=True) == ["container a-container", "volume a-volume"]
     assert removed == [
         ("rm", "--force", "a-container"),
-        ("network", "rm", "a-network"),
+        ("network", "rm", "7d86d31b1478"),
         ("volume", "rm", "a-volume"),
     ]
 

@@ -322,6 +322,26 @@ def test_what_others_made_under_a_name_of_ours_is_refused(
     assert not system.home.exists()
 
 
+def test_the_way_out_names_all_of_a_kind_with_its_command(
+    system: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It named the first alone, and `docker container rm` of one that runs is refused."""
+    there = {
+        "volume": ["mysql-data", "rack-data"],
+        "network": ["x-control"],
+        "container": ["rack.os-in-a-box", "nova-api.os-in-a-box"],
+    }
+    monkeypatch.setattr(docker, "ids", lambda _, kind, *label: [] if label else there.get(kind, []))
+    with pytest.raises(UserError) as caught:
+        planning.read(system, Site(), ENGINE, "latest")
+    _, _, way = caught.value.hint.partition("if nobody needs them: ")
+    assert way.split(" && ") == [
+        "osbox engine shell -- docker rm --force nova-api.os-in-a-box rack.os-in-a-box",
+        "osbox engine shell -- docker network rm x-control",
+        "osbox engine shell -- docker volume rm mysql-data rack-data",
+    ]
+
+
 def test_what_is_ours_is_no_stranger(system: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker, "ids", lambda _, kind, *label: ["mysql-data"] if kind == "volume" else [])
     assert ("volume", "mysql-data") not in {

@@ -1,10 +1,25 @@
-"""The proof: whoever interrupts it is heard while Keystone is silent."""
+"""The proof: Ctrl-C is heard while Keystone is silent; an engine that is silent for a while ends nothing."""
 
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
 
 from osbox import run
+from osbox.cloud import proof
+from osbox.cloud.compose import ServiceState
+from osbox.cloud.proof import Check
+from osbox.cloud.services import AGENTS, INFRASTRUCTURE
+from osbox.engine import asking, docker
+from osbox.engine.engine import Engine
+from osbox.errors import Error
+from osbox.site.site import Site
+
+SITE, ENGINE = Site(), Engine("host", "28")
 
 SILENT = r"""
 import os, sys, time
@@ -46,3 +61,61 @@ def test_ctrl_c_is_heard_while_keystone_gives_no_token() -> None:
 
 def test_ctrl_c_is_heard_while_keystone_does_not_tell_its_catalogue() -> None:
     assert interrupted("both") < BUSY_SECONDS
+
+
+# --- an engine without an answer
+
+TOPICAL = next(agent for agent in AGENTS if agent.topic)
+QUIET = "the container engine gave no answer within 40 s"
+
+
+def silent_at_first(times: int, then: Callable[[], Any]) -> Callable[..., Any]:
+    """So many questions get no answer in their time; then come those of `then`."""
+    asked = list[int]()
+
+    def answer(*_: Any, **__: Any) -> Any:
+        asked.append(1)
+        if len(asked) <= times:
+            raise asking.SilentError(QUIET)
+        return then()
+
+    return answer
+
+
+CHECKS: dict[str, Callable[[], Check]] = {
+    "ping": lambda: partial(proof._ping, SITE, ENGINE, TOPICAL),
+    "containers": lambda: partial(
+        proof._is_well, proof._Look(partial(proof._containers, ENGINE, SITE)), INFRASTRUCTURE[0]
+    ),
+}
+
+
+def held(monkeypatch: pytest.MonkeyPatch, what: str, times: int) -> dict[str, float]:
+    """What a check comes to with an engine that is silent so many times."""
+    healthy = {INFRASTRUCTURE[0]: ServiceState(INFRASTRUCTURE[0], "running", "healthy", "", "", "")}
+    monkeypatch.setattr(docker, "ask", silent_at_first(times, lambda: run.Result(0, "", "")))
+    monkeypatch.setattr(proof, "observe", silent_at_first(times, lambda: healthy))
+    monkeypatch.setattr(proof, "POLL_SECONDS", 0.01)
+    waiting = proof._Waiting(ENGINE, SITE)
+    with waiting.board:
+        waiting.until({what: CHECKS[what]()})
+    return waiting.ready
+
+
+@pytest.mark.parametrize("what", CHECKS)
+def test_an_engine_that_is_silent_for_a_while_is_asked_again(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a loaded machine one `docker exec` took more than its time, which ended `osbox up`."""
+    assert held(monkeypatch, what, 3).keys() == {what}
+
+
+@pytest.mark.parametrize("what", CHECKS)
+def test_an_engine_that_stays_silent_is_the_reason_in_the_end(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it is asked for the log of what is not ready."""
+    monkeypatch.setattr(proof, "READY_SECONDS", 0.1)
+    with pytest.raises(Error, match="1 services did not become ready") as caught:
+        held(monkeypatch, what, 1000)
+    assert caught.value.evidence == f"{what}: {QUIET}\n--- last lines of {what} ({QUIET})\n{QUIET}"

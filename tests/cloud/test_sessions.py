@@ -1,12 +1,16 @@
 """Logins, to a Keystone that is a few lines of HTTP."""
 
 import json
+import os
+import shlex
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
+from osbox import run
 from osbox.cloud import checks, sessions, stack
 from osbox.errors import Error
 from osbox.site.site import Paths, Site
@@ -68,6 +72,17 @@ def test_a_password_that_keystone_refuses_is_no_silence(keystone: None, paths: P
             ask(paths, SITE)
         assert "requires authentication" in caught.value.evidence
         assert "docker exec keystone.logins" in caught.value.hint
+
+
+def test_the_way_back_shows_the_password_to_nobody(tmp_path: Path) -> None:
+    """A command line is in the list of processes, which everybody on the machine may read."""
+    shell, option, script = shlex.split(sessions.RESET)
+    (tmp_path / "password").write_text("it is secret")
+    (tmp_path / "keystone-manage").write_text('#!/bin/sh\necho "$@: $OS_BOOTSTRAP_PASSWORD"\n')
+    (tmp_path / "keystone-manage").chmod(0o755)
+    script = script.replace("/run/secrets/admin-password", str(tmp_path / "password"))
+    said = run.run([shell, option, script], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert said.out == "bootstrap: it is secret\n"
 
 
 def test_a_keystone_that_is_not_there_is_waited_for(paths: Paths) -> None:

@@ -11,7 +11,9 @@ from osbox.engine import engine, footprint
 from osbox.engine.asking import SilentError
 from osbox.engine.engine import Engine
 from osbox.network import connect as network
+from osbox.site.ledger import Entry, ledger
 from osbox.site.site import Paths, Site
+from tests.fulldisk import no_room
 
 SILENT = SilentError(
     "the private engine gives no answer", evidence="$ docker version", hint="osbox engine stop"
@@ -69,6 +71,19 @@ def test_a_purge_ends_it_without_being_asked(
     assert {"network", "undo"} <= set(hung)
     assert not paths.home.exists()
     assert "it was ended without being asked" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("words", [["down", "--purge"], ["engine", "stop"]])
+def test_what_frees_the_disk_needs_no_room_on_it(
+    hung: list[str], paths: Paths, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """No inode was left, and so none for the lock."""
+    for name in ("bridge", "veth"):
+        ledger(paths.home).add(Entry(kind="link", name=name, made_by="osbox up"))
+    no_room(monkeypatch)
+    assert execute(words) == 0
+    assert "stop" in hung
+    assert paths.home.exists() == (words[0] == "engine")
 
 
 def test_a_purge_of_one_deployment_leaves_the_engine_of_all(hung: list[str], paths: Paths) -> None:

@@ -1,6 +1,7 @@
 """osbox up asks the engine once."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,7 +15,7 @@ from osbox.commands import stack
 from osbox.commands.context import Context
 from osbox.engine import docker, engine, host, processes, rules
 from osbox.engine.engine import Engine
-from osbox.network import connect, converge
+from osbox.network import connect, converge, subnets
 from osbox.site import deployments
 from osbox.site.site import Paths, Site
 
@@ -100,6 +101,7 @@ def test_a_plan_says_that_they_are_put_back(
     """It failed before: the network's plan refuses to go on without the chain of its rules."""
     monkeypatch.setattr(engine, "find", lambda *_: Engine("private", "28.2", ("nsenter",)))
     monkeypatch.setattr(rules, "swept", lambda *_: True)
+    monkeypatch.setattr(rules, "is_kept", lambda *_: True)
     monkeypatch.setattr(docker, "networks", lambda _: ())
     monkeypatch.setattr(cloud, "plan", lambda *_: planning.Plan((), {}, {}, {}, rack=False))
     seen = list[bool]()
@@ -115,3 +117,34 @@ def test_a_plan_says_that_they_are_put_back(
         "join",
     ]
     assert seen == [True]
+
+
+def test_a_plan_says_so_when_they_cannot_be_put_back(
+    monkeypatch: pytest.MonkeyPatch, paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It planned what `osbox up` then refused."""
+    monkeypatch.setattr(engine, "find", lambda *_: Engine("private", "28.2", ("nsenter",)))
+    monkeypatch.setattr(rules, "swept", lambda *_: True)
+    monkeypatch.setattr(docker, "networks", lambda _: ())
+    monkeypatch.setattr(cloud, "plan", lambda *_: planning.Plan((), {}, {}, {}, rack=False))
+    assert execute(["plan"]) == 1
+    assert "osbox engine stop (it ends every container), then osbox up" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_who_starts_the_engine_keeps_its_rules(
+    monkeypatch: pytest.MonkeyPatch, paths: Paths, *, runs: bool
+) -> None:
+    """`osbox up` alone did: after a reboot and `osbox engine start` a flush could not be mended."""
+    private, kept = Engine("private", "28.2", ("nsenter",)), list[Engine]()
+
+    def start(_: Paths, __: Site, before: Callable[[], object]) -> Engine:
+        if not runs:
+            before()
+        return private
+
+    monkeypatch.setattr(engine, "start", start)
+    monkeypatch.setattr(subnets, "require_free", lambda *_: None)
+    monkeypatch.setattr(rules, "keep", lambda *words: kept.append(words[2]))
+    assert execute(["engine", "start"]) == 0
+    assert kept == ([] if runs else [private])

@@ -4,21 +4,36 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from osbox import doctor, run
+from osbox.cli import execute
 from osbox.cloud.services import SERVICES
-from osbox.doctor import clock, journals, logscan, machine, names, services, wires
+from osbox.doctor import (
+    accelerator,
+    clock,
+    finding,
+    journals,
+    logscan,
+    machine,
+    names,
+    services,
+    subnets,
+    wires,
+)
 from osbox.doctor.finding import Facts, Finding, ok
-from osbox.engine import rules
+from osbox.engine import asking, rules
+from osbox.engine import engine as engines
 from osbox.engine.engine import Engine
 from osbox.engine.info import ContainerInfo, State
 from osbox.errors import Error
 from osbox.network import converge as net
-from osbox.network.values import NetState
+from osbox.network.values import Link, NetState
+from osbox.site import deployments
 from osbox.site.site import Paths, Site
 
 STAMP = "2026-11-23T07:38:12.123456789Z"
@@ -186,9 +201,78 @@ def test_one_check_that_fails_does_not_hide_the_others(tmp_path: Path) -> None:
     assert found[1].next == "osbox up"
 
 
+SILENT = asking.SilentError("the container engine gave no answer within 120 s", hint="osbox engine status")
+
+
+@pytest.mark.parametrize(
+    "late", [SILENT, run.LateError("docker did not end within 5 s", evidence="$ docker")]
+)
+def test_who_gives_no_answer_in_time_has_told_nothing(tmp_path: Path, late: Error) -> None:
+    """It was an error of what was asked for, and what the check had found before was lost."""
+
+    def hangs(_: Facts) -> Iterator[Finding]:
+        yield ok("some of it")
+        yield finding.error("something is wrong", "", "osbox up")
+        raise late
+
+    found = doctor.examine(facts(tmp_path), {"clock": hangs})
+    assert [(one.level, one.what) for one in found] == [
+        ("error", "something is wrong"),
+        ("warning", "clock: not looked at"),
+    ]
+    assert late.message in found[1].evidence
+    assert found[1].next
+
+
+@pytest.mark.parametrize("wrong", [SILENT, Error("the container engine gave no answer", hint="osbox up")])
+def test_an_engine_that_tells_nothing_of_its_containers_ends_no_doctor(
+    paths: Paths, wrong: Error, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object) -> dict[str, ContainerInfo]:
+        raise wrong
+
+    monkeypatch.setattr(finding, "containers", silent)
+    known = doctor.look(paths, Site(), paths, lambda: Engine("host", "28"))
+    assert [one.what for one in machine.check_engine(known)] == [wrong.message]
+    assert list(services.check_services(known)) == [], "it said that there was no cloud"
+    monkeypatch.setattr(accelerator, "DEVICE", tmp := paths.home / "kvm")
+    tmp.parent.mkdir()
+    tmp.touch()
+    assert list(accelerator.check_accelerator(known)) == [], "it said that there was no image"
+
+
+def test_one_log_that_does_not_come_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(_: Facts, service: str) -> list[str]:
+        if service == "mysql":
+            raise run.LateError("docker did not end within 8 s")
+        return lines(f"{OSLO} ERROR nova.api [-] lost")
+
+    monkeypatch.setattr(journals, "_lines", read)
+    here = facts(tmp_path, {"mysql": container(), "nova-api": container()})
+    at = replace(here, engine=Engine("host", "28"))
+    assert [(one.level, one.what) for one in journals.check_logs(at)] == [
+        ("warning", "the log of mysql: not looked at"),
+        ("warning", "nova-api has told of 1 error since it started"),
+    ]
+
+
+def test_a_network_that_is_not_looked_at_is_not_wrong(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error said that the network was not as it should be."""
+
+    def silent(*_: object) -> NetState:
+        raise SILENT
+
+    monkeypatch.setattr(net, "observe", silent)
+    monkeypatch.setattr(wires, "_connected", lambda _: True)
+    here = facts(paths.home, {"neutron-network": container()})
+    [one] = doctor.examine(here, {"network": wires.check_connected})
+    assert (one.level, one.what) == ("warning", "network: not looked at")
+
+
 def test_a_flushed_packet_filter_is_told_as_such(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was "no chain DOCKER-USER … see daemon.json", and the next command did not help."""
     monkeypatch.setattr(rules, "swept", lambda *_: True)
+    monkeypatch.setattr(rules, "is_kept", lambda *_: True)
     at = Engine("private", "26", ("nsenter",))
     well, lost = machine.check_engine(Facts(paths, Site(), paths, at))
     assert well.level == "ok"
@@ -228,3 +312,24 @@ def test_ctrl_c_is_heard_while_a_check_hangs() -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(70) != 0
         assert time.monotonic() - begin < 10
+
+
+@pytest.mark.parametrize("name", ["os-in-a-box", "lab"])
+def test_the_engines_subnet_is_set_in_the_file_of_the_deployment_without_a_name(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """With --name, plan and doctor told to set it where it does not count."""
+    taken = Link(name="vpn0", addresses=("10.29.27.9/24",))
+
+    def observe(doors: net.Doors) -> NetState:
+        file = doors.ledger.file.with_name("site.toml")
+        return NetState(site=doors.site, links=(taken,), file=str(file))
+
+    monkeypatch.setattr(net, "observe", observe)
+    monkeypatch.setattr(engines, "find", lambda *_: None)
+    own = deployments.paths(paths, name) if name != "os-in-a-box" else paths
+    site = deployments.site(paths, Site(), name, lambda _: True) if own != paths else Site()
+    [one] = subnets.check_subnets(Facts(own, site, paths))
+    assert one.next.endswith(f'engine_subnet = "10.29.0.0/24" in {paths.site_toml}')
+    assert execute(["--name", name, "plan"]) == 2
+    assert f'engine_subnet = "10.29.0.0/24" in {paths.site_toml}' in " ".join(capsys.readouterr().err.split())

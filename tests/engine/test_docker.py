@@ -127,6 +127,53 @@ def test_no_answer_is_not_taken_for_nothing(client: Client, case: str) -> None:
         assert caught.value.hint
 
 
+TWINS = """\
+#!/bin/sh
+case "$*" in
+"network ls"*Name*) echo shop; echo shop ;;
+"network ls"*) echo 1111; echo 2222 ;;
+*shop*) echo 'Error response from daemon: network shop is ambiguous (2 matches found on name)' >&2; exit 1 ;;
+"network inspect 1111 2222") cat {0} ;;
+esac
+"""
+
+
+def twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client whose engine has two networks of one name, made long ago with bits of a host in the subnet."""
+    found = [
+        {
+            "Id": f"{n}" * 4,
+            "Name": "shop",
+            "Driver": "bridge",
+            "IPAM": {"Config": [{"Subnet": f"10.{n}.0.5/24"}]},
+        }
+        for n in (1, 2)
+    ]
+    (tmp_path / "answer.json").write_text(json.dumps(found))
+    (tmp_path / "docker").write_text(TWINS.format(tmp_path / "answer.json"))
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+
+def test_two_networks_may_have_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were asked for by name, to which Docker gives no answer: no command went on."""
+    twins(tmp_path, monkeypatch)
+    assert [one.subnets for one in docker.networks(ENGINE)] == [("10.1.0.5/24",), ("10.2.0.5/24",)]
+
+
+def test_a_subnet_with_the_bits_of_a_host_holds_its_addresses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was a ValueError, and so a defect of osbox, when the engine was started."""
+    twins(tmp_path, monkeypatch)
+    lost = lostports.Proxy(1, "tcp", "0.0.0.0", "80", "10.2.0.9")
+    monkeypatch.setattr(lostports, "find", lambda *_: [lost])
+    monkeypatch.setattr(lostports, "_ids", lambda *_: ["1111", "2222"])
+    monkeypatch.setattr(lostports, "_docker", lambda _: ["docker"])
+    assert lostports.remove(Paths(tmp_path, tmp_path), []) == []
+    assert "Docker's network shop holds ports" in " ".join(capsys.readouterr().err.split())
+
+
 def test_ports_are_not_lost_because_the_engine_gives_no_answer(
     client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -189,6 +189,9 @@ def test_osbox_up_puts_back_what_it_kept(paths: Paths, packets: Filter) -> None:
     assert rules.put_back(paths, PRIVATE) == []
     packets.text = ""
     assert rules.swept(paths, PRIVATE)
+    told = rules.lost(paths, PRIVATE)
+    assert told
+    assert told.hint == "osbox up puts them back"
     assert rules.put_back(paths, PRIVATE) == [
         "Docker's iptables rules, which somebody had flushed (policies are as they were left)"
     ]
@@ -202,6 +205,16 @@ def test_a_flush_is_not_kept(paths: Paths, packets: Filter) -> None:
     packets.text = ""
     rules.keep(paths, Site(), PRIVATE)
     assert rules.put_back(paths, PRIVATE)
+
+
+def test_what_is_not_there_before_anything_runs_is_not_kept(
+    paths: Paths, packets: Filter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flush that nobody could tell would stand there as what Docker has."""
+    monkeypatch.setattr(rules, "_running", lambda _: [])
+    packets.text = ""
+    rules.keep(paths, Site(), PRIVATE)
+    assert not rules.is_kept(paths, PRIVATE)
 
 
 FOREIGN: dict[str, Callable[[str], str]] = {
@@ -220,7 +233,11 @@ def test_without_a_record_of_this_dockerd_it_says_what_helps(
     file = paths.engine / "rules.json"
     file.write_text(change(file.read_text()))
     assert rules.put_back(paths, PRIVATE) == [], "as long as nobody flushed"
+    assert rules.lost(paths, PRIVATE) is None
     packets.text = ""
+    told = rules.lost(paths, PRIVATE)
+    assert told
+    assert told.hint.startswith("osbox engine stop"), "the doctor says what helps"
     with pytest.raises(Error, match="something flushed the packet filter") as caught:
         rules.put_back(paths, PRIVATE)
     assert caught.value.hint == "osbox engine stop (it ends every container), then osbox up"

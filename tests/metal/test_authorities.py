@@ -96,9 +96,37 @@ def test_a_file_that_changed_is_a_difference(file: Path, paths: Paths) -> None:
         ("", "has no certificate in it"),
         (KEY, "has no certificate in it"),
         (AUTHORITY.replace("MIIB", "AAAA"), "is damaged"),
+        (AUTHORITY.replace("MIIB", "MIÜB"), "is damaged"),
     ],
 )
 def test_what_is_no_authority_is_refused(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "x").write_text(text)
     with pytest.raises(UserError, match=says):
         authorities.certificates(tmp_path / "x")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_what_stands_around_the_certificates_is_of_any_encoding(
+    tmp_path: Path, encoding: str, end: str
+) -> None:
+    """`openssl x509 -text` and bundles of an enterprise have the issuer's name above each."""
+    text = f"# Prüfstelle Köln\n{AUTHORITY}".replace("\n", end)
+    (tmp_path / "x").write_bytes(text.encode(encoding))
+    assert authorities.certificates(tmp_path / "x") == AUTHORITY
+
+
+@pytest.mark.parametrize(
+    ("given", "says"), [("~nobodyknown/ca.pem", "knows no home of ~nobodyknown"), (".", "a directory")]
+)
+@pytest.mark.parametrize("key", ["verify_ca", "password_file"])
+def test_a_path_that_leads_nowhere_is_told_with_its_line(file: Path, key: str, given: str, says: str) -> None:
+    data = yaml.safe_load(file.read_text())
+    data["nodes"][0]["bmc"] |= {key: given}
+    if key == "password_file":
+        del data["nodes"][0]["bmc"]["password"]
+    file.write_text(yaml.safe_dump(data))
+    with pytest.raises(UserError, match=r"nodes\.yaml has a problem") as refused:
+        load(file)
+    assert f"nodes[0].bmc.{key}: " in refused.value.evidence
+    assert says in refused.value.evidence

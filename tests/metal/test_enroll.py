@@ -222,6 +222,27 @@ def test_what_ironic_begins_between_the_look_and_the_change_is_waited_for(
     assert run(ironic, inventory("a", password="second")) == ["a: the BMC's password"]
 
 
+def test_a_node_that_is_done_after_the_rounds_look_gets_its_corrections_before_the_next_step() -> None:
+    """The round's look is made for the first node that is done; the second one was still inspected then."""
+    ironic = Ironic()
+    run(ironic, inventory("a", "b"))
+    for node in ironic.there.values():
+        node.provision_state = "inspecting"
+    ironic.asked, looked = [], list[str]()
+
+    def look(node: Any) -> None:
+        looked.append(node.name)
+        if len(looked) > 2 and node.provision_state == "inspecting":
+            node.provision_state = "manageable"
+
+    ironic.on_look = look
+    run(ironic, inventory("a", "b", password="second"))
+    changed = " /driver_info/redfish_password /extra/osbox"
+    for name in ("a", "b"):
+        mine = [ask for ask in ironic.asked if name in ask.split()]
+        assert mine == [f"patch {name}{changed}", f"{name} provide"]
+
+
 def test_a_conflict_with_anything_else_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ironic = Ironic()
     run(ironic, inventory("a"))

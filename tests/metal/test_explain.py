@@ -9,8 +9,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from keystoneauth1.exceptions import ConnectFailure
 
+from osbox import run
 from osbox.commands.explain import moment
+from osbox.engine import asking
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.metal import explain, rack, sightings
@@ -121,24 +124,75 @@ def test_an_unknown_node_names_the_nearest(doors: Doors, name: str, hint: str) -
     assert (caught.value.hint, caught.value.code) == (hint, 2)
 
 
-@pytest.mark.parametrize(
-    ("path", "status"), [("/nodes/rack-2", 503), (f"/nodes/{UUID}/history", 500), ("/nodes/rack-2", 403)]
-)
-def test_an_api_that_does_not_answer_is_no_node_that_is_not_there(
-    doors: Doors, path: str, status: int
-) -> None:
-    cast("Any", doors.system).baremetal.answers[path] = status
+@pytest.mark.parametrize("status", [503, 403])
+def test_an_api_that_does_not_answer_is_no_node_that_is_not_there(doors: Doors, status: int) -> None:
+    cast("Any", doors.system).baremetal.answers["/nodes/rack-2"] = status
     with pytest.raises(Error, match=f"Ironic did not .*HTTP {status}"):
         explain.explain(doors, "rack-2", since=None, tail=12)
 
 
-def test_a_placement_that_does_not_answer_is_no_defect(doors: Doors) -> None:
-    """It was asked for the key that a good answer has."""
-    session = SimpleNamespace(get=lambda *_, **__: response(*DOWN))
-    cast("Any", doors.project).session = session
-    cast("Any", doors.system).baremetal.answers["/nodes/rack-2"] = NODE | {"provision_state": "available"}
-    with pytest.raises(Error, match="Placement did not say what it has of the node: HTTP 503"):
-        explain.explain(doors, "rack-2", since=None, tail=12)
+def raises(error: Exception) -> Any:
+    def say(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return say
+
+
+SILENT = asking.SilentError("the container engine gave no answer within 120 s")
+
+
+@pytest.mark.parametrize(
+    "source", ["history", "Nova", "conductor", "DHCP", "console", "Neutron", "Placement"]
+)
+def test_a_source_that_says_nothing_is_told_and_the_others_are_heard(
+    doors: Doors, source: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first that was silent ended the command, when one is most in need of it."""
+    node, project = dict(NODE), cast("Any", doors.project)
+    ironic = cast("Any", doors.system).baremetal
+    match source:
+        case "history":
+            ironic.answers[f"/nodes/{UUID}/history"] = 500
+        case "Nova":
+            node |= {"provision_state": "active", "instance_uuid": "77"}
+            project.compute.answers["/servers/77"] = 503
+        case "conductor":
+            monkeypatch.setattr(sightings, "of_conductor", raises(SILENT))
+        case "DHCP":
+            monkeypatch.setattr(sightings, "on_the_network", raises(SILENT))
+        case "console":
+            monkeypatch.setattr(rack, "behind", lambda *_: SimpleNamespace(name="rack-2", state="running"))
+            monkeypatch.setattr(sightings, "of_console", raises(run.LateError("docker did not end")))
+        case "Neutron":
+            heard = Event(datetime.now(UTC), "dhcp", f"DHCPDISCOVER {MAC} no address available")
+            monkeypatch.setattr(sightings, "on_the_network", lambda *_: [heard])
+            project.network = SimpleNamespace(ports=raises(ConnectFailure("connection refused")))
+        case "Placement":
+            node |= {"provision_state": "available"}
+            project.session = SimpleNamespace(get=lambda *_, **__: response(*DOWN))
+    ironic.answers["/nodes/rack-2"] = node
+    report = explain.explain(doors, "rack-2", since=None, tail=12)
+    assert report.state == node["provision_state"]
+    assert "ironic" in {event.source for event in report.events}
+    said = " ".join(capsys.readouterr().err.split())
+    assert "what follows is without" in said
+    assert source in said
+
+
+def test_a_server_is_told_also_when_nova_says_nothing_of_its_actions(
+    doors: Doors, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = {"id": "77", "name": "web", "status": "ACTIVE", "created": "2026-11-23T03:05:00Z"}
+    cast("Any", doors.project).compute.answers.update(
+        {"/servers/77": {"server": server}, "/servers/77/os-instance-actions": 503}
+    )
+    cast("Any", doors.system).baremetal.answers["/nodes/rack-2"] = NODE | {
+        "provision_state": "active",
+        "instance_uuid": "77",
+    }
+    report = explain.explain(doors, "rack-2", since=None, tail=12)
+    assert "holds the server web" in report.cause.text
+    assert "Nova's actions" in " ".join(capsys.readouterr().err.split())
 
 
 def test_since_is_a_span_or_a_time() -> None:

@@ -209,6 +209,7 @@ def test_a_container_network_of_another_project_is_named() -> None:
 NETWORKS = {
     "wider than ours: the engine refuses any overlap": (project("shop", "10.29.0.0/16"), True),
     "narrower than ours": (project("shop", "10.29.79.64/26"), True),
+    "with the bits of a host, as Docker takes it": (project("shop", "10.29.79.5/24"), True),
     "without an interface here": (project("shop", "10.29.79.0/24", bridge=""), True),
     "elsewhere": (project("shop", "10.30.0.0/16"), False),
     "of IPv6": (project("shop", "fd00::/64"), False),
@@ -263,19 +264,33 @@ def test_what_is_proposed_is_free_of_wider_routes_where_there_is_such() -> None:
     ten = TableRoute(dst=IPv4Network("10.0.0.0/8"), link=VPN)
     link = Link(name="eth0", addresses=("10.29.78.7/24",))
     state = NetState(site=SITE, links=(link,), routes=(ten,), file="FILE")
-    assert claims.setting(state, ["subnet"]) == 'subnet = "172.29.0.0/24" in FILE'
+    assert claims.way_out(state, ["subnet"]) == 'choose another network: subnet = "172.29.0.0/24" in FILE'
     every = [
         TableRoute(dst=IPv4Network(net), link=VPN)
         for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
     ]
     state = state.model_copy(update={"routes": tuple(every)})
-    assert claims.setting(state, ["subnet"]) == 'subnet = "10.29.0.0/24" in FILE'
+    assert claims.way_out(state, ["subnet"]) == 'choose another network: subnet = "10.29.0.0/24" in FILE'
     rule = PolicyRule(priority=1, table=75)
     nowhere = [route.model_copy(update={"table": 75}) for route in every]
     state = state.model_copy(update={"routes": tuple(nowhere), "policy": (rule,)})
-    assert claims.setting(state, ["subnet"]) == 'subnet = "10.x.y.0/24" in FILE'
+    assert claims.way_out(state, ["subnet"]) == (
+        "find a network for subnet in FILE that nothing here has: none of 10.29.0.0/16, 172.29.0.0/16 and"
+        " 192.168.0.0/16 is free (ip rule; ip route show table all)"
+    )
+    error = claims.refusal(state, claims.conflicts(state, ["subnet"]))
+    assert error.hint.startswith("take it away there, or find a network for subnet in FILE")
 
 
 def test_an_interface_that_is_taken_loses_its_addresses() -> None:
     link = Link(name="eth1", addresses=("10.29.78.7/24",))
     assert told(NetState(site=SITE, links=(link,)), spared=["eth1"]) == []
+
+
+def test_with_the_machines_own_docker_the_private_engines_network_is_free_to_take() -> None:
+    """Of a network that is not made, a proposal kept away."""
+    link = Link(name="eth0", addresses=("10.29.78.7/24",))
+    near = SITE.model_copy(update={"engine_subnet": IPv4Network("10.29.0.0/24")})
+    for engine, free in (("auto", "10.29.1.0/24"), ("host", "10.29.0.0/24")):
+        state = NetState(site=near.model_copy(update={"engine": engine}), links=(link,), file="FILE")
+        assert claims.way_out(state, ["subnet"]) == f'choose another network: subnet = "{free}" in FILE'

@@ -7,10 +7,15 @@ from typing import Any
 
 import pytest
 
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
+from osbox.network import connect
+from osbox.network import converge as net
 from osbox.network.picture import WIDTH, draw
 from osbox.network.plan import left_out, plan, rules
 from osbox.network.values import AGAIN, NetState, Wish
+from osbox.site.ledger import Entry, ledger
+from osbox.site.site import Paths, Site
 
 CASES = Path(__file__).parents[1] / "cases" / "net"
 CALLERS = {"up": AGAIN}
@@ -108,3 +113,21 @@ def test_picture_stays_aligned_with_long_names() -> None:
     assert max(map(len, lines)) <= WIDTH
     assert {line[77] for line in lines[1:-1]} <= {"│", "┼"}
     assert {line[75] for line in lines[2:6]} == {"│"}
+
+
+def test_what_up_would_do_is_told_by_one_look(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There were three where an interface is connected: of a machine with many routes each takes a while."""
+    looks, book = list[net.Doors](), ledger(paths.home)
+    for kind, name in (("link", "ext0"), ("port", "eth1")):
+        book.add(Entry.model_validate({"kind": kind, "name": name, "made_by": "osbox net connect"}))
+
+    def observe(doors: net.Doors) -> NetState:
+        looks.append(doors)
+        return NetState(site=doors.site, made=frozenset({"link:ext0", "port:eth1"}))
+
+    monkeypatch.setattr(net, "observe", observe)
+    assert connect.pending(paths, Site(), Engine("host", "28"), replaced=False)[0].startswith(
+        "Make the bridge"
+    )
+    assert len(looks) == 1
+    assert looks[0].iptables, "with the engine's firewall in it"

@@ -70,6 +70,16 @@ def test_the_engines_network_is_that_of_the_deployment_without_a_name(base: Path
     assert str(deployments.site(base, elsewhere, "lab", anything).engine_subnet) == "10.9.0.0/24"
 
 
+def test_which_engine_there_is_the_deployment_without_a_name_says(base: Paths) -> None:
+    """With the machine's own Docker, the network of a private one was held against a deployment's."""
+    file = deployments.paths(base, "lab").site_toml
+    file.parent.mkdir(parents=True)
+    file.write_text('name = "lab"\nsubnet = "10.29.27.0/24"\ncontrol_subnet = "10.29.36.0/24"\n')
+    assert deployments.site(base, Site(engine="host"), "lab", anything).engine == "host"
+    near = Site.model_validate({"engine": "host", "engine_subnet": "10.29.45.0/24"})
+    assert str(settled(base, "ci", near).subnet) == "10.29.45.0/24"
+
+
 def test_what_the_machine_has_is_left_out(base: Paths) -> None:
     """A Docker network of another project on 10.29.36.0/24: the engine refused the pool that was chosen."""
     taken = ipaddress.IPv4Network("10.29.36.0/24")

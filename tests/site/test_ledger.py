@@ -11,6 +11,7 @@ import pytest
 
 from osbox.errors import Error
 from osbox.site.ledger import Entry, Ledger, ledger
+from tests.fulldisk import no_room
 
 BRIDGE = Entry(kind="link", name="provisioning", made_by="osbox up")
 
@@ -110,3 +111,21 @@ def test_a_linked_file_stays_a_link(book: Ledger, tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere.json").exists()
     book.add(BRIDGE)
     assert book.file.is_symlink()
+
+
+def test_a_full_disk_keeps_nobody_from_removing_the_rest(
+    book: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry of what is gone stays, and is struck out by the next command that has room."""
+    for name in ("a", "b"):
+        book.add(Entry(kind="link", name=name, made_by="osbox up"))
+    no_room(monkeypatch)
+    assert book.remove("link", "a")
+    assert [entry.name for entry in book.entries()] == ["a", "b"]
+    with pytest.raises(OSError, match="No space left"):  # nothing is made that is not in it
+        book.add(Entry(kind="link", name="c", made_by="osbox up"))
+    monkeypatch.undo()
+    assert book.remove("link", "a")
+    no_room(monkeypatch)
+    assert book.remove("link", "b")
+    assert not book.file.exists()

@@ -112,3 +112,17 @@ def test_the_smallest_control_network_has_room_for_every_container() -> None:
 def test_listen_wants_an_address() -> None:
     with pytest.raises(UserError, match="--listen everywhere"):
         Site.model_validate({}).listening_on("everywhere")
+
+
+def test_a_network_that_is_not_made_is_in_nobodys_way(tmp_path: Path) -> None:
+    """With the machine's own Docker there is no private engine, and so no network of one."""
+    text = 'subnet = "10.29.27.0/24"\nengine = "{}"\n'
+    file = tmp_path / "site.toml"
+    file.write_text(text.format("host"))
+    assert list(load_site(tmp_path).subnets()) == ["subnet", "control_subnet"]
+    with pytest.raises(UserError, match="wrong settings"):  # --engine private
+        load_site(tmp_path, {"engine": "private"})
+    file.write_text(text.format("auto"))
+    with pytest.raises(UserError, match="wrong settings"):
+        load_site(tmp_path)
+    assert load_site(tmp_path, {"engine": "host"}).engine == "host"

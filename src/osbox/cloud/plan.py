@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from osbox import run
 from osbox.cloud import applied, compose
 from osbox.cloud.changes import SHARED, Change, Live, Wanted, containers
 from osbox.cloud.options import known as options
@@ -20,7 +21,10 @@ from osbox.releases import folder as releases
 from osbox.site import secrets
 from osbox.site.site import LABEL, Paths, Site
 
-KINDS = ("volume", "network", "container")  # what Compose makes under names of ours
+REMOVE = {"container": "docker rm --force", "network": "docker network rm", "volume": "docker volume rm"}
+"""What Compose makes under names of ours; and how one is removed, in the order in which that goes: what is in
+use stays."""
+KINDS = tuple(REMOVE)
 RACK = "os-rack"  # started with the first virtual node
 CONDUCTOR = BY_NAME["os-ironic-conductor"]  # its label says which release all images of a version are of
 
@@ -121,13 +125,15 @@ def strangers(wanted: Mapping[str, set[str]], others: Mapping[str, set[str]]) ->
 
 def _refusal(site: Site, found: list[tuple[str, str]]) -> UserError:
     named = ", ".join(f"the {kind} {name}" for kind, name in found)
-    kind, name = found[0]
+    by_kind = {kind: [name for its, name in found if its == kind] for kind in REMOVE}
+    removal = [run.line([*REMOVE[kind].split(), *names]) for kind, names in by_kind.items() if names]
     return UserError(
         f"this engine has what osbox did not make, under names that the cloud needs: {named}",
         evidence=f"without the label {LABEL}={site.name}, which all of ours has",
         hint=(
-            "another name for this cloud, and so for all it has: osbox --name lab up; or, if nobody needs it:"
-            f" osbox engine shell -- docker {kind} rm {name}"
+            "another name for this cloud, and so for all it has: osbox --name lab up; or, if nobody needs"
+            f" {'it' if len(found) == 1 else 'them'}: "
+            + " && ".join(f"osbox engine shell -- {line}" for line in removal)
         ),
     )
 

@@ -13,7 +13,7 @@ from osbox.cloud import keystone, sessions
 from osbox.cloud.checks import Told, probe_agent, probe_api, probe_identity, probe_objects, told_of_agents
 from osbox.cloud.compose import ServiceState, observe
 from osbox.cloud.services import AGENTS, APIS, INFRASTRUCTURE, Agent
-from osbox.engine import docker, processes
+from osbox.engine import asking, docker, processes
 from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.site.site import Paths, Site
@@ -38,7 +38,7 @@ def prove(
     nothing was changed since. Returns when (time.monotonic) each service was seen ready, and what was changed
     in the cloud.
     """
-    shown, containers = _Waiting(engine, site), _Look(partial(observe, engine, site))
+    shown, containers = _Waiting(engine, site), _Look(partial(_containers, engine, site))
     looks: dict[tuple[str, str], _Look[Told]] = {}
     with shown.board:
         if not logged_in:
@@ -85,7 +85,10 @@ def _ping(site: Site, engine: Engine, agent: Agent) -> str:
     heartbeat."""
     words = ["osbox-rpc-ping", *agent.topic.split(), agent.service, str(PING_SECONDS)]
     name = f"{agent.service}.{site.name}"
-    result = docker.ask(engine, "exec", name, *words, check=False, seconds=2 * PING_SECONDS)
+    try:
+        result = docker.ask(engine, "exec", name, *words, check=False, seconds=2 * PING_SECONDS)
+    except asking.SilentError as silent:  # a machine under load: it is asked again
+        return silent.message
     return "" if result.code == 0 else (result.err.strip().splitlines() or ["no answer on the bus"])[-1][:160]
 
 
@@ -151,13 +154,22 @@ class _Look(Generic[T]):
             return self.seen
 
 
+def _containers(engine: Engine, site: Site) -> Mapping[str, ServiceState] | str:
+    """How the containers are, or why the engine does not say so: it is asked again."""
+    try:
+        return observe(engine, site)
+    except asking.SilentError as silent:
+        return silent.message
+
+
 def _alive(told: Callable[[], Told], agent: Agent, since: str) -> str:
     return probe_agent(told(), agent, since)
 
 
-def _is_well(states: Callable[[], Mapping[str, ServiceState]], service: str) -> str:
+def _is_well(look: Callable[[], Mapping[str, ServiceState] | str], service: str) -> str:
     """What Docker's health check of a service without an API says; "" when it is healthy."""
-    return container_reason(states().get(service))
+    states = look()
+    return states if isinstance(states, str) else container_reason(states.get(service))
 
 
 def container_reason(state: ServiceState | None) -> str:
@@ -170,12 +182,14 @@ def container_reason(state: ServiceState | None) -> str:
 
 def not_ready(engine: Engine, site: Site, waiting: dict[str, str]) -> Error:
     name, reason = next(iter(waiting.items()))
-    tail = docker.ask(engine, "logs", "--tail", "12", f"{name}.{site.name}", check=False)
     lines = [f"{service}: {why}" for service, why in waiting.items()]
+    try:
+        tail = docker.ask(engine, "logs", "--tail", "12", f"{name}.{site.name}", check=False)
+        last = run.tail(tail.out + tail.err, 12)
+    except asking.SilentError as silent:  # that it says nothing hides no reason
+        last = silent.message
     return Error(
         f"{len(waiting)} services did not become ready within {READY_SECONDS} s",
-        evidence="\n".join(
-            [*lines, f"--- last lines of {name} ({reason})", run.tail(tail.out + tail.err, 12)]
-        ),
+        evidence="\n".join([*lines, f"--- last lines of {name} ({reason})", last]),
         hint=f"osbox logs {name}, then osbox up again",
     )

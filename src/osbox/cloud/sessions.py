@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from openstack.connection import Connection
 
 CALL_SECONDS = 30  # two loaded cores took more than 10 for a first login
-RESET = """sh -c 'keystone-manage bootstrap --bootstrap-password "$(cat /run/secrets/admin-password)"'"""
-"""In Keystone's container: gives the user admin the password of the file again, whatever it has now; https://docs.openstack.org/keystone/latest/admin/bootstrap.html"""
+RESET = """sh -c 'OS_BOOTSTRAP_PASSWORD="$(cat /run/secrets/admin-password)" keystone-manage bootstrap'"""
+"""In Keystone's container: gives the user admin the password of the file again, whatever it has now, by an
+environment that root alone can read, where a command line is everybody's; https://docs.openstack.org/keystone/latest/admin/bootstrap.html"""
 _sessions: dict[tuple[str, bool], "Session"] = {}
 """One login for each cloud and scope: each costs Keystone a quarter of a second of hashing."""
 

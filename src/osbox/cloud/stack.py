@@ -120,7 +120,7 @@ def down(paths: Paths, site: Site, engine: Engine, *, volumes: bool = False) -> 
     rest = docker.ids(engine, "container", label)
     if rest:
         docker.docker(engine, "rm", "--force", *rest)
-    networks = docker.ids(engine, "network", label)
+    networks = docker.network_ids(engine, label)
     if networks:
         docker.docker(engine, "network", "rm", *networks)
     gone = [f"container {name}" for name in containers]

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from osbox import lock, log, plain, run
-from osbox.engine import engine
+from osbox.engine import engine, rules
 from osbox.engine.engine import Engine
 from osbox.network import converge as net
 from osbox.network import subnets
+from osbox.network.values import NetState
 from osbox.site import deployments
 from osbox.site.ledger import ledger
 from osbox.site.load import find_paths, load_site
@@ -56,11 +57,14 @@ class Context:
             net.ensure_bridge(
                 self.paths, self.site
             )  # the machine was restarted: dockerd starts the containers as soon as it runs
-        found = engine.start(
-            self.base,
-            self.base_site,
-            lambda: subnets.require_free(self.base, self.base_site, None, subnets.OF_AN_ENGINE),
-        )
+        started = list[NetState]()
+
+        def before() -> None:
+            started.append(subnets.require_free(self.base, self.base_site, None, subnets.OF_AN_ENGINE))
+
+        found = engine.start(self.base, self.base_site, before)
+        if started:  # the next flush may come before any `osbox up` does
+            rules.keep(self.base, self.base_site, found)
         if self.named and found.kind == "private":
             engine.require_seen(self.paths)
         return found
@@ -75,15 +79,15 @@ class Context:
             self.site = deployments.settle(self.base, self.base_site, self.site.name, usable)
 
     def alone(
-        self, command: str, what: Lock = "machine", *, anew: bool = False
+        self, command: str, what: Lock = "machine", *, anew: bool = False, frees: bool = False
     ) -> AbstractContextManager[None]:
         """One command at a time that changes the same of this deployment: its machine, contents or nodes.
 
         A second one says so and waits. Of a deployment that is purged meanwhile it makes nothing again, but
-        anew, for who makes all of it.
+        anew, for who makes all of it. frees: it removes what fills the disk (osbox.lock).
         """
         busy = _busy(self.site.name, what)
-        return lock.alone(self.paths.lock(what), busy, f"osbox {command}", anew=anew)
+        return lock.alone(self.paths.lock(what), busy, f"osbox {command}", anew=anew, frees=frees)
 
     @contextmanager
     def all_alone(self, command: str) -> Iterator[None]:
@@ -96,7 +100,7 @@ class Context:
         with ExitStack() as held:
             with suppress(lock.RemovedError):  # by another purge, for which this one waited
                 for what in wanted if self.paths.home.is_dir() else ():
-                    held.enter_context(self.alone(command, what))
+                    held.enter_context(self.alone(command, what, frees=True))
             yield
 
     @contextmanager
@@ -114,7 +118,8 @@ class Context:
                 if paths.home.is_dir():
                     with suppress(lock.RemovedError):  # by a purge, for which this one waited
                         busy, who = _busy(name, what), f"osbox {command}"
-                        held.enter_context(lock.alone(paths.lock(what), busy, who, anew=False))
+                        alone = lock.alone(paths.lock(what), busy, who, anew=False, frees=True)
+                        held.enter_context(alone)
             yield
 
     def again(self) -> "Context":
@@ -123,7 +128,7 @@ class Context:
         if self.named:
             usable = subnets.chooser(self.base, self.base_site, None)
             return replace(self, site=deployments.site(self.base, self.base_site, self.site.name, usable))
-        site = load_site(self.base.home).model_copy(update={"engine": self.base_site.engine})
+        site = load_site(self.base.home, {"engine": self.base_site.engine})
         return replace(self, site=site, base_site=site)
 
     def running_engine(self) -> Engine | None:
@@ -154,9 +159,7 @@ def _busy(name: str, what: Lock) -> str:
 def load(engine_kind: str | None, name: str | None = None) -> Context:
     """The context of this run; engine_kind is --engine, or None for what site.toml says; name is --name."""
     base = find_paths()
-    base_site = load_site(base.home)
-    if engine_kind:
-        base_site = base_site.model_copy(update={"engine": engine_kind})
+    base_site = load_site(base.home, {"engine": engine_kind} if engine_kind else {})
     if not name or name == base_site.name:
         return Context(base, base_site, base, base_site)
     site = deployments.site(base, base_site, name, subnets.chooser(base, base_site, None))

@@ -15,7 +15,7 @@ from osbox.build import images
 from osbox.cloud import credentials, passes, stack
 from osbox.cloud.changes import Change
 from osbox.commands.context import Context, Json, print_json, show
-from osbox.engine import engine, rules
+from osbox.engine import engine, firewall, rules
 from osbox.engine.asking import SilentError
 from osbox.errors import UserError
 from osbox.network import connect as network
@@ -98,10 +98,15 @@ def plan(
     site = _site(here, listen, workers)
     at = here.running_engine()
     to_start = not at and here.base_site.engine != "host"
-    subnets.require_free(here.paths, site, at, subnets.KEYS if to_start else subnets.OF_A_CLOUD)
+    own = subnets.KEYS if to_start and not here.named else subnets.OF_A_CLOUD
+    subnets.require_free(here.paths, site, at, own)
+    if to_start and here.named:  # what is set of the engine is in the file of the deployment without a name
+        subnets.require_free(here.base, here.base_site, None, subnets.OF_AN_ENGINE)
     if at:
         changes = list(stack.plan(here.paths, site, at, version).changes)
         swept = rules.swept(here.base, at)
+        if swept and not rules.is_kept(here.base, at):
+            raise firewall.gone("lost")  # as `osbox up` would
         changes += [Change("host", "put back Docker's firewall rules", "change", (SWEPT,))] * swept
         replaced = swept or any(change.name == "neutron-network" for change in changes)
         changes += [
@@ -268,7 +273,7 @@ def down(
             held.enter_context(here.all_alone("down --purge"))
             _refuse_beside_others(here)  # one may have been begun meanwhile
         elif here.paths.home.is_dir():
-            held.enter_context(here.alone("down"))
+            held.enter_context(here.alone("down", frees=True))
         gone = _down(here, purge=purge, keep_images=keep_images)
     if log.is_verbose():
         for thing in gone:

@@ -3,7 +3,7 @@
 It changes nothing that stays.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Event
@@ -23,7 +23,6 @@ from osbox.doctor import (
     wires,
 )
 from osbox.doctor.finding import Check, Facts, Finding
-from osbox.engine import asking
 from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.site.site import Paths, Site
@@ -55,12 +54,13 @@ CHECKS: dict[str, Check] = {
 def look(paths: Paths, site: Site, base: Paths, find: Callable[[], Engine | None]) -> Facts:
     """What all checks share; reads only.
 
-    base is where the engine is, which deployments with a name share; find asks for it.
+    base is where the engine is, which deployments with a name share; find asks for it. What keeps us from an
+    answer of the engine is a finding, too.
     """
     try:
         engine = find()
         facts = Facts(paths, site, base, engine, finding.containers(engine, site))
-    except asking.SilentError as silent:
+    except Error as silent:
         return Facts(paths, site, base, silence=silent)
     return replace(facts, servers=_dhcp_servers(facts))
 
@@ -79,18 +79,24 @@ def examine(
 
 
 def _one(name: str, check: Check, facts: Facts, on_done: Callable[[str], None]) -> Sequence[Finding]:
+    found, failed = list[Finding](), list[Finding]()
     try:
-        found: Iterable[Finding] = list(check(facts))
+        for one in check(facts):
+            found.append(one)
+    except finding.SILENT as silent:
+        failed.append(finding.unseen(name, silent))
     except Error as wrong:
-        found = [finding.error(f"{name}: {wrong.message}", wrong.evidence, wrong.hint)]
+        failed.append(finding.error(f"{name}: {wrong.message}", wrong.evidence, wrong.hint))
     except Exception as wrong:  # noqa: BLE001 - one check that cannot be made must not hide what the others found
-        found = [
+        failed.append(
             finding.warning(
                 f"{name} could not be looked at",
                 f"{type(wrong).__name__}: {wrong}",
                 "osbox -v doctor; please report it",
             )
-        ]
+        )
+    if failed:  # what it had found wrong before counts; that the rest is well, nobody knows
+        found = [*(one for one in found if one.level != "ok"), *failed]
     on_done(name)
     return [replace(one, check=name) for one in found]
 

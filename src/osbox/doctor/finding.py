@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from osbox import run
 from osbox.cloud import compose
-from osbox.engine import docker
+from osbox.engine import asking, docker
 from osbox.engine.engine import Engine
 from osbox.engine.info import ContainerInfo
 from osbox.errors import Error
@@ -47,6 +48,8 @@ class Facts:
 
 
 Check = Callable[[Facts], Iterable[Finding]]
+SILENT = (asking.SilentError, run.LateError)
+"""Of whom an answer did not come in time: that says nothing about what was asked for."""
 
 
 def ok(what: str, evidence: str = "") -> Finding:
@@ -59,6 +62,14 @@ def warning(what: str, evidence: str, then: str) -> Finding:
 
 def error(what: str, evidence: str, then: str) -> Finding:
     return Finding("error", what, evidence, then)
+
+
+def unseen(what: str, silent: Error) -> Finding:
+    """What could not be looked at, for nobody answered in time."""
+    evidence = "\n".join(filter(None, (silent.message, silent.evidence)))
+    return warning(
+        f"{what}: not looked at", evidence, silent.hint or "osbox doctor, when the machine is less busy"
+    )
 
 
 def containers(engine: Engine | None, site: Site) -> dict[str, ContainerInfo]:

@@ -6,9 +6,10 @@ from functools import cache
 from pathlib import Path
 
 from osbox.doctor import logscan
-from osbox.doctor.finding import Facts, Finding, ok, warning
+from osbox.doctor.finding import SILENT, Facts, Finding, ok, unseen, warning
 from osbox.doctor.logscan import Group, Harmless
 from osbox.engine import docker
+from osbox.errors import Error
 
 LINES = 20_000  # of each log's end: hours of a busy service; what is older is counted as of before
 AT_ONCE = 4
@@ -22,17 +23,22 @@ def check_logs(facts: Facts) -> Iterator[Finding]:
     if engine is None or not facts.running:
         return
 
-    def read(service: str) -> list[Group]:
-        return logscan.groups(service, _lines(facts, service), known)
+    def read(service: str) -> list[Group] | Error:
+        try:
+            return logscan.groups(service, _lines(facts, service), known)
+        except SILENT as silent:
+            return silent
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = dict(zip(sorted(facts.running), pool.map(read, sorted(facts.running)), strict=True))
+        told = dict(zip(sorted(facts.running), pool.map(read, sorted(facts.running)), strict=True))
+    yield from (unseen(f"the log of {name}", one) for name, one in told.items() if isinstance(one, Error))
+    found = {name: groups for name, groups in told.items() if not isinstance(groups, Error)}
     for service, groups in found.items():
         bad = [group for group in groups if not group.harmless]
         passed += sum(group.count for group in groups if group.harmless)
         if bad:
             yield _told(service, bad)
-    if not any(not group.harmless for groups in found.values() for group in groups):
+    if found and not any(not group.harmless for groups in found.values() for group in groups):
         known_lines = f"{passed} lines that are known to mean nothing" * bool(passed)
         yield ok(f"the logs of {len(found)} services tell of no error since they started", known_lines)
 

@@ -14,7 +14,7 @@ from typing import Any
 from osbox.bootpath import port as bridgeport
 from osbox.cloud import ports
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
-from osbox.engine import engine, firewall, host, rules
+from osbox.engine import engine, host, rules
 from osbox.errors import Error
 from osbox.site import sources
 
@@ -41,8 +41,7 @@ def check_engine(facts: Facts) -> Iterator[Finding]:
             else "the machine's own Docker"
         )
         yield ok(f"the {facts.engine.kind} engine runs: Docker {facts.engine.version}", where)
-        if rules.swept(facts.base, facts.engine):
-            lost = firewall.gone(facts.engine.kind)
+        if lost := rules.lost(facts.base, facts.engine):
             yield error(lost.message, lost.evidence, lost.hint)
         return
     try:

@@ -5,24 +5,30 @@ from collections.abc import Iterator
 from osbox.doctor.finding import Facts, Finding, error, ok, warning
 from osbox.network import claims, subnets
 from osbox.network.claims import BRIDGES, USES
+from osbox.site.site import Paths
 
 
 def check_subnets(facts: Facts) -> Iterator[Finding]:
     """Against the addresses and routes of this machine and the networks of the engine."""
     host = (facts.engine.kind if facts.engine else facts.site.engine) == "host"
-    keys = subnets.OF_A_CLOUD if host else subnets.KEYS
-    state, found = subnets.look(facts.paths, facts.site, facts.engine, keys)
-    bad = claims.refused(found)
-    for one in bad:
-        then = f"take it away there, or choose another network: {claims.setting(state, [one.key])}"
-        yield error(one.text, "packets for these addresses would not come to the cloud", then)
+    # The engine and what is set of it are everybody's: with a name, another file has it.
+    places: dict[Paths, tuple[str, ...]] = {facts.paths: subnets.OF_A_CLOUD}
+    places[facts.base] = places.get(facts.base, ()) + (() if host else subnets.OF_AN_ENGINE)
+    looks = [subnets.look(at, facts.site, facts.engine, keys) for at, keys in places.items() if keys]
+    found = [one for _, of_place in looks for one in of_place]
+    for state, of_place in looks:
+        for one in claims.refused(of_place):
+            then = f"take it away there, or {claims.way_out(state, [one.key])}"
+            yield error(one.text, "packets for these addresses would not come to the cloud", then)
     wide = [one for one in found if one.wide]
     if wide:
+        state = next(state for state, of_place in looks if wide[0] in of_place)
         what = "a wider route leads around networks of the cloud; it does no harm to the cloud"
-        then = f"if you need hosts there with such addresses: {claims.setting(state, [wide[0].key])}"
+        then = f"if you need hosts there with such addresses, {claims.way_out(state, [wide[0].key])}"
         yield warning(what, "\n".join(one.text for one in wide), then)
-    if not bad:
+    if not claims.refused(found):
+        keys = [key for keys in places.values() for key in keys]
         listed = (f"{USES[key]} {getattr(facts.site, key)}" for key in keys)
-        own = [name for key in keys if state.link(name := getattr(facts.site, BRIDGES[key]))]
+        own = [name for key in keys if looks[0][0].link(name := getattr(facts.site, BRIDGES[key]))]
         there = f"; there already, on {', '.join(own)}" if own else ""
         yield ok("no address, route or container network is in the way", ", ".join(listed) + there)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from osbox import files as whole
-from osbox import run
+from osbox import run, utf8
 from osbox.engine import asking
 from osbox.engine.engine import Engine
 from osbox.engine.info import ContainerInfo, ImageInfo, NetworkInfo
@@ -86,7 +86,7 @@ def direct(engine: Engine, scratch: Path) -> Iterator[dict[str, str]]:
 
 def _settings() -> Path:
     """The directory of the client's settings."""
-    return Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
+    return utf8.at_home(Path(os.environ.get("DOCKER_CONFIG") or "~/.docker"))
 
 
 def _told(config: Path) -> dict[str, Any]:
@@ -121,7 +121,14 @@ def container(engine: Engine, name: str) -> ContainerInfo | None:
 
 def networks(engine: Engine) -> tuple[NetworkInfo, ...]:
     """All networks of the engine, of whomever."""
-    return tuple(asking.networks(engine.argv("docker"), ids(engine, "network")))
+    return tuple(asking.networks(engine.argv("docker"), network_ids(engine)))
+
+
+def network_ids(engine: Engine, *filters: str) -> list[str]:
+    """The ids of networks under the given `--filter`s: two may have one name, by which Docker then takes
+    none."""
+    flags = [word for item in filters for word in ("--filter", item)]
+    return ask(engine, "network", "ls", "--no-trunc", *flags, "--format", "{{.ID}}").out.split()
 
 
 def ids(engine: Engine, kind: str, *filters: str) -> list[str]:

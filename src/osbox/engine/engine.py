@@ -347,4 +347,6 @@ def _log_tail(paths: Paths) -> str:
 
 
 def _lock(paths: Paths, *, anew: bool = True) -> AbstractContextManager[None]:
-    return lock.alone(paths.engine / "lock", "The engine is being started or stopped", anew=anew)
+    """anew: for who starts it; who does not, stops it, which frees the disk."""
+    busy = "The engine is being started or stopped"
+    return lock.alone(paths.engine / "lock", busy, anew=anew, frees=not anew)

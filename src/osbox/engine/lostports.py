@@ -62,7 +62,8 @@ def remove(paths: Paths, prefix: Sequence[str]) -> list[str]:
     owners = set[str]()
     custom = _ids(prefix, "network", "--filter", "type=custom") if addresses else []
     for network in asking.networks(_docker(prefix), custom):
-        subnets = [ipaddress.ip_network(subnet) for subnet in network.subnets]
+        # Docker takes 10.0.0.5/24, too, and says it as it was given.
+        subnets = [ipaddress.ip_network(subnet, strict=False) for subnet in network.subnets]
         if any(address in subnet for address in addresses for subnet in subnets):
             name = network.labels.get(LABEL)
             if name:

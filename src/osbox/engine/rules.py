@@ -4,8 +4,9 @@ dockerd writes its chains when it starts and never looks at them again: after `n
 with a published port can be started, nodes have no way out, and the chain that our own rules belong into is
 not there. Starting dockerd anew would end every container.
 
-    keep(paths, site, engine)      after `osbox up`: what Docker has there for our engine
+    keep(paths, site, engine)      after a start of the engine, and `osbox up`: what Docker has there for it
     swept(paths, engine)           whether somebody flushed it since; reads only
+    lost(paths, engine)            what to tell of that: which command puts it right; reads only
     put_back(paths, engine)        what is missing, in one transaction for each table
 
 Of the private engine only. The machine's own Docker serves others, too: it is named, with what its operator
@@ -21,6 +22,7 @@ from osbox import files, lock, waiting
 from osbox.engine import asking, firewall, footprint, processes
 from osbox.engine.engine import Engine
 from osbox.engine.firewall import Published, Table
+from osbox.errors import Error
 from osbox.site.site import Paths, Site
 
 NEIGHBOUR_SECONDS = 30  # a start takes 8 on an idle machine
@@ -32,6 +34,8 @@ def keep(paths: Paths, site: Site, engine: Engine) -> None:
     flushed this moment."""
     if engine.kind != "private" or swept(paths, engine):
         return
+    if USER_JUMP not in footprint.tables(paths, "ip").get("filter", Table({}, ())).rules:
+        return  # nothing runs, and who would know a flush by what is missing?
     own = footprint.own(paths, site)
     seen = {family: firewall.dockers(footprint.tables(paths, family), own) for family in footprint.FAMILIES}
     tables = {
@@ -53,6 +57,19 @@ def swept(paths: Paths, engine: Engine) -> bool:
     return not waiting.happens(lambda: not _lacks(paths, engine), patience)
 
 
+def lost(paths: Paths, engine: Engine) -> Error | None:
+    """What to tell of rules that somebody flushed, None where nobody did: with a record of them `osbox up`
+    puts them back, without one the engine has to be started anew."""
+    if not swept(paths, engine):
+        return None
+    return firewall.gone(engine.kind if is_kept(paths, engine) else "lost")
+
+
+def is_kept(paths: Paths, engine: Engine) -> bool:
+    """Whether there is a record of this very dockerd."""
+    return bool(_kept(paths, engine))
+
+
 def _lacks(paths: Paths, engine: Engine) -> bool:
     """Whether rules of Docker's are missing; where nobody wrote them down, whether what leads to DOCKER-USER
     is, of an engine in which something runs."""
@@ -66,8 +83,8 @@ def _lacks(paths: Paths, engine: Engine) -> bool:
 def put_back(paths: Paths, engine: Engine) -> list[str]:
     """Put back what somebody flushed; returns what was done, [] when there was nothing to do.
 
-    Raises Error, with what to do, when nobody wrote down what there was: no `osbox up` came to its end with
-    this dockerd.
+    Raises Error, with what to do, when nobody wrote down what there was: this dockerd was started by an osbox
+    that was killed, or is older than that.
     """
     if not swept(paths, engine):
         return []

@@ -27,9 +27,13 @@ def certificates(file: Path) -> str:
 
     Raises UserError when it cannot be read or has none.
     """
-    found = "".join(f"{block.strip()}\n" for block in BLOCK.findall(utf8.read(file)))
+    # What stands around the blocks is of any encoding (an issuer's name): a certificate itself is ASCII.
+    text = utf8.content(file).decode("ascii", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    found = "".join(f"{block.strip()}\n" for block in BLOCK.findall(text))
     if not found:
         raise UserError(f"{file} has no certificate in it (-----BEGIN CERTIFICATE-----, the format PEM)")
+    if not found.isascii():
+        raise UserError(f"a certificate in {file} is damaged: it has bytes that are no PEM")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=found)
     except ssl.SSLError as error:

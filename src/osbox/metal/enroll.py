@@ -256,6 +256,8 @@ def _step(run: _Run, work: _Work) -> None:
         raise problem
     if work.later and work.state in CHANGEABLE | SETTLED:
         run.catch_up(work)
+        if work.later and work.change.state in UNDER_WAY:
+            return  # the round's look is older than this node's: what is to be sent is known with the next
     if work.state not in SETTLED:
         _push(run, current, work)
 

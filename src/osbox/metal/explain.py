@@ -2,15 +2,16 @@
 timeline with its cause."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from osbox import answers
+from osbox import answers, log
 from osbox.engine.engine import Engine
-from osbox.errors import UserError
+from osbox.errors import Error, UserError
 from osbox.metal import causes, rack, records, sightings, timeline
 from osbox.metal.causes import Cause, Story
 from osbox.metal.timeline import Event
@@ -78,7 +79,8 @@ def explain(doors: Doors, name: str, *, since: datetime | None, tail: int) -> Re
     """Everything that is known of a node, in order, and the likely cause.
 
     since leaves out what is older, tail what is before the last so many events of a source. Raises UserError
-    when Ironic does not know the node.
+    when Ironic does not know the node, Error when Ironic says nothing of it; of what else says nothing, a
+    warning tells.
     """
     seen = _look(doors, _record(doors.system, name))
     story = _story(doors, seen)
@@ -105,22 +107,54 @@ def _look(doors: Doors, record: Mapping[str, Any]) -> _Seen:
     uuid = str(record["uuid"])
     ports = list(doors.system.baremetal.ports(details=True))
     macs = tuple(str(port.address) for port in ports if port.node_id == uuid)
-    history = doors.system.baremetal.get(
-        f"/nodes/{uuid}/history", params={"detail": "true"}, microversion=records.MICROVERSION
-    )
-    told = _known(history, "Ironic did not tell the node's history").get("history", [])
+    name, told = str(record["name"] or uuid), list[Mapping[str, Any]]()
+    with _or_without("Ironic's history"):
+        told = _history(doors.system, uuid)
     events = timeline.ironic(record, told)
-    events += sightings.of_conductor(doors.engine, doors.site, uuid, str(record["name"] or uuid))
-    events += sightings.on_the_network(doors.engine, doors.site, macs, [str(port.address) for port in ports])
+    with _or_without("the conductor's log"):
+        events += sightings.of_conductor(doors.engine, doors.site, uuid, name)
+    with _or_without("DHCP, TFTP and HTTP"):
+        known = [str(port.address) for port in ports]
+        events += sightings.on_the_network(doors.engine, doors.site, macs, known)
     virtual = rack.behind(doors.engine, doors.site, record.get("driver_info"))
     if virtual:
-        events += sightings.of_console(doors.engine, doors.site, virtual.name)
-    server, of_nova = _server(doors.project, record)
-    return _Seen(record, macs, server, virtual.state if virtual else "", events + of_nova)
+        with _or_without("the console"):
+            events += sightings.of_console(doors.engine, doors.site, virtual.name)
+    server: Mapping[str, Any] = {}
+    with _or_without("Nova"):
+        server = _server(doors.project, record)
+    if server:
+        actions = list[Mapping[str, Any]]()
+        with _or_without("Nova's actions"):
+            actions = _get(doors.project, f"/servers/{server['id']}/os-instance-actions").get(
+                "instanceActions", []
+            )
+        events += timeline.nova(server, actions)
+    return _Seen(record, macs, server, virtual.state if virtual else "", events)
 
 
-def _server(project: "Connection", record: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Event]]:
-    """The server on the node, or else the last one that found no host; with its actions and its fault."""
+@contextmanager
+def _or_without(source: str) -> Iterator[None]:
+    """A source that is silent is told: the others may well say why the node is as it is."""
+    from keystoneauth1.exceptions import ClientException  # noqa: PLC0415 - slow to import
+    from openstack.exceptions import SDKException  # noqa: PLC0415 - slow to import
+
+    try:
+        yield
+    except (Error, ClientException, SDKException) as silent:
+        said = " ".join(str(silent).split())[: answers.LONGEST]
+        log.warn(f"what follows is without {source}: {said}")
+
+
+def _history(system: "Connection", uuid: str) -> list[Mapping[str, Any]]:
+    answer = system.baremetal.get(
+        f"/nodes/{uuid}/history", params={"detail": "true"}, microversion=records.MICROVERSION
+    )
+    return list(_known(answer, "Ironic did not tell the node's history").get("history", []))
+
+
+def _server(project: "Connection", record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The server on the node, or else the last one that found no host; {} for none."""
     found: Mapping[str, Any] = {}
     if record.get("instance_uuid"):
         found = _get(project, f"/servers/{record['instance_uuid']}").get("server", {})
@@ -129,10 +163,7 @@ def _server(project: "Connection", record: Mapping[str, Any]) -> tuple[Mapping[s
             "servers", []
         )
         found = broken[0] if broken and "No valid host" in str(broken[0].get("fault")) else {}
-    if not found:
-        return {}, []
-    actions = _get(project, f"/servers/{found['id']}/os-instance-actions").get("instanceActions", [])
-    return found, timeline.nova(found, actions)
+    return found
 
 
 def _get(project: "Connection", path: str) -> dict[str, Any]:
@@ -199,11 +230,15 @@ def _facts(doors: Doors, seen: _Seen, state: str) -> dict[str, str]:
         ),
         "error": str(record.get("last_error") or ""),
     }
-    unknown = _without_port(doors.project, seen) if state in DHCP_BY else ""
+    unknown = ""
+    if state in DHCP_BY:
+        with _or_without("Neutron"):
+            unknown = _without_port(doors.project, seen)
     if unknown:
         facts |= {"no-port": f"neutron: no port has the MAC {unknown}", "asker": unknown}
     if state == "available":
-        facts |= _placed(doors, record)
+        with _or_without("Placement"):
+            facts |= _placed(doors, record)
     return {name: value for name, value in facts.items() if value}
 
 

@@ -67,7 +67,7 @@ def _with_authority(node: Node, directory: Path, check: Callable[[Path], object]
     """The node with the whole path of the file that its `verify_ca` names."""
     if isinstance(node.bmc.verify_ca, bool):
         return node
-    file = directory / node.bmc.verify_ca.expanduser()
+    file = directory / utf8.at_home(node.bmc.verify_ca)
     check(file)
     return node.model_copy(update={"bmc": node.bmc.model_copy(update={"verify_ca": file})})
 
@@ -76,7 +76,7 @@ def _with_password(node: Node, directory: Path, warn: Callable[[str], None]) -> 
     """The node with the content of its password file in place of it."""
     if node.bmc.password_file is None:
         return node
-    file = directory / node.bmc.password_file.expanduser()
+    file = directory / utf8.at_home(node.bmc.password_file)
     password = utf8.read(file).rstrip("\n")
     if not password:
         raise UserError(f"{file} is empty")

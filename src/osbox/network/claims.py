@@ -12,6 +12,7 @@ included, in a table that a rule has asked before main.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from itertools import chain
 
 from osbox.errors import UserError
 from osbox.network.values import LOCAL, MAIN, NetState, PolicyRule, TableRoute
@@ -29,6 +30,8 @@ NO_WAY = {"broadcast", "anycast", "multicast"}
 """Kinds of routes that the kernel makes beside an address, for single addresses."""
 HALF = 1
 """A prefix this long is half of all addresses: how VPNs write a default route that beats the machine's."""
+LOOKED_AT = ("10.29.0.0/16", "172.29.0.0/16", "192.168.0.0/16")
+"""Where networks are looked for that are free."""
 OURS = {3, 4, 5}
 """Remainders by 8 of the third byte in 10.29.x.0/24 that deployments get (osbox.site.deployments)."""
 
@@ -68,29 +71,39 @@ def refusal(state: NetState, found: Sequence[Conflict]) -> UserError:
     return UserError(
         found[0].text,
         evidence="\n".join(one.text for one in found) if len(found) > 1 else "",
-        hint=f"take it away there, or choose another network: {setting(state, keys)}",
+        hint=f"take it away there, or {way_out(state, keys)}",
     )
 
 
-def setting(state: NetState, keys: Collection[str]) -> str:
-    """What to write into site.toml: for each key a network that is free."""
-    words, site = [], state.site
+def way_out(state: NetState, keys: Collection[str]) -> str:
+    """What to write into site.toml: for each key a network that is free; where there is none, how to find
+    one."""
+    words, lacking, site = list[str](), list[str](), state.site
     for key in keys:
         free = _free(state.model_copy(update={"site": site}), key)
-        words.append(f'{key} = "{free or "10.x.y.0/24"}"')
-        site = site.model_copy(update={key: free}) if free else site
-    return f"{' and '.join(words)} in {state.file}"
+        if free is None:
+            lacking.append(key)
+            continue
+        words.append(f'{key} = "{free}"')
+        site = site.model_copy(update={key: free})
+    if not lacking:
+        return f"choose another network: {' and '.join(words)} in {state.file}"
+    return (
+        f"find a network for {' and '.join(lacking)} in {state.file} that nothing here has: none of"
+        f" {', '.join(LOOKED_AT[:-1])} and {LOOKED_AT[-1]} is free (ip rule; ip route show table all)"
+        + (f"; for the rest: {' and '.join(words)}" if words else "")
+    )
 
 
 def _free(state: NetState, key: str) -> IPv4Network | None:
     """The first network that nothing is in the way of, or else nothing but a wider route."""
-    others = [getattr(state.site, other) for other in KEYS if other != key]
+    others = [network for other, network in state.site.subnets().items() if other != key]
+    deployments, *more = (IPv4Network(text).subnets(new_prefix=24) for text in LOOKED_AT)
     wide = None
-    for text in (
-        *(f"10.29.{n}.0/24" for n in range(256) if n % 8 not in OURS),
-        *(f"{first}.{n}.0/24" for first in ("172.29", "192.168") for n in range(256)),
+    for network in (
+        *(found for found in deployments if found.network_address.packed[2] % 8 not in OURS),
+        *chain.from_iterable(more),
     ):
-        network = IPv4Network(text)
         if any(network.overlaps(other) for other in others):
             continue
         found = conflicts(
@@ -195,6 +208,6 @@ def _concerns(state: NetState, rule: PolicyRule, mine: IPv4Network) -> bool:
         return False
     return (
         rule.iif in ("", "lo", site.bridge, site.control_bridge)
-        and (rule.src is None or any(rule.src.overlaps(getattr(site, key)) for key in KEYS))
+        and (rule.src is None or any(rule.src.overlaps(network) for network in site.subnets().values()))
         and (rule.dst is None or rule.dst.overlaps(mine))
     )

@@ -73,26 +73,26 @@ def reconnect(paths: Paths, site: Site, engine: Engine) -> list[Change]:
 def pending(paths: Paths, site: Site, engine: Engine, *, replaced: bool) -> list[str]:
     """What `osbox up` would change of the network on the host, in words.
 
-    replaced: Neutron's namespace will be a new one.
+    replaced: Neutron's namespace will be a new one. The host is looked at once.
     """
-    bridge = net.doors(paths, site, None)
-    found = [change.text for change in plan(net.observe(bridge), Wish(do="bridge"))]
-    if not ledger(paths.home).find("link", site.veth[0]):
-        return found
-    at = net.doors(paths, site, engine)
+    connected = ledger(paths.home).find("link", site.veth[0])
+    at = net.doors(paths, site, engine if connected else None)
     state = net.observe(at)
-    _tell_left_out(at)
+    found = [change.text for change in plan(state, Wish(do="bridge"))]
+    if not connected:
+        return found
+    _tell_left_out(at, state)
     if replaced or not state.pid:
         return [*found, f"join {site.bridge} and Neutron's new network namespace, as it was connected before"]
     texts = [change.text for change in plan(state, AGAIN)]
     return found + [text for text in texts if text not in found]
 
 
-def _tell_left_out(at: net.Doors) -> None:
+def _tell_left_out(at: net.Doors, seen: NetState | None = None) -> None:
     """Warn of interfaces that were connected: real nodes behind them are not reached."""
     if not at.ledger.entries("port"):
         return
-    for name, reason in left_out(net.observe(at)).items():
+    for name, reason in left_out(seen or net.observe(at)).items():
         log.warn(
             f"{name} was connected to {at.site.bridge} and is left out: {reason}"
             f" (osbox net connect --interface {name} takes it, or says what that needs)"

@@ -59,7 +59,7 @@ def site(base: Paths, base_site: Site, name: str, usable: Usable) -> Site:
 
 def _shared(base_site: Site) -> dict[str, object]:
     """What all deployments have from the one without a name."""
-    return {"engine_bridge": base_site.engine_bridge, "engine_subnet": base_site.engine_subnet}
+    return {key: getattr(base_site, key) for key in ("engine", "engine_bridge", "engine_subnet")}
 
 
 def settle(base: Paths, base_site: Site, name: str, usable: Usable) -> Site:
@@ -121,7 +121,7 @@ def _subnet(third: int) -> ipaddress.IPv4Network:
 
 
 def _clash(one: Site, other: Site) -> bool:
-    mine, theirs = (one.subnet, one.control_subnet), (other.subnet, other.control_subnet, other.engine_subnet)
+    mine, theirs = (one.subnet, one.control_subnet), other.subnets().values()
     return (
         any(a.overlaps(b) for a in mine for b in theirs)
         or bool(

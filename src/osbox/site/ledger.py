@@ -67,13 +67,18 @@ class Ledger:
     def remove(self, kind: Kind, name: str) -> bool:
         """Strike an entry out, after its thing is gone; returns whether there was one.
 
-        An empty ledger is no file.
+        An empty ledger is no file. On a full disk the entry stays, as one does whose thing went by itself: it
+        must not keep anybody from removing the rest.
         """
         with self._locked():
             book = self._read()
             kept = tuple(entry for entry in book.entries if (entry.kind, entry.name) != (kind, name))
             if kept != book.entries:
-                self._write(kept)
+                try:
+                    self._write(kept)
+                except OSError as error:
+                    if error.errno not in lock.FULL:
+                        raise
             return kept != book.entries
 
     def _read(self) -> _Book:
@@ -93,9 +98,10 @@ class Ledger:
             ) from error
 
     def _write(self, entries: tuple[Entry, ...]) -> None:
-        files.write(self.file, _Book(entries=entries).model_dump_json(indent=2) + "\n")
         if not entries:
             self.file.resolve().unlink()  # a link to another place stays one
+            return
+        files.write(self.file, _Book(entries=entries).model_dump_json(indent=2) + "\n")
 
     def _locked(self) -> AbstractContextManager[None]:
         """One writer at a time. The directory itself is the lock, so that no lock file stays behind."""

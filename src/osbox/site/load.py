@@ -28,7 +28,7 @@ def find_paths() -> Paths:
 def load_site(home: Path, shared: Mapping[str, Any] | None = None) -> Site:
     """Read `site.toml`; raises UserError naming the file, the line and the key.
 
-    shared: what another deployment's file says of what is everybody's, and goes before this one's.
+    shared: what goes before what it says: --engine, and of what is everybody's another deployment's file.
     """
     file = Paths.site_toml.at(home)
     try:

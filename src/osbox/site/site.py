@@ -89,11 +89,16 @@ class Site(BaseModel):
     @model_validator(mode="after")
     def _apart(self) -> "Site":
         """Packets for an address go one way: no two networks of one machine may share any."""
-        for one, other in combinations(SMALLEST, 2):
-            mine, theirs = getattr(self, one), getattr(self, other)
+        for (one, mine), (other, theirs) in combinations(self.subnets().items(), 2):
             if mine.overlaps(theirs):
                 raise ValueError(f"{one} {mine} overlaps {other} {theirs}")
         return self
+
+    def subnets(self) -> dict[str, ipaddress.IPv4Network]:
+        """The networks that there are or may be, by key: with the machine's own Docker there is none of a
+        private engine."""
+        keys = [key for key in SMALLEST if key != "engine_subnet" or self.engine != "host"]
+        return {key: getattr(self, key) for key in keys}
 
     def listening_on(self, address: str) -> "Site":
         """The same site with its APIs on one more address; raises UserError when it is no IPv4 address."""

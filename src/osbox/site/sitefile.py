@@ -32,7 +32,7 @@ def _change(home: Path, edits: Mapping[Where, Value | None]) -> list[Where]:
     with lock.alone(home):  # two commands at once change the file one after the other
         load_site(home)  # a file with errors is told, not made worse
         file = Paths.site_toml.at(home)
-        text, done = utf8.decode(file.read_bytes(), file) if file.exists() else "", []
+        text, done = utf8.decode(utf8.content(file), file) if file.exists() else "", []
         for where, value in edits.items():
             data = tomllib.loads(text)
             if repr(_value(data, where)) != repr(value):  # 1 is not true

@@ -167,7 +167,7 @@ def pip_settings(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     files = ["/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf", env.get("PIP_CONFIG_FILE", "")]
     for name in files:
         parser = configparser.RawConfigParser()
-        with suppress(OSError):  # missing, or not ours to read
+        with suppress(OSError, RuntimeError):  # missing, or not ours to read; a ~ that is nobody's
             # Only addresses are taken, which are ASCII: a comment may be of any encoding.
             text = Path(name).expanduser().read_text(encoding="utf-8-sig", errors="replace") if name else ""
             parser.read_string(text, name)
