@@ -113,7 +113,6 @@ IN_PLACE = {
     "cli.py": "a defect's trace",
     "commands/inventory.py": "where the user said",
     "contents/download.py": "a download, under another name",
-    "contents/packed.py": "in a scratch directory",
     "engine/docker.py": "logins, in a private directory of the block",
     "engine/footprint.py": "the kernel's settings",
     "engine/root.py": "inside of a root that is renamed when it is whole",

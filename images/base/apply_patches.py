@@ -2,9 +2,10 @@
 
 A patch is a unified diff (-p1, from site-packages) under a header as Debian's patches have it (DEP-3,
 dep-team.debian.net/deps/dep3): `X-Package` names the package, `Applied-Upstream` its first version that needs
-the patch no more (`not yet`: none has the change); it is for every older one. One that does not fit, though the package is older, ends the
-build: a package that changed is looked at by a person. What was applied is copied to VENV/patches, for `osbox
-images sbom` and `verify`, and the package's RECORD tells the digests of the files as they are now.
+the patch no more (`not yet`: none has the change); it is for every older one. One that does not fit, though
+the package is older, ends the build: a package that changed is looked at by a person. What was applied is
+copied to VENV/patches, for `osbox images sbom` and `verify`, and the package's RECORD tells the digests of
+the files as they are now.
 
 Ours is GNU patch as os-builder has it, beside this file. Standard library only: it runs with the Python of
 the image.

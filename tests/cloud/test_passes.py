@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from osbox import run
+from osbox import log, run
 from osbox.cli import execute
 from osbox.cloud import passes, stack
 from osbox.cloud.compose import ServiceState
@@ -60,7 +60,10 @@ def cloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
 
 
 @pytest.mark.parametrize("file", sorted(CASES.glob("*.json")), ids=lambda file: file.stem)
-def test_status_shows_them(cloud: Cloud, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_shows_them(
+    cloud: Cloud, file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log.out, "_width", 200)
     cloud.answer = file.read_text()
     assert execute(["status"]) == 0
     said = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
