@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import lanes, namespaces
+from tests.deadlines import waited
 from tests.e2e.conftest import Tool
 
 SEED = int(os.environ.get("OSBOX_CHECK_SEED", time.time_ns() % 1_000_000))
@@ -17,6 +18,10 @@ SEED = int(os.environ.get("OSBOX_CHECK_SEED", time.time_ns() % 1_000_000))
 @pytest.fixture(scope="package")
 def cloud(osbox: Tool) -> Iterator[Tool]:
     print(f"OSBOX_CHECK_SEED={SEED}")
+    with waited("what the isolated cloud is made of", within=1800):
+        # Of all lanes this package may be the first, or run alone; in there nothing can be fetched.
+        for words in (["build"], ["ramdisk"], ["guest"], ["engine", "stop"]):
+            osbox(*words)
     lanes.leave_the_host()
     with namespaces.alone():
         yield osbox
