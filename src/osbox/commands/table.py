@@ -35,6 +35,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "setup": (CLOUD, "contents:prepare"),
     "down": (CLOUD, "stack:down"),
     "openstack": (CLOUD, "stack:openstack"),
+    "judge": (CLOUD, "judge:judge"),
     "s3": (CLOUD, "s3:app"),
     "secrets": (CLOUD, "secrets:app"),
     "probe": (NETWORK, "probe:probe"),

@@ -170,7 +170,7 @@ class StateFile:
         return home / self.name
 
 
-Lock = Literal["build", "clouds", "contents", "debian", "guest", "machine", "nodes", "ramdisk"]
+Lock = Literal["build", "clouds", "contents", "debian", "guest", "judge", "machine", "nodes", "ramdisk"]
 """What one command at a time may change; a file each, which stays when the lock is given back."""
 
 
@@ -216,9 +216,11 @@ class Paths:
     vulnerabilities = StateFile("vulnerabilities", Lifetime.THEIRS)
     """Databases of vulnerabilities that the operator puts here; osbox only reads it."""
     tools = StateFile("tools", Lifetime.KEPT)
-    """Programs that the host does not have: mmdebstrap, uv."""
+    """Programs that the host does not have: mmdebstrap, uv, upstream's test suites."""
     build_secrets = StateFile("build-secrets", Lifetime.KEPT, secret=True, shown=True)
     debian_tar = StateFile("debian.tar", Lifetime.REMADE, shown=True)
+    judges = StateFile("judges", Lifetime.REMADE, secret=True)
+    """Of each of upstream's test suites: configuration, log and results of its last run."""
     picture = StateFile("demo.svg", Lifetime.REMADE)
     logs = StateFile("logs", Lifetime.REMADE)
     recipes = StateFile("recipes", Lifetime.REMADE, shown=True)

@@ -1,0 +1,80 @@
+"""A plugin of pytest: which tests are meant, and what became of each, a line of JSON as soon as it is known.
+
+A run that is killed has told so far what it knew; JUnit's file is written at the end only. OSBOX_RECORDS is
+the file, OSBOX_TESTS a regular expression that is searched in the names. Standard library and pytest only: it
+runs with the Python of the suites.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PLACES = re.compile(r"^.*?(?:site-packages/|(?=test/))")
+"""What comes before the dotted name in a node's id: packages are installed, Swift's lie in its source."""
+REASON = 300  # characters
+
+
+def name(node: str) -> str:
+    """The dotted name of a test, as unittest and upstream's own lists have it."""
+    file, _, rest = node.partition("::")
+    module = PLACES.sub("", file).removesuffix(".py").replace("/", ".")
+    return f"{module}.{rest.replace('::', '.')}" if rest else module
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that are not meant."""
+    wanted = re.compile(os.environ.get("OSBOX_TESTS", ""))
+    chosen = [item for item in items if wanted.search(name(item.nodeid))]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    items[:] = chosen
+
+
+class Recorder:
+    """Only one process writes: with workers, the one that they report to."""
+
+    def __init__(self, place: str) -> None:
+        self.file = Path(place).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115 - as long as the run
+        self.seconds = dict[str, float]()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """One line for each test: when it was called, or could not be, or could not be taken down."""
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+        if report.when == "call" or report.skipped or report.failed:
+            self.write(name(report.nodeid), _outcome(report), _reason(report), report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """What could not even be read counts as one failed test."""
+        if report.failed:
+            self.write(
+                name(report.nodeid) or "collection", "failed", _last(str(report.longrepr)), report.nodeid
+            )
+
+    def write(self, test: str, outcome: str, reason: str, node: str) -> None:
+        line: dict[str, Any] = {"test": test, "outcome": outcome, "reason": reason}
+        self.file.write(json.dumps({**line, "seconds": round(self.seconds.get(node, 0), 2)}) + "\n")
+
+
+def _outcome(report: pytest.TestReport) -> str:
+    return "skipped" if report.skipped else "failed" if report.failed else "passed"
+
+
+def _reason(report: pytest.TestReport) -> str:
+    if isinstance(report.longrepr, tuple):  # of a skip: file, line, reason
+        return str(report.longrepr[2]).removeprefix("Skipped: ")[:REASON]
+    return _last(str(report.longrepr)) if report.longrepr else ""
+
+
+def _last(trace: str) -> str:
+    """What a trace says: its last line that pytest marks as the error."""
+    said = [line[2:].strip() for line in trace.splitlines() if line.startswith("E ")]
+    plain = [line.strip() for line in trace.splitlines() if line.strip()]
+    return (said or plain or [""])[-1][:REASON]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and os.environ.get("OSBOX_RECORDS"):
+        config.pluginmanager.register(Recorder(os.environ["OSBOX_RECORDS"]), "osbox-recorder")

@@ -1,0 +1,146 @@
+"""Run one of upstream's suites against the cloud that is up: make what it needs, remove that again, judge."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from osbox import files, log, run
+from osbox.cloud import sessions
+from osbox.errors import Error, UserError
+from osbox.judges import environment, people, sdk, suite, swift, tempest, verdict
+from osbox.judges.people import Clouds, Person
+from osbox.judges.suite import Run
+from osbox.judges.verdict import Verdict
+from osbox.site.site import Paths, Site
+
+EXPECTED = Path(__file__).with_name("expected")
+PEOPLE: Mapping[str, Sequence[Person]] = {"tempest": tempest.PEOPLE, "swift": swift.PEOPLE, "sdk": sdk.PEOPLE}
+INI = "[pytest]\naddopts =\n"
+RECORDS, OUTPUT = "tests.jsonl", "output.log"
+NOTHING = 5
+"""pytest's exit code when no test was meant; https://docs.pytest.org/en/stable/reference/exit-codes.html"""
+ENDED = (0, 1, NOTHING)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One suite at one cloud. release: of OpenStack, whose expectations count."""
+
+    paths: Paths
+    site: Site
+    name: str
+    release: str
+
+    @property
+    def place(self) -> Path:
+        """Configuration, log and results of the last run."""
+        return self.paths.judges / self.name
+
+    def connect(self) -> Clouds:
+        return Clouds(
+            sessions.connect(self.paths, self.site), sessions.connect(self.paths, self.site, system=True)
+        )
+
+
+def judge(here: Judge, wanted: str = "", *, workers: int = 0) -> Verdict:
+    """Run the tests whose dotted names have `wanted` (a regular expression) in them.
+
+    workers: processes, in place of the suite's own number. Raises UserError when there is no such suite or no
+    such test, or a name that the suite needs is taken; Error when it could not be run.
+    """
+    if here.name not in suite.NAMES:
+        raise UserError(f"there is no suite {here.name}", hint=f"it is {', '.join(suite.NAMES)}")
+    try:
+        re.compile(wanted)
+    except re.error as error:
+        raise UserError(f"{wanted} is no regular expression: {error}", hint="osbox judge --help") from None
+    rules = verdict.expected((EXPECTED / f"{here.name}.toml").read_text(), here.release)
+    python = environment.ready(here.paths)
+    source = environment.swift(here.paths, python, here.release) if here.name == "swift" else None
+    files.private_directory(here.place)
+    with _guests(here, python):
+        for old in (RECORDS, OUTPUT, "junit.xml"):
+            (here.place / old).unlink(missing_ok=True)
+        todo = _prepare(here, source, workers)
+        code = _run(here, python, todo, wanted)
+    lines = (here.place / RECORDS).read_text().splitlines() if (here.place / RECORDS).exists() else []
+    found = verdict.read(lines)
+    if code not in ENDED or (not found and code != NOTHING):
+        said = run.tail((here.place / OUTPUT).read_text(errors="replace"))
+        raise Error(
+            f"the suite ended early, with exit code {code}",
+            evidence=said,
+            hint=f"all of it: {here.place / OUTPUT}",
+        )
+    if not found:
+        raise UserError(
+            f"no test of {here.name} has {wanted} in its name", hint=f"less {here.place / OUTPUT}"
+        )
+    return verdict.judge(found, rules)
+
+
+@contextmanager
+def _guests(here: Judge, python: Path) -> Iterator[None]:
+    """Nothing of a run before, and nothing of this one afterwards; a Ctrl-C leaves it to the next run."""
+    clouds = here.connect()
+    _clean(here, python, clouds)
+    yield
+    _clean(here, python, clouds)
+    left = people.left(clouds.project)
+    if left:
+        log.warn(f"the suite left behind: {', '.join(left)}")
+
+
+def _prepare(here: Judge, source: Path | None, workers: int) -> Run:
+    clouds = here.connect()
+    logins = people.make(clouds.project, PEOPLE[here.name])
+    files.write(here.place / "pytest.ini", INI)
+    if source:
+        made = swift.prepare(clouds, here.site, here.place, logins, source)
+    elif here.name == "sdk":
+        made = sdk.prepare(clouds, here.site, here.place, logins)
+    else:
+        made = tempest.prepare(clouds, here.site, here.place, logins)
+    return made if not workers else Run(made.packages, made.environment, made.source, workers, made.seconds)
+
+
+def _run(here: Judge, python: Path, todo: Run, wanted: str) -> int:
+    """pytest's exit code. Its output goes to a file, a line of it to the screen when it has something new."""
+    inside = str(Path(__file__).with_name("inside"))
+    given = todo.environment.get("PYTHONPATH")
+    more = {
+        **todo.environment,
+        "PYTHONPATH": f"{inside}:{given}" if given else inside,
+        "OSBOX_RECORDS": str(here.place / RECORDS),
+        "OSBOX_TESTS": wanted,
+    }
+    words = environment.python(python, *todo.words(here.place, python))
+    with log.step(f"Run {here.name}'s tests"), (here.place / OUTPUT).open("w") as output:
+        return run.stream(
+            words,
+            lambda line: print(line, file=output, flush=True),
+            env=environment.variables(more),
+            cwd=here.place,
+        )
+
+
+def _clean(here: Judge, python: Path, clouds: Clouds) -> None:
+    """Remove what an earlier run of the suite, or this one, has made; where there was none, look only."""
+    if here.name == "tempest" and people.left(clouds.project):
+        with log.step("Remove what Tempest left"):
+            for words in tempest.clean(here.place):
+                run.run(
+                    environment.python(python, *words),
+                    env=environment.variables({}),
+                    cwd=here.place,
+                    check=False,
+                    timeout=600,
+                )
+        (here.place / "resource_list.json").unlink(missing_ok=True)
+        shutil.rmtree(here.place / "lock", ignore_errors=True)
+    if here.name == "sdk":
+        sdk.remove(clouds)
+    people.remove(clouds.project)

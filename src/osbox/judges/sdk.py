@@ -1,0 +1,130 @@
+"""openstacksdk's functional tests, of the services that are here."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from osbox import files
+from osbox.cloud.services import REGION
+from osbox.judges.people import MARK, Clouds, Login, Person
+from osbox.judges.suite import Run
+from osbox.site.site import Site
+
+# As DevStack names them, and so the suite.
+PEOPLE = (
+    Person("osbox-judge", "osbox-judge", ("admin", "member"), system=("admin",)),
+    Person("demo", "demo", ("member", "reader")),
+    Person("alt_demo", "alt_demo", ("member", "reader")),
+)
+PACKAGES = tuple(
+    f"openstack.tests.functional.{name}"
+    for name in (
+        "baremetal",
+        "cloud",
+        "compute",
+        "examples",
+        "identity",
+        "image",
+        "network",
+        "object_store",
+        "placement",
+    )
+)
+IMAGE = "cirros-judge"
+#          name, MiB, processors, GiB
+FLAVORS = (
+    ("m1.tiny", 512, 1, 1),
+    ("m1.small", 2048, 1, 20),
+    ("m1.medium", 4096, 2, 40),
+    ("m1.large", 8192, 4, 80),
+    ("m1.xlarge", 16384, 8, 160),
+)
+# A class of nodes that there are none of: no server of a test may land on somebody's machine.
+NOWHERE = {
+    "resources:CUSTOM_OSBOX_JUDGE": "1",
+    "resources:VCPU": "0",
+    "resources:MEMORY_MB": "0",
+    "resources:DISK_GB": "0",
+}
+CLUSTER = 65536  # bytes: QEMU's default for qcow2
+
+
+def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login]) -> Run:
+    """Flavors, an image, and clouds.yaml in place, for nobody else to read; returns how the suite is run."""
+    cloud = clouds.project
+    there = {one.name for one in cloud.compute.flavors()}
+    for name, memory, processors, disk in FLAVORS:
+        if name not in there:
+            made = cloud.compute.create_flavor(
+                name=name, ram=memory, vcpus=processors, disk=disk, description=MARK
+            )
+            cloud.compute.create_flavor_extra_specs(made, NOWHERE)
+    if not cloud.image.find_image(IMAGE):
+        files.write(place / "judge.qcow2", empty_disk())
+        cloud.image.create_image(
+            IMAGE,
+            filename=str(place / "judge.qcow2"),
+            disk_format="qcow2",
+            container_format="bare",
+            visibility="public",
+            osbox_judge=MARK,
+        )
+    text = yaml.safe_dump({"clouds": _clouds(site, logins)}, sort_keys=False)
+    files.write(place / "clouds.yaml", text, mode=files.PRIVATE)
+    return Run(
+        PACKAGES,
+        {
+            "OS_CLIENT_CONFIG_FILE": str(place / "clouds.yaml"),
+            "OS_CLOUD": "devstack-admin",
+            "OPENSTACKSDK_FLAVOR": FLAVORS[0][0],
+            "OPENSTACKSDK_IMAGE": IMAGE,
+            "OPENSTACKSDK_DEMO_CLOUD": "devstack",
+            "OS_TEST_TIMEOUT": "600",
+        },
+    )
+
+
+def remove(clouds: Clouds) -> None:
+    """The flavors and the image that we made."""
+    cloud = clouds.project
+    for flavor in [one for one in cloud.compute.flavors() if one.description == MARK]:
+        cloud.compute.delete_flavor(flavor, ignore_missing=True)
+    images: Any = cloud.image
+    for image in list(images.images(name=IMAGE)):
+        if image.properties.get("osbox_judge") == MARK:
+            images.delete_image(image, ignore_missing=True)
+
+
+def empty_disk() -> bytes:
+    """A qcow2 of 1 MiB with nothing in it: header, table of counts, counts, table of clusters (QEMU's
+    docs/interop/qcow2.rst)."""
+    header = struct.pack(
+        ">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, 16, 1 << 20, 0, 1, 3 * CLUSTER, CLUSTER, 1, 0, 0
+    )
+    counts = struct.pack(">Q", 2 * CLUSTER).ljust(CLUSTER, b"\0")
+    counted = (struct.pack(">H", 1) * 4).ljust(CLUSTER, b"\0")
+    return header.ljust(CLUSTER, b"\0") + counts + counted + bytes(CLUSTER)
+
+
+def _clouds(site: Site, logins: dict[str, Login]) -> dict[str, Any]:
+    url = f"http://{site.loopback}:5000/v3"
+    common = {"region_name": REGION, "identity_api_version": 3}
+    found = dict[str, Any]()
+    for name, login in (
+        ("devstack-admin", logins["osbox-judge"]),
+        ("devstack", logins["demo"]),
+        ("devstack-alt", logins["alt_demo"]),
+    ):
+        person = {
+            "auth_url": url,
+            "username": login.person.user,
+            "password": login.password,
+            "user_domain_name": login.person.domain,
+        }
+        project = {"project_name": login.person.project, "project_domain_name": login.person.domain}
+        found[name] = {"auth": {**person, **project}, **common}
+        if name == "devstack-admin":
+            found["devstack-system-admin"] = {"auth": {**person, "system_scope": "all"}, **common}
+    return found

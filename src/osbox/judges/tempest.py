@@ -1,0 +1,179 @@
+"""Tempest, with the plug-ins of Keystone and Ironic: what they are to know of this cloud."""
+
+import configparser
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from osbox import answers, files
+from osbox.cloud.services import REGION
+from osbox.contents import setup
+from osbox.judges.people import Clouds, Login, Person
+from osbox.judges.suite import Run
+from osbox.site.site import Site
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+PREFIX = "osbox-judge"
+"""What the names of all that Tempest makes begin with, so that the rest of a killed run is found."""
+PEOPLE = (Person("osbox-judge", "osbox-judge", ("admin", "member", "ResellerAdmin"), system=("admin",)),)
+PACKAGES = (
+    "tempest.api.identity",
+    "tempest.api.image",
+    "tempest.api.object_storage",
+    "tempest.api.network",
+    "tempest.api.compute",
+    "keystone_tempest_plugin.tests.api",
+    "ironic_tempest_plugin.tests.api",
+)
+WORKERS = 2  # a class is alone in projects of its own
+NO = "false"
+YES = "true"
+# What bare metal, or this cloud, does not do: a server's memory and disk are the machine's own.
+NOT_ON_METAL = (
+    "resize",
+    "pause",
+    "suspend",
+    "shelve",
+    "snapshot",
+    "live_migration",
+    "cold_migration",
+    "rescue",
+    "console_output",
+    "interface_attach",
+    "metadata_service",
+    "personality",
+    "attach_encrypted_volume",
+    "swap_volume",
+)
+SCOPES = ("keystone", "glance", "nova", "neutron", "placement", "ironic")
+
+
+def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login]) -> Run:
+    """Write tempest.conf into place, for nobody else to read; returns how the suite is run."""
+    config = configparser.RawConfigParser()
+    config.read_dict(_settings(clouds, site, place, logins[PEOPLE[0].user]))
+    text = io.StringIO()
+    config.write(text)
+    files.write(place / "tempest.conf", text.getvalue(), mode=files.PRIVATE)
+    return Run(
+        PACKAGES, {"TEMPEST_CONFIG_DIR": str(place), "TEMPEST_CONFIG": "tempest.conf"}, workers=WORKERS
+    )
+
+
+def clean(place: Path) -> list[list[str]]:
+    """The words of Tempest's own cleaning after a run: what it recorded, then what bears its prefix."""
+    if not (place / "tempest.conf").exists():
+        return []
+    words = ["-m", "tempest.cmd.main", "--config-file", str(place / "tempest.conf"), "cleanup"]
+    listed = [[*words, "--resource-list"]] if (place / "resource_list.json").exists() else []
+    return [*listed, [*words, "--prefix", PREFIX]]
+
+
+def _settings(clouds: Clouds, site: Site, place: Path, admin: Login) -> dict[str, dict[str, str]]:
+    cloud = clouds.project
+    network = cloud.network.find_network(setup.NETWORK)
+    return {
+        "DEFAULT": {
+            "log_file": str(place / "tempest.log"),
+            "record_resources": YES,
+            "resource_name_prefix": PREFIX,
+        },
+        "oslo_concurrency": {"lock_path": str(place / "lock")},
+        "auth": {
+            "use_dynamic_credentials": YES,
+            "admin_username": admin.person.user,
+            "admin_password": admin.password,
+            "admin_project_name": admin.person.project,
+            "admin_domain_name": admin.person.domain,
+            "admin_system": "all",
+            "create_isolated_networks": NO,
+        },
+        "identity": {
+            "uri_v3": f"http://{site.loopback}:5000/v3",
+            "auth_version": "v3",
+            "region": REGION,
+            "v3_endpoint_type": "public",
+        },
+        "identity-feature-enabled": {"federation": NO, "external_idp": NO},
+        "service_available": {"cinder": NO, "horizon": NO, "ironic": YES, "ironic_inspector": NO},
+        "enforce_scope": dict.fromkeys(SCOPES, YES),
+        **_contents(cloud, site, network),
+        "compute-feature-enabled": dict.fromkeys(NOT_ON_METAL, NO),
+        "network": {
+            "public_network_id": network.id if network else "",
+            "floating_network_name": setup.NETWORK if network else "",
+            "shared_physical_network": YES,
+            "project_networks_reachable": NO,
+        },
+        "network-feature-enabled": {
+            "floating_ips": NO,
+            "ipv6": NO,
+            "port_security": YES,
+            "api_extensions": ",".join(sorted(one.alias for one in cloud.network.extensions())),
+        },
+        "validation": {"run_validation": NO},
+        "baremetal": _baremetal(clouds.system),
+    }
+
+
+def _contents(cloud: "Connection", site: Site, network: Any) -> dict[str, dict[str, str]]:
+    """What the suite finds in Glance, Nova and Swift."""
+    image = next((one for one in cloud.image.images() if one.disk_format not in ("aki", "ari")), None)
+    flavor = cloud.compute.find_flavor(setup.FLAVOR)
+    offered = answers.read(
+        cloud.session.get(f"http://{site.loopback}:8080/info"), "Swift did not say what it can"
+    )
+    return {
+        "image": {"disk_formats": "raw,qcow2,ami,ari,aki,vhd,vmdk,vdi,iso,vhdx"},
+        "image-feature-enabled": {"import_image": YES, "image_conversion": NO},
+        "object-storage": {"operator_role": "member", "reseller_admin_role": "ResellerAdmin"},
+        "object-storage-feature-enabled": {
+            "container_sync": NO,
+            "discoverable_apis": ",".join(sorted(name for name in offered if name != "swift")),
+        },
+        "compute": {
+            "image_ref": image.id if image else "",
+            "flavor_ref": flavor.id if flavor else "",
+            "fixed_network_name": setup.NETWORK if network else "",
+            "hypervisor_type": "ironic",
+            "max_microversion": "latest",
+        },
+    }
+
+
+def _baremetal(system: "Connection") -> dict[str, str]:
+    """Which driver the nodes of the tests have: fake-hardware where the cloud offers it."""
+    drivers = {one.name: one for one in system.baremetal.drivers(details=True)}
+    driver = "fake-hardware" if "fake-hardware" in drivers else "redfish"
+    kinds = (
+        "boot",
+        "deploy",
+        "management",
+        "power",
+        "inspect",
+        "bios",
+        "console",
+        "raid",
+        "vendor",
+        "rescue",
+    )
+    enabled = {
+        f"enabled_{kind}_interfaces": ",".join(
+            sorted(
+                {
+                    name
+                    for one in drivers.values()
+                    for name in getattr(one, f"enabled_{kind}_interfaces") or ()
+                }
+            )
+        )
+        for kind in kinds
+    }
+    return {
+        "driver": driver,
+        "max_microversion": "latest",
+        "enabled_hardware_types": ",".join(sorted(drivers)),
+        **{key: value for key, value in enabled.items() if value},
+    }
