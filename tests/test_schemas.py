@@ -95,6 +95,18 @@ def test_chance_is_no_difference(tmp_path: Path) -> None:
     ]
 
 
+def test_the_numbers_of_glance_s_definitions_are_chance(tmp_path: Path) -> None:
+    rows = "\n".join(
+        f"INSERT INTO `metadef_properties` VALUES ({number}, {space}, '{name}', '{{\"minimum\": 1}}', NULL);"
+        for number, space, name in ((1, 7, "cpu_cores"), (2, 9, "cpu_mode"))
+    )
+    other = rows.replace("(1, 7,", "(2, 3,").replace("(2, 9,", "(1, 5,")
+    schemas.write(tmp_path / "schema", {"glance": rows})
+    assert schemas.differing(tmp_path / "schema", {"glance": other}) == []
+    changed = rows.replace("cpu_mode", "cpu_model")
+    assert schemas.differing(tmp_path / "schema", {"glance": changed}) == ["glance"]
+
+
 # --- in the images
 # --------------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ SECRETS = {
 }
 # What differs between two runs of the same migrations: the cells' random ids and when they were made.
 CHANCE = re.compile(r"'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}'|'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?'")
+# Glance numbers its definitions of properties in the order of a directory's listing, another one on each disk.
+LISTED, NUMBER = "INSERT INTO `metadef_", re.compile(r"(?<=[( ])\d+(?=[,)])")
 
 
 def make(paths: Paths, engine: Engine, release: str, version: str) -> dict[str, str]:
@@ -98,9 +100,11 @@ def differing(folder: Path, dumps: dict[str, str]) -> list[str]:
 
 
 def _steady(text: str) -> list[list[str]]:
-    """Without what is chance: SQLAlchemy makes the keys of a table in the order of a set, and rows are
-    ordered by their ids."""
-    return sorted(sorted(line.replace(",", " ").split()) for line in CHANCE.sub("''", text).splitlines())
+    """Without what is chance: SQLAlchemy makes the keys of a table in the order of a set, rows are ordered by
+    their ids, and Glance's definitions are numbered as they come."""
+    lines = CHANCE.sub("''", text).splitlines()
+    numberless = [NUMBER.sub("", line) if line.startswith(LISTED) else line for line in lines]
+    return sorted(sorted(line.replace(",", " ").split()) for line in numberless)
 
 
 def _text(file: Path) -> str:
