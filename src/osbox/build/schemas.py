@@ -31,7 +31,7 @@ SECRETS = {
 }
 # What differs between two runs of the same migrations: the cells' random ids and when they were made.
 CHANCE = re.compile(r"'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}'|'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?'")
-# Glance numbers its definitions of properties in the order of a directory's listing, another one on each disk.
+# Glance numbers its definitions of properties as a directory lists them, which no two disks do alike.
 LISTED, NUMBER = "INSERT INTO `metadef_", re.compile(r"(?<=[( ])\d+(?=[,)])")
 
 
