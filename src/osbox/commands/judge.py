@@ -43,8 +43,8 @@ def judge(
         raise UserError(f"there is no suite {name}", hint=f"it is {', '.join(suite.NAMES)}")
     stack.require_up(here.paths, here.site)
     with here.alone(f"judge {name}", "judge"):
-        release = plan.release(here.engine(), here.site)
-        one = Judge(here.paths, here.site, name, release)
+        engine = here.engine()
+        one = Judge(here.paths, here.site, engine, name, plan.release(engine, here.site))
         found = run.judge(one, tests, workers=workers)
     if json:
         print_json({**asdict(found), "skips": [[*key, count] for key, count in found.skips.items()]})

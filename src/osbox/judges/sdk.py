@@ -1,6 +1,5 @@
 """openstacksdk's functional tests, of the services that are here."""
 
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import yaml
 
 from osbox import files
 from osbox.cloud.services import REGION
+from osbox.judges import disk
 from osbox.judges.people import MARK, Clouds, Login, Person
 from osbox.judges.suite import Run
 from osbox.site.site import Site
@@ -48,21 +48,20 @@ NOWHERE = {
     "resources:MEMORY_MB": "0",
     "resources:DISK_GB": "0",
 }
-CLUSTER = 65536  # bytes: QEMU's default for qcow2
 
 
 def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login]) -> Run:
     """Flavors, an image, and clouds.yaml in place, for nobody else to read; returns how the suite is run."""
     cloud = clouds.project
     there = {one.name for one in cloud.compute.flavors()}
-    for name, memory, processors, disk in FLAVORS:
+    for name, memory, processors, size in FLAVORS:
         if name not in there:
             made = cloud.compute.create_flavor(
-                name=name, ram=memory, vcpus=processors, disk=disk, description=MARK
+                name=name, ram=memory, vcpus=processors, disk=size, description=MARK
             )
             cloud.compute.create_flavor_extra_specs(made, NOWHERE)
     if not cloud.image.find_image(IMAGE):
-        files.write(place / "judge.qcow2", empty_disk())
+        files.write(place / "judge.qcow2", disk.empty())
         cloud.image.create_image(
             IMAGE,
             filename=str(place / "judge.qcow2"),
@@ -95,17 +94,6 @@ def remove(clouds: Clouds) -> None:
     for image in list(images.images(name=IMAGE)):
         if image.properties.get("osbox_judge") == MARK:
             images.delete_image(image, ignore_missing=True)
-
-
-def empty_disk() -> bytes:
-    """A qcow2 of 1 MiB with nothing in it: header, table of counts, counts, table of clusters (QEMU's
-    docs/interop/qcow2.rst)."""
-    header = struct.pack(
-        ">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, 16, 1 << 20, 0, 1, 3 * CLUSTER, CLUSTER, 1, 0, 0
-    )
-    counts = struct.pack(">Q", 2 * CLUSTER).ljust(CLUSTER, b"\0")
-    counted = (struct.pack(">H", 1) * 4).ljust(CLUSTER, b"\0")
-    return header.ljust(CLUSTER, b"\0") + counts + counted + bytes(CLUSTER)
 
 
 def _clouds(site: Site, logins: dict[str, Login]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from osbox import answers, files
 from osbox.cloud.services import REGION
 from osbox.contents import setup
+from osbox.judges import disk
 from osbox.judges.people import Clouds, Login, Person
 from osbox.judges.suite import Run
 from osbox.site.site import Site
@@ -120,13 +121,17 @@ def _settings(clouds: Clouds, site: Site, place: Path, admin: Login) -> dict[str
 
 def _contents(cloud: "Connection", site: Site, network: Any) -> dict[str, dict[str, str]]:
     """What the suite finds in Glance, Nova and Swift."""
-    image = next((one for one in cloud.image.images() if one.disk_format not in ("aki", "ari")), None)
+    image = next(iter(cloud.image.images(visibility="public", sort="name")), None)
     flavor = cloud.compute.find_flavor(setup.FLAVOR)
     offered = answers.read(
         cloud.session.get(f"http://{site.loopback}:8080/info"), "Swift did not say what it can"
     )
     return {
-        "image": {"disk_formats": "raw,qcow2,ami,ari,aki,vhd,vmdk,vdi,iso,vhdx"},
+        "image": {
+            "disk_formats": "raw,qcow2,ami,ari,aki,vhd,vmdk,vdi,iso,vhdx",
+            "http_image": disk.URL,
+            "http_qcow2_image": disk.URL,
+        },
         "image-feature-enabled": {"import_image": YES, "image_conversion": NO},
         "object-storage": {"operator_role": "member", "reseller_admin_role": "ResellerAdmin"},
         "object-storage-feature-enabled": {

@@ -1,8 +1,8 @@
 """A plugin of pytest: which tests are meant, and what became of each, a line of JSON as soon as it is known.
 
 A run that is killed has told so far what it knew; JUnit's file is written at the end only. OSBOX_RECORDS is
-the file, OSBOX_TESTS a regular expression that is searched in the names. Standard library and pytest only: it
-runs with the Python of the suites.
+the file; OSBOX_TESTS is a regular expression that is searched in the names, OSBOX_LEAVE one of those that are
+not run. Standard library and pytest only: it runs with the Python of the suites.
 """
 
 import json
@@ -16,6 +16,7 @@ import pytest
 PLACES = re.compile(r"^.*?(?:site-packages/|(?=test/))")
 """What comes before the dotted name in a node's id: packages are installed, Swift's lie in its source."""
 REASON = 300  # characters
+ERROR = re.compile(r"^(?:E +)?((?:[A-Za-z_]\w*\.)*[A-Z]\w*: .*)$")
 
 
 def name(node: str) -> str:
@@ -28,7 +29,9 @@ def name(node: str) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests that are not meant."""
     wanted = re.compile(os.environ.get("OSBOX_TESTS", ""))
-    chosen = [item for item in items if wanted.search(name(item.nodeid))]
+    left = re.compile(os.environ.get("OSBOX_LEAVE") or r"(?!)")
+    names = {item: name(item.nodeid) for item in items}
+    chosen = [item for item in items if wanted.search(names[item]) and not left.search(names[item])]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
     items[:] = chosen
 
@@ -69,9 +72,12 @@ def _reason(report: pytest.TestReport) -> str:
 
 
 def _last(trace: str) -> str:
-    """What a trace says: its last line that pytest marks as the error."""
-    said = [line[2:].strip() for line in trace.splitlines() if line.startswith("E ")]
-    plain = [line.strip() for line in trace.splitlines() if line.strip()]
+    """What a trace says in its last line that names an error: testtools brings the trace as one text, with
+    all that was logged."""
+    lines = trace.splitlines()
+    said = [match[1] for line in lines if (match := ERROR.match(line)) and "_StringException" not in line]
+    said = said or [line[2:].strip() for line in lines if line.startswith("E ")]
+    plain = [line.strip() for line in lines if line.strip()]
     return (said or plain or [""])[-1][:REASON]
 
 
