@@ -14,6 +14,7 @@ from osbox.doctor import (
     accelerator,
     books,
     clock,
+    database,
     finding,
     journals,
     machine,
@@ -45,6 +46,7 @@ CHECKS: dict[str, Check] = {
     "DHCP": wires.check_dhcp,
     "accelerator": accelerator.check_accelerator,
     "services": services.check_services,
+    "database": database.check_database,
     "logs": journals.check_logs,
     "ledger": books.check_ledger,
 }
