@@ -273,6 +273,14 @@ def test_a_second_storage_policy(ready: Tool, swift: Account) -> None:
         swift.session.delete(f"{swift.url}/silver/spoon", raise_exc=False)
         swift("DELETE", "/silver", 204)
 
+    found: Any = ready.json("swift", "rings")
+    assert [(one["name"], one["policy"]) for one in found][2:] == [
+        ("object", "Policy-0"),
+        ("object-1", "silver"),
+    ]
+    assert [one["partitions"] for one in found[3]["devices"]] == [64]
+    assert "object-1 (silver): nothing to move" in ready("swift", "rings", "--rebalance")
+
     site.write_text(before)
     try:
         assert "silver cannot be removed" in " ".join(ready("plan", code=2).split())
