@@ -26,6 +26,8 @@ from osbox.site.site import LABEL, Paths, Site
 
 RACK = "rack"
 UP = ("--progress", "quiet", "up", "--detach", "--pull", "never")
+POLICIES = "OSBOX_SWIFT_POLICIES"
+"""The names of Swift's storage policies, with commas between."""
 SERVICE, HASH = "com.docker.compose.service", "com.docker.compose.config-hash"
 
 
@@ -62,6 +64,7 @@ def environment(paths: Paths, site: Site, version: str, of_release: Mapping[str,
         "OSBOX_LISTEN": str(site.listen or ""),
         "OSBOX_OPTIONS": str(paths.options),
         "OSBOX_WORKERS": str(site.workers),
+        POLICIES: ",".join(site.swift_policies),
         **of_release,
     }
 
@@ -102,9 +105,15 @@ def _mode(paths: Paths, file: Path) -> int:
 
 def version(paths: Paths) -> str:
     """The tag of the images that the cloud was last brought up with; without a cloud, `latest`."""
+    return last(paths, "OSBOX_VERSION") or "latest"
+
+
+def last(paths: Paths, name: str) -> str:
+    """The value that the cloud was last brought up with; "" without a cloud, or of one that was made when
+    there was no such value."""
     file = paths.stack_env
     lines = file.read_text().splitlines() if file.is_file() else []
-    return next((line.partition("=")[2] for line in lines if line.startswith("OSBOX_VERSION=")), "latest")
+    return next((line.partition("=")[2] for line in lines if line.startswith(f"{name}=")), "")
 
 
 def _folder(engine: Engine, paths: Paths) -> Path:

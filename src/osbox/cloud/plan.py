@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from osbox import run
-from osbox.cloud import applied, compose
+from osbox.cloud import applied, compose, policies
 from osbox.cloud.changes import SHARED, Change, Live, Wanted, containers
 from osbox.cloud.options import known as options
 from osbox.engine import docker
@@ -46,7 +46,8 @@ class Plan:
 
 def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
     """The plan for images of that version; raises UserError for images that are not built, options that do
-    not exist, and what others made under names of ours."""
+    not exist, storage policies that objects may be in, and what others made under names of ours."""
+    policies.require_places(paths, site)
     with ThreadPoolExecutor() as pool:  # each waits for the engine
         live = pool.submit(compose.live, engine, site)
         volumes = pool.submit(docker.ids, engine, "volume", compose.label(site))

@@ -37,6 +37,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "openstack": (CLOUD, "stack:openstack"),
     "judge": (CLOUD, "judge:judge"),
     "s3": (CLOUD, "s3:app"),
+    "swift": (CLOUD, "swift:app"),
     "secrets": (CLOUD, "secrets:app"),
     "probe": (NETWORK, "probe:probe"),
     "net": (NETWORK, "net:app"),

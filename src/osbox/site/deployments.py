@@ -13,7 +13,7 @@ from pathlib import Path
 from osbox import files, lock
 from osbox.errors import Error, UserError
 from osbox.site.load import load_site
-from osbox.site.site import Paths, Site
+from osbox.site.site import FIRST_POLICY, Paths, Site
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 # Number n has 10.29.(29 + 8n).0/24 and 10.29.(28 + 8n).0/24, at 127.0.0.(1 + n); 0 is the deployment without
@@ -103,6 +103,7 @@ def _free(base: Paths, base_site: Site, name: str, usable: Usable) -> Site:
                 "loopback": ipaddress.IPv4Address("127.0.0.1") + number,
                 "listen": None,
                 "workers": 1,
+                "swift_policies": (FIRST_POLICY,),
                 "options": {},
             }
         )

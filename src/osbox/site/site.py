@@ -4,6 +4,7 @@
 """
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -35,6 +36,9 @@ SPECIAL: Mapping[str, str] = {
     "224.0.0.0/3": "multicast and other special uses",
 }
 """Where no host of a network can be (RFC 6890)."""
+POLICY, MOST_POLICIES = re.compile(r"[A-Za-z0-9-]{1,64}"), 8
+FIRST_POLICY = "Policy-0"
+"""What Swift calls its one storage policy where none has a name, and only the first may be called."""
 POOL_FIRST, POOL_LAST = 20, 200
 """What Neutron hands out to nodes, counted from the subnet's beginning; the 2015 range."""
 
@@ -67,6 +71,8 @@ class Site(BaseModel):
     engine: str = Field("auto", pattern="^(auto|private|host)$")
     workers: int = Field(1, ge=1, le=64)
     """Processes of each OpenStack API; each has 16 threads."""
+    swift_policies: tuple[str, ...] = Field((FIRST_POLICY,), min_length=1, max_length=MOST_POLICIES)
+    """Swift's storage policies; the first is the default one. Objects keep a policy's place, not its name."""
     options: dict[str, dict[str, dict[str, Value]]] = {}
     """OpenStack options by project or service, group and name: `options.nova.DEFAULT.debug`."""
 
@@ -84,6 +90,20 @@ class Site(BaseModel):
         for other, kind in SPECIAL.items():
             if value.overlaps(ipaddress.IPv4Network(other)):
                 raise ValueError(f"{value} cannot be used: {other} is for {kind}")
+        return value
+
+    @field_validator("swift_policies")
+    @classmethod
+    def _policies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        seen = set[str]()
+        for place, name in enumerate(value):
+            if not POLICY.fullmatch(name):
+                raise ValueError(f"{name!r} is no name: letters, digits and hyphens, 64 at most")
+            if name.lower() in seen:
+                raise ValueError(f"{name} is there twice: Swift takes A and a for the same")
+            if place and name.lower() == FIRST_POLICY.lower():
+                raise ValueError(f"only the first policy may be called {FIRST_POLICY}")
+            seen.add(name.lower())
         return value
 
     @model_validator(mode="after")

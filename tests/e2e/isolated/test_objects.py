@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from osbox import run, waiting
 from osbox.cloud import sessions
 from osbox.site.load import load_site
-from tests.e2e import crash
+from tests.e2e import changes, crash
 from tests.e2e.asking import client as openstack
 from tests.e2e.asking import engine, started
 from tests.e2e.conftest import ENVIRONMENT, Tool
@@ -244,6 +244,48 @@ def test_many_at_once(swift: Account) -> None:
     answer = swift("POST", "?bulk-delete=1", 200, names, Content_Type="text/plain", Accept="application/json")
     assert answer.json()["Number Deleted"] == 3
     assert swift("GET", "/check", 204).text == ""
+
+
+# --- storage policies
+# --------------------------------------------------------------------------------
+
+
+def test_a_second_storage_policy(ready: Tool, swift: Account) -> None:
+    """It stays for what comes after: no policy is taken away."""
+    site = HOME / "site.toml"
+    before = site.read_text()
+    site.write_text('swift_policies = ["Policy-0", "silver"]\n' + before)
+    done, why, _ = changes.up_does_what_is_planned(ready)
+    names = ("proxy", "account", "container", "object", "daemons")
+    assert done == dict.fromkeys((f"swift-{name}" for name in names), "recreate")
+    assert "OSBOX_SWIFT_POLICIES" in why["swift-object"][0]
+    told = swift.session.get(f"http://{LOOPBACK}:8080/info").json()["swift"]["policies"]
+    assert {one["name"]: one.get("default", False) for one in told} == {"Policy-0": True, "silver": False}
+
+    swift("PUT", "/silver", 201, X_Storage_Policy="silver")
+    try:
+        others = stored()
+        swift("PUT", "/silver/spoon", 201, b"shiny")
+        assert swift("GET", "/silver/spoon", 200).content == b"shiny"
+        assert (len(stored("objects-1")), stored()) == (1, others)
+        passed("object-replicator", "object-updater")  # they look at all policies' rings
+    finally:
+        swift.session.delete(f"{swift.url}/silver/spoon", raise_exc=False)
+        swift("DELETE", "/silver", 204)
+
+    found: Any = ready.json("swift", "rings")
+    assert [(one["name"], one["policy"]) for one in found][2:] == [
+        ("object", "Policy-0"),
+        ("object-1", "silver"),
+    ]
+    assert [one["partitions"] for one in found[3]["devices"]] == [64]
+    assert "object-1 (silver): nothing to move" in ready("swift", "rings", "--rebalance")
+
+    site.write_text(before)
+    try:
+        assert "silver cannot be removed" in " ".join(ready("plan", code=2).split())
+    finally:
+        site.write_text('swift_policies = ["Policy-0", "silver"]\n' + before)
 
 
 # --- the daemons
