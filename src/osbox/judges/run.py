@@ -122,7 +122,8 @@ def _run(here: Judge, python: Path, todo: Run, chosen: Mapping[str, str]) -> int
         "OSBOX_RECORDS": str(here.place / RECORDS),
         **chosen,
     }
-    words = environment.python(python, *todo.words(here.place, python))
+    # A run that is killed must not leave tests at work, which make things while the next one removes them.
+    words = [*run.ENDS_WITH_US, *environment.python(python, *todo.words(here.place, python))]
     with log.step(f"Run {here.name}'s tests"), (here.place / OUTPUT).open("w") as output:
         return run.stream(
             words,

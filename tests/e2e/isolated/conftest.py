@@ -7,9 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from osbox.judges import environment
+from osbox.releases.release import DEFAULT
+from osbox.site.site import Paths
 from tests import lanes, namespaces
+from tests.conftest import PROJECT
 from tests.deadlines import waited
 from tests.e2e.conftest import Tool
+from tests.home import HOME
 
 SEED = int(os.environ.get("OSBOX_CHECK_SEED", time.time_ns() % 1_000_000))
 """Of what is random here; a failed run says it, and it may be given again."""
@@ -22,6 +27,8 @@ def cloud(osbox: Tool) -> Iterator[Tool]:
         # Of all lanes this package may be the first, or run alone; in there nothing can be fetched.
         for words in (["build"], ["ramdisk"], ["guest"], ["engine", "stop"]):
             osbox(*words)
+        paths = Paths(PROJECT, HOME)
+        environment.swift(paths, environment.ready(paths), DEFAULT)
     lanes.leave_the_host()
     with namespaces.alone():
         yield osbox

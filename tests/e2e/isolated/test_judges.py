@@ -1,0 +1,61 @@
+"""Upstream's own suites, a sample of each; the whole of them: `osbox judge`, docs/judges.md."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from osbox import run
+from osbox.cloud import sessions
+from osbox.judges import people, tempest
+from osbox.site.load import load_site
+from osbox.site.site import Paths
+from tests.conftest import PROJECT
+from tests.e2e.conftest import ENVIRONMENT, Tool
+from tests.home import HOME
+
+pytestmark = pytest.mark.e2e
+SAMPLES = {
+    "tempest": r"identity\.v3\.test_(application_credentials|access_rules)|test_images_metadefs_namespaces"
+    r"|object_storage\.test_(container_quotas|object_version)|compute\.keypairs\.test_keypairs\.",
+    "swift": r"functional\.(s3api\.test_service|test_symlink|s3api\.test_presigned)|tests\.TestTempurl\.",
+    "sdk": r"functional\.(identity\.v3\.test_(domain|access_rule)|object_store|cloud\.test_keypairs)",
+}
+KILLED_AFTER = 6
+"""Tests whose end is seen before the kill: then something of the suite's is there."""
+
+
+def left(cloud: Tool) -> list[str]:
+    """What bears the mark of the judges, or the prefix of Tempest's names."""
+    assert cloud
+    paths = Paths(PROJECT, HOME)
+    found = sessions.connect(paths, load_site(HOME))
+    identity = found.identity
+    named = [one.name for one in identity.projects() if one.name.startswith(tempest.PREFIX)]  # type: ignore[union-attr]
+    return [*people.left(found), *named]
+
+
+def test_a_suite_that_was_killed_is_cleaned_up_by_the_next_run(cloud: Tool) -> None:
+    records = Path(HOME) / "judges/tempest/tests.jsonl"
+    words = [cloud.program, "judge", "tempest", "--tests", "identity"]
+    with run.spawn(words, env=ENVIRONMENT) as process:
+        deadline = time.monotonic() + 180
+        while not records.is_file() or len(records.read_text().splitlines()) < KILLED_AFTER:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        process.kill()
+        process.wait()
+    assert left(cloud) != []
+    said = cloud("judge", "tempest", "--tests", SAMPLES["tempest"])
+    assert "Remove what Tempest left" in said
+    assert left(cloud) == []
+
+
+@pytest.mark.parametrize("name", ["swift", "sdk"])
+def test_a_sample_of_a_suite_is_as_expected(cloud: Tool, name: str) -> None:
+    found = json.loads(json.dumps(cloud.json("judge", name, "--tests", SAMPLES[name])))
+    assert found["wrong"] == []
+    assert found["counts"]["passed"] > 5
+    assert left(cloud) == []
