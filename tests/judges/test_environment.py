@@ -12,7 +12,7 @@ import pytest
 from osbox import run
 from osbox.errors import Error
 from osbox.judges import environment
-from osbox.releases import folder
+from osbox.releases import folder, lock
 from osbox.run import Result
 from osbox.site.site import Paths
 from tests.conftest import PROJECT
@@ -99,6 +99,19 @@ def test_pips_refusal_is_told_in_our_words(paths: Paths, monkeypatch: pytest.Mon
     assert refused.value.evidence == REFUSED.evidence
     assert "pip config list" in refused.value.hint
     assert list(paths.tools.iterdir()) == [], "so that the next run begins anew"
+
+
+def test_the_lock_is_of_what_is_wanted() -> None:
+    """`make lock` makes it of requirements.in."""
+    wanted = {
+        line.partition("#")[0].strip()
+        for line in environment.LOCK.with_suffix(".in").read_text().splitlines()
+    }
+    text = environment.LOCK.read_text()
+    locked = {one.name: one for one in lock.parse(text)}
+    assert wanted - {""} <= locked.keys()
+    assert [name for name, one in locked.items() if "--hash=sha256:" not in one.text] == []
+    assert all("requirements.in" in " ".join(locked[name].parents) for name in wanted - {""})
 
 
 # --- Swift's source
