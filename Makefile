@@ -8,7 +8,7 @@
 #   make quick     linters, types, units, golden cases: no root, no engine, on all processors
 #   make check     everything that holds before a change lands: the quick tests, then images, then end to end
 #   make check-full  the same, and the long matrices of which `make check` takes samples; it goes on where it ended
-#   make lock      resolve requirements.in anew into requirements.lock
+#   make lock      resolve requirements.in anew into requirements.lock, and that of upstream's test suites in src/osbox/judges
 #
 # osbox reads BUILD_VERSION from the environment; N of -jN bounds how many images are built or tested at the same time.
 
@@ -96,5 +96,7 @@ setup: .venv/installed
 lock:
 	@.venv/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv
 	@$(PIP) --require-hashes -r images/base/uv.lock.txt
-	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	    --upgrade requirements.in -o requirements.lock
+	@for wanted in requirements.in src/osbox/judges/requirements.in; do \
+	    .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	        --upgrade "$$wanted" -o "$${wanted%.in}.lock" || exit 1; \
+	done

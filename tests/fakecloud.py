@@ -4,7 +4,7 @@ import io
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -140,8 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(cloud: Cloud) -> Iterator[Connection]:
-    """A connection to that cloud."""
+def serving(cloud: Cloud, apis: Mapping[str, str] = APIS) -> Iterator[Connection]:
+    """A connection to that cloud. apis: where each is below its address."""
     from keystoneauth1.noauth import NoAuth  # noqa: PLC0415 - slow to import
     from keystoneauth1.session import Session  # noqa: PLC0415
 
@@ -151,7 +151,7 @@ def serving(cloud: Cloud) -> Iterator[Connection]:
     cloud.url = f"http://127.0.0.1:{server.server_port}"
     session = Session(auth=NoAuth(endpoint=cloud.url), timeout=10)
     session.session.trust_env = False
-    more: dict[str, Any] = {f"{kind}_endpoint_override": f"{cloud.url}{path}" for kind, path in APIS.items()}
+    more: dict[str, Any] = {f"{kind}_endpoint_override": f"{cloud.url}{path}" for kind, path in apis.items()}
     connection = Connection(session=session, baremetal_api_version="1.96", compute_api_version="2.96", **more)
     try:
         yield connection

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Timer
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -18,7 +18,7 @@ from osbox.cloud import sessions
 from osbox.cloud import stack as cloud
 from osbox.commands import contents, demo, stack
 from osbox.commands import engine as commands
-from osbox.commands.context import Context
+from osbox.commands.context import CLOUDS, Context
 from osbox.contents import images, servers, setup
 from osbox.engine import engine, footprint
 from osbox.engine.engine import Engine
@@ -26,7 +26,7 @@ from osbox.errors import UserError
 from osbox.metal import forget, rack
 from osbox.network import connect
 from osbox.site import deployments
-from osbox.site.site import Paths, Site
+from osbox.site.site import Lock, Paths, Site
 from tests.fakecloud import Cloud, serving
 
 HOLD = """
@@ -78,16 +78,10 @@ def clean(context: Any) -> None:
 @pytest.mark.parametrize(
     ("command", "what"),
     [
-        *(
-            (purge, what)
-            for what in ("machine", "contents", "nodes", "build", "guest", "ramdisk", "debian", "clouds")
-        ),
+        *((purge, what) for what in get_args(Lock)),
         (clean, "nodes"),
         (clean, "machine"),
-        *(
-            (commands.stop, what)
-            for what in ("machine", "contents", "nodes", "build", "guest", "ramdisk", "debian")
-        ),
+        *((commands.stop, what) for what in get_args(Lock) if what != CLOUDS),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from osbox import files as osbox_files
 from osbox.cloud import applied, compose, credentials
 from osbox.cloud.applied import Applied
 from osbox.contents import setup
+from osbox.judges import swift
+from osbox.judges.run import Judge
 from osbox.site import secrets, sources
 from osbox.site.site import STATE, Lifetime, Paths, Site, StateFile, declared
 from tests.conftest import PROJECT
@@ -98,11 +101,20 @@ def wrote_credentials(paths: Paths) -> None:
     credentials.write_credentials(paths, Site())
 
 
+def told_a_suite(paths: Paths) -> None:
+    """Where the suites keep what they are told; what is in it has been there before."""
+    judge = Judge(paths, Site(), "swift", "2026.1")
+    judge.begin()
+    assert mode(judge.place) == 0o700
+    osbox_files.write(judge.place / swift.FILE, "password = x", mode=osbox_files.PRIVATE)
+
+
 WRITERS: Mapping[str, Callable[[Paths], object]] = {
     "applied.json": lambda paths: applied.write(paths, Applied({"nova": {"image": "x"}})),
     "build-secrets": sources.build_secrets,
     "clouds.yaml": wrote_credentials,
     "id_ed25519": made_a_key,
+    "judges": told_a_suite,
     "openrc": wrote_credentials,
     "options": wrote_options,
     "secrets": secrets.ensure,

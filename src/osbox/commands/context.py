@@ -24,7 +24,7 @@ from osbox.site.site import Lock, Paths, Site
 IMAGES, CLOUD, NETWORK, METAL, ENGINE = "Images", "Cloud", "Network", "Bare metal", "Engine"
 
 # In this order they are taken by who takes more than one, `osbox setup` (contents, then ramdisk) included.
-OF_A_DEPLOYMENT: tuple[Lock, ...] = ("machine", "contents", "nodes")
+OF_A_DEPLOYMENT: tuple[Lock, ...] = ("machine", "contents", "nodes", "judge")
 OF_ALL: tuple[Lock, ...] = ("build", "guest", "ramdisk", "debian")
 CLOUDS: Lock = "clouds"
 
@@ -151,6 +151,8 @@ def _busy(name: str, what: Lock) -> str:
     """What a second command says when it has to wait."""
     if what == CLOUDS:
         return "Another command begins a deployment"
+    if what == "judge":
+        return f"Another test suite runs against {name}"
     if what in OF_ALL:
         return f"Another command builds ({what})"
     return f"Another command changes {name if what == 'machine' else f'the {what} of {name}'}"

@@ -21,7 +21,7 @@ from osbox.commands import contents, images, metal, net
 from osbox.commands import stack as cloud_commands
 from osbox.commands.context import Context
 from osbox.commands.meanwhile import Job, Meanwhile
-from osbox.contents import servers, setup
+from osbox.contents import names, servers
 from osbox.contents.images import GUEST
 from osbox.engine import docker, engine
 from osbox.metal import forget as forgetting
@@ -77,13 +77,13 @@ def demo(
         "server",
         "create",
         "--flavor",
-        setup.FLAVOR,
+        names.FLAVOR,
         "--image",
         GUEST,
         "--network",
-        setup.NETWORK,
+        names.NETWORK,
         "--key-name",
-        setup.KEY_PAIR,
+        names.KEY_PAIR,
         "--config-drive",
         "true",
         SERVER,
@@ -156,7 +156,7 @@ def _create(here: Context, words: list[str]) -> None:
         log.say(f"The server {SERVER} is there: {have.status}")
         return
     servers.delete(connection, SERVER)
-    servers.wait_schedulable(sessions.session(here.paths, here.site), here.site, setup.RESOURCE_CLASS)
+    servers.wait_schedulable(sessions.session(here.paths, here.site), here.site, names.RESOURCE_CLASS)
     run.run([credentials.client(), *words], env=credentials.client_environment(here.paths, here.site.name))
 
 

@@ -6,16 +6,11 @@ What is there is left alone.
 from typing import TYPE_CHECKING, Any
 
 from osbox import files
+from osbox.contents.names import FLAVOR, KEY_PAIR, NETWORK, RESOURCE_CLASS, SUBNET
 from osbox.site.site import PHYSICAL_NETWORK, Paths, Site
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
-
-NETWORK = "external"
-SUBNET = "external"
-KEY_PAIR = "osbox"
-FLAVOR = "baremetal"
-RESOURCE_CLASS = "baremetal"
 
 
 def first(cloud: "Connection", paths: Paths, site: Site) -> list[str]:

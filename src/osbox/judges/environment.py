@@ -73,19 +73,20 @@ def swift(paths: Paths, python: Path, release: str) -> Path:
 
 
 def python(place: Path, *words: str) -> list[str]:
-    """A command line of the environment's Python."""
-    return _clean(str(place / "bin" / "python"), *words)
+    """A command line of the environment's Python, to be run with our variables."""
+    return [str(place / "bin" / "python"), *words]
 
 
 def variables(more: Mapping[str, str]) -> dict[str, str]:
-    """In which the suites run: they speak to the cloud by no proxy, and know no other cloud."""
-    cleared = {key: "" for key in os.environ if key.startswith("OS_")}
+    """In which the suites run: they speak to the cloud by no proxy, and know no other cloud and no other
+    packages."""
+    cleared = {key: "" for key in os.environ if key.startswith("OS_") or key in PYTHON}
     return {**cleared, **environment.direct(), "PYTHONDONTWRITEBYTECODE": "1", **more}
 
 
 def _pip(place: Path, *words: str) -> None:
     try:
-        run.run(python(place, "-m", "pip", *words), hint=AGAIN)
+        run.run(_clean(*python(place, "-m", "pip", *words)), hint=AGAIN)
     except UserError:
         raise
     except Error as error:

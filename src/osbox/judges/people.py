@@ -53,6 +53,7 @@ def make(cloud: "Connection", people: Sequence[Person]) -> dict[str, Login]:
     """All of them with new passwords, by the name of the user. Raises UserError when a name is somebody
     else's."""
     identity: Any = cloud.identity
+    _require_ours(identity, people)
     domains = {name: _domain(identity, name) for name in dict.fromkeys(one.domain for one in people)}
     wanted = dict.fromkeys(role for one in people for role in (*one.roles, *one.system))
     roles = {name: _role(identity, name) for name in wanted}
@@ -114,10 +115,19 @@ def left(cloud: "Connection") -> list[str]:
     return [f"{kind} {one.name}" for kind, found in kinds for one in found if one.description == MARK]
 
 
+def _require_ours(identity: Any, people: Sequence[Person]) -> None:
+    """Before anything is made: who is refused has nothing to tidy up."""
+    for name in dict.fromkeys(one.domain for one in people):
+        for domain in identity.domains(name=name):
+            if name != DEFAULT and domain.description != MARK:
+                raise _taken("domain", name)
+            for one in [one for one in people if one.domain == name]:
+                _named(identity.projects(domain_id=domain.id, name=one.project), "project", one.project)
+                _named(identity.users(domain_id=domain.id, name=one.user), "user", one.user)
+
+
 def _domain(identity: Any, name: str) -> str:
     found = next(iter(identity.domains(name=name)), None)
-    if found and name != DEFAULT and found.description != MARK:
-        raise _taken("domain", name)
     made = found or identity.create_domain(name=name, description=MARK, is_enabled=True)
     return str(made.id)
 

@@ -43,6 +43,11 @@ class Judge:
         """Configuration, log and results of the last run."""
         return self.paths.judges / self.name
 
+    def begin(self) -> None:
+        """Have the place, for nobody else to read."""
+        files.private_directory(self.paths.judges)
+        files.private_directory(self.place)
+
     def connect(self) -> Clouds:
         return Clouds(
             sessions.connect(self.paths, self.site), sessions.connect(self.paths, self.site, system=True)
@@ -64,7 +69,7 @@ def judge(here: Judge, wanted: str = "", *, workers: int = 0) -> Verdict:
     rules = verdict.expected((EXPECTED / f"{here.name}.toml").read_text(), here.release)
     python = environment.ready(here.paths)
     source = environment.swift(here.paths, python, here.release) if here.name == "swift" else None
-    files.private_directory(here.place)
+    here.begin()
     with _guests(here, python):
         for old in (RECORDS, OUTPUT, "junit.xml"):
             (here.place / old).unlink(missing_ok=True)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 NAMES = ("tempest", "swift", "sdk")
+FILES = "test_*.py *_test.py tests.py"
+"""What Swift's tests are called."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,21 @@ class Run:
             if self.workers > 1
             else ["-p", "no:xdist"]
         )
-        named = [] if self.source else ["--pyargs"]
+        # pytest looks for files below where it is called, whatever its root is, and leaves one out that is
+        # named beside its folder: that should have it.
+        named = (
+            ["-o", f"python_files={FILES}", *(str(self.source / one) for one in self.packages)]
+            if self.source
+            else ["--pyargs", *self.packages]
+        )
         return [
             *("-m", "pytest", "-c", str(place / "pytest.ini"), "--rootdir", str(self.source or installed)),
             *("-p", "osbox_recorder", "-p", "no:cacheprovider", "--quiet", "--tb=short"),
             *(
                 f"--timeout={self.seconds}",
                 f"--junitxml={place / 'junit.xml'}",
+                "--continue-on-collection-errors",  # what cannot be read is one failed test
                 *shared,
                 *named,
-                *self.packages,
             ),
         ]

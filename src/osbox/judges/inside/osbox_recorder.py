@@ -17,6 +17,7 @@ PLACES = re.compile(r"^.*?(?:site-packages/|(?=test/))")
 """What comes before the dotted name in a node's id: packages are installed, Swift's lie in its source."""
 REASON = 300  # characters
 ERROR = re.compile(r"^(?:E +)?((?:[A-Za-z_]\w*\.)*[A-Z]\w*: .*)$")
+KNOWN = "upstream expects it to fail"
 
 
 def name(node: str) -> str:
@@ -66,6 +67,8 @@ def _outcome(report: pytest.TestReport) -> str:
 
 
 def _reason(report: pytest.TestReport) -> str:
+    if report.skipped and hasattr(report, "wasxfail"):  # of unittest's there is no trace
+        return f"{KNOWN} {report.wasxfail.removeprefix('reason: ')}".strip()[:REASON]
     if isinstance(report.longrepr, tuple):  # of a skip: file, line, reason
         return str(report.longrepr[2]).removeprefix("Skipped: ")[:REASON]
     return _last(str(report.longrepr)) if report.longrepr else ""
