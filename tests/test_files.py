@@ -116,6 +116,7 @@ IN_PLACE = {
     "engine/docker.py": "logins, in a private directory of the block",
     "engine/footprint.py": "the kernel's settings",
     "engine/root.py": "inside of a root that is renamed when it is whole",
+    "judges/disk.py": "inside of a container, by a line of Python",
     "images/sandbox.py": "made-up secrets of a test",
     "judges/environment.py": "inside of a directory that is renamed when it is whole",
     "judges/inside/osbox_recorder.py": "records, so that a run that is killed has told what it knew",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from osbox import answers, files
 from osbox.cloud.services import REGION
-from osbox.contents import setup
+from osbox.contents import names
 from osbox.judges import disk
 from osbox.judges.people import Clouds, Login, Person
 from osbox.judges.suite import Run
@@ -74,7 +74,7 @@ def clean(place: Path) -> list[list[str]]:
 
 def _settings(clouds: Clouds, site: Site, place: Path, admin: Login) -> dict[str, dict[str, str]]:
     cloud = clouds.project
-    network = cloud.network.find_network(setup.NETWORK)
+    network = cloud.network.find_network(names.NETWORK)
     return {
         "DEFAULT": {
             "log_file": str(place / "tempest.log"),
@@ -104,7 +104,7 @@ def _settings(clouds: Clouds, site: Site, place: Path, admin: Login) -> dict[str
         "compute-feature-enabled": dict.fromkeys(NOT_ON_METAL, NO),
         "network": {
             "public_network_id": network.id if network else "",
-            "floating_network_name": setup.NETWORK if network else "",
+            "floating_network_name": names.NETWORK if network else "",
             "shared_physical_network": YES,
             "project_networks_reachable": NO,
         },
@@ -122,7 +122,7 @@ def _settings(clouds: Clouds, site: Site, place: Path, admin: Login) -> dict[str
 def _contents(cloud: "Connection", site: Site, network: Any) -> dict[str, dict[str, str]]:
     """What the suite finds in Glance, Nova and Swift."""
     image = next(iter(cloud.image.images(visibility="public", sort="name")), None)
-    flavor = cloud.compute.find_flavor(setup.FLAVOR)
+    flavor = cloud.compute.find_flavor(names.FLAVOR)
     offered = answers.read(
         cloud.session.get(f"http://{site.loopback}:8080/info"), "Swift did not say what it can"
     )
@@ -141,7 +141,7 @@ def _contents(cloud: "Connection", site: Site, network: Any) -> dict[str, dict[s
         "compute": {
             "image_ref": image.id if image else "",
             "flavor_ref": flavor.id if flavor else "",
-            "fixed_network_name": setup.NETWORK if network else "",
+            "fixed_network_name": names.NETWORK if network else "",
             "hypervisor_type": "ironic",
             "max_microversion": "latest",
         },

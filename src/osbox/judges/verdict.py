@@ -102,7 +102,9 @@ def judge(tests: Sequence[Test], rules: Expected) -> Verdict:
             skips[test.reason, why] += 1
         if test.outcome == "failed" and why:
             failures[why] += 1
-        if test.outcome == "passed" and any(rule.tests and rule.covers(test) for rule in rules.fail):
+        if test.outcome == "passed" and any(
+            rule.tests and re.search(rule.tests, test.name) for rule in rules.fail
+        ):
             wrong.append(f"passed   {test.name}: it is expected to fail")
         elif test.outcome != "passed" and not why:
             wrong.append(f"{test.outcome:8} {test.name}: {test.reason}")
