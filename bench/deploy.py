@@ -17,7 +17,7 @@ from common import Figure, report
 
 from osbox import log
 from osbox.cloud import sessions
-from osbox.contents import images, servers, setup
+from osbox.contents import images, names, servers
 from osbox.engine import engine
 from osbox.metal import rack
 from osbox.site.load import find_paths, load_site
@@ -88,9 +88,9 @@ def create(project: Any) -> None:
     if servers.find(project, NAME):
         sys.exit(f"there is a server {NAME} already; first: osbox openstack server delete {NAME}")
     find = (
-        project.compute.find_flavor(setup.FLAVOR),
+        project.compute.find_flavor(names.FLAVOR),
         project.image.find_image(images.GUEST),
-        project.network.find_network(setup.NETWORK),
+        project.network.find_network(names.NETWORK),
     )
     if not all(find):
         sys.exit(
@@ -103,7 +103,7 @@ def create(project: Any) -> None:
         flavor_id=flavor.id,
         image_id=image.id,
         networks=[{"uuid": network.id}],
-        key_name=setup.KEY_PAIR,
+        key_name=names.KEY_PAIR,
     )
 
 
