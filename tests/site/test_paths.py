@@ -14,6 +14,7 @@ from osbox import files as osbox_files
 from osbox.cloud import applied, compose, credentials
 from osbox.cloud.applied import Applied
 from osbox.contents import setup
+from osbox.engine.engine import Engine
 from osbox.judges import swift
 from osbox.judges.run import Judge
 from osbox.site import secrets, sources
@@ -103,7 +104,7 @@ def wrote_credentials(paths: Paths) -> None:
 
 def told_a_suite(paths: Paths) -> None:
     """Where the suites keep what they are told; what is in it has been there before."""
-    judge = Judge(paths, Site(), "swift", "2026.1")
+    judge = Judge(paths, Site(), Engine("host", "28"), "swift", "2026.1")
     judge.begin()
     assert mode(judge.place) == 0o700
     osbox_files.write(judge.place / swift.FILE, "password = x", mode=osbox_files.PRIVATE)

@@ -11,7 +11,7 @@ from osbox import files, log, run
 from osbox.cloud import sessions
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.judges import disk, environment, people, sdk, suite, swift, tempest, verdict
+from osbox.judges import disk, environment, flavors, people, sdk, suite, swift, tempest, verdict
 from osbox.judges.people import Clouds, Person
 from osbox.judges.suite import Run
 from osbox.judges.verdict import Verdict
@@ -96,7 +96,11 @@ def _guests(here: Judge, python: Path) -> Iterator[None]:
     """Nothing of a run before, and nothing of this one afterwards; a Ctrl-C leaves it to the next run."""
     clouds = here.connect()
     _clean(here, python, clouds)
-    yield
+    try:
+        yield
+    except Exception:
+        _clean(here, python, clouds)
+        raise
     _clean(here, python, clouds)
     left = people.left(clouds.project)
     if left:
@@ -155,4 +159,5 @@ def _clean(here: Judge, python: Path, clouds: Clouds) -> None:
         shutil.rmtree(here.place / "lock", ignore_errors=True)
     if here.name == "sdk":
         sdk.remove(clouds)
+    flavors.remove(clouds.project)
     people.remove(clouds.project)

@@ -7,7 +7,8 @@ import yaml
 
 from osbox import files
 from osbox.cloud.services import REGION
-from osbox.judges import disk
+from osbox.judges import disk, flavors
+from osbox.judges.flavors import Size
 from osbox.judges.people import MARK, Clouds, Login, Person
 from osbox.judges.suite import Run
 from osbox.site.site import Site
@@ -33,33 +34,20 @@ PACKAGES = tuple(
     )
 )
 IMAGE = "cirros-judge"
-#          name, MiB, processors, GiB
+# As DevStack names them.
 FLAVORS = (
-    ("m1.tiny", 512, 1, 1),
-    ("m1.small", 2048, 1, 20),
-    ("m1.medium", 4096, 2, 40),
-    ("m1.large", 8192, 4, 80),
-    ("m1.xlarge", 16384, 8, 160),
+    Size("m1.tiny", 512, 1, 1),
+    Size("m1.small", 2048, 1, 20),
+    Size("m1.medium", 4096, 2, 40),
+    Size("m1.large", 8192, 4, 80),
+    Size("m1.xlarge", 16384, 8, 160),
 )
-# A class of nodes that there are none of: no server of a test may land on somebody's machine.
-NOWHERE = {
-    "resources:CUSTOM_OSBOX_JUDGE": "1",
-    "resources:VCPU": "0",
-    "resources:MEMORY_MB": "0",
-    "resources:DISK_GB": "0",
-}
 
 
 def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login]) -> Run:
     """Flavors, an image, and clouds.yaml in place, for nobody else to read; returns how the suite is run."""
     cloud = clouds.project
-    there = {one.name for one in cloud.compute.flavors()}
-    for name, memory, processors, size in FLAVORS:
-        if name not in there:
-            made = cloud.compute.create_flavor(
-                name=name, ram=memory, vcpus=processors, disk=size, description=MARK
-            )
-            cloud.compute.create_flavor_extra_specs(made, NOWHERE)
+    flavors.make(cloud, FLAVORS)
     if not cloud.image.find_image(IMAGE):
         files.write(place / "judge.qcow2", disk.empty())
         cloud.image.create_image(
@@ -77,7 +65,7 @@ def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login]) -
         {
             "OS_CLIENT_CONFIG_FILE": str(place / "clouds.yaml"),
             "OS_CLOUD": "devstack-admin",
-            "OPENSTACKSDK_FLAVOR": FLAVORS[0][0],
+            "OPENSTACKSDK_FLAVOR": FLAVORS[0].name,
             "OPENSTACKSDK_IMAGE": IMAGE,
             "OPENSTACKSDK_DEMO_CLOUD": "devstack",
             "OS_TEST_TIMEOUT": "600",
@@ -86,11 +74,8 @@ def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login]) -
 
 
 def remove(clouds: Clouds) -> None:
-    """The flavors and the image that we made."""
-    cloud = clouds.project
-    for flavor in [one for one in cloud.compute.flavors() if one.description == MARK]:
-        cloud.compute.delete_flavor(flavor, ignore_missing=True)
-    images: Any = cloud.image
+    """The image that we made."""
+    images: Any = clouds.project.image
     for image in list(images.images(name=IMAGE)):
         if image.properties.get("osbox_judge") == MARK:
             images.delete_image(image, ignore_missing=True)

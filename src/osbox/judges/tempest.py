@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from osbox import answers, files
 from osbox.cloud.services import REGION
 from osbox.contents import names
-from osbox.judges import disk
+from osbox.judges import disk, flavors
+from osbox.judges.flavors import Size
 from osbox.judges.people import Clouds, Login, Person
 from osbox.judges.suite import Run
 from osbox.site.site import Site
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PREFIX = "osbox-judge"
 """What the names of all that Tempest makes begin with, so that the rest of a killed run is found."""
 PEOPLE = (Person("osbox-judge", "osbox-judge", ("admin", "member", "ResellerAdmin"), system=("admin",)),)
+FLAVORS = (Size(f"{PREFIX}-small", 512, 1, 1), Size(f"{PREFIX}-large", 1024, 1, 2))
 PACKAGES = (
     "tempest.api.identity",
     "tempest.api.image",
@@ -53,6 +55,7 @@ SCOPES = ("keystone", "glance", "nova", "neutron", "placement", "ironic")
 
 def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login]) -> Run:
     """Write tempest.conf into place, for nobody else to read; returns how the suite is run."""
+    flavors.make(clouds.project, FLAVORS)
     config = configparser.RawConfigParser()
     config.read_dict(_settings(clouds, site, place, logins[PEOPLE[0].user]))
     text = io.StringIO()
@@ -122,7 +125,7 @@ def _settings(clouds: Clouds, site: Site, place: Path, admin: Login) -> dict[str
 def _contents(cloud: "Connection", site: Site, network: Any) -> dict[str, dict[str, str]]:
     """What the suite finds in Glance, Nova and Swift."""
     image = next(iter(cloud.image.images(visibility="public", sort="name")), None)
-    flavor = cloud.compute.find_flavor(names.FLAVOR)
+    flavor, other = (cloud.compute.find_flavor(one.name) for one in FLAVORS)
     offered = answers.read(
         cloud.session.get(f"http://{site.loopback}:8080/info"), "Swift did not say what it can"
     )
@@ -141,6 +144,7 @@ def _contents(cloud: "Connection", site: Site, network: Any) -> dict[str, dict[s
         "compute": {
             "image_ref": image.id if image else "",
             "flavor_ref": flavor.id if flavor else "",
+            "flavor_ref_alt": other.id if other else "",
             "fixed_network_name": names.NETWORK if network else "",
             "hypervisor_type": "ironic",
             "max_microversion": "latest",
