@@ -121,6 +121,20 @@ def test_it_gets_into_its_own_environment(
     setup(project, {**env, "PYTHONPATH": str(other)}, conf)
 
 
+def test_settings_of_a_person_reach_no_recipe(project: Path) -> None:
+    """Without bytecode, each start of osbox compiles what it loads, and pytest prepares all tests anew."""
+    (project / "show.mk").write_text("include Makefile\nshow:\n\t@env\n")
+    said = run.run(
+        ["make", "-C", str(project), "-f", "show.mk", "show"],
+        env={**ENVIRONMENT, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": ELSEWHERE},
+    )
+    names = {line.partition("=")[0] for line in said.out.splitlines()}
+    assert not names & {*ENVIRONMENT, "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"} - {
+        "PIP_DRY_RUN",
+        "PIP_REQUIRE_HASHES",  # which only pip's own line sets otherwise
+    }
+
+
 @pytest.mark.timeout(120)
 def test_what_changed_in_the_lock_takes_the_place_of_what_was_there(project: Path, environment: Path) -> None:
     there(project, environment)
