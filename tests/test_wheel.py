@@ -80,6 +80,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert libraries
     assert libraries.origin
     (packages / "libraries.pth").write_text(f"{Path(libraries.origin).parents[1]}\n")
+    # Once, and not at each start in the tests.
+    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": ""}
+    run.run([str(place / "bin/osbox"), "build", "--help"], env=compiled)
     return place
 
 
