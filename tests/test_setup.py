@@ -68,8 +68,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def there(project: Path, environment: Path) -> None:
-    """An environment with no package of the project in it."""
-    shutil.copytree(environment, project / ".venv", symlinks=True)
+    """An environment with no package of the project in it; what is put into it are other files."""
+    shutil.copytree(environment, project / ".venv", symlinks=True, copy_function=os.link)
 
 
 def setup(project: Path, env: Mapping[str, str], conf: str = "") -> None:
