@@ -18,9 +18,10 @@ export BUILD_VERSION
 # Text is UTF-8 whatever the locale, also in tests and benches (src/osbox/utf8.py).
 export PYTHONUTF8 = 1
 
-# What a person has set for other environments would lead pip, or Python itself, out of .venv, or make it do nothing. Index, proxy and
-# certificates stay as they are set.
+# What a person has set for other environments would lead pip, or Python itself, out of .venv, or make it do nothing, or compile
+# its modules at each start. Index, proxy and certificates stay as they are set.
 unexport PYTHONHOME PYTHONPATH PYTHONUSERBASE VIRTUAL_ENV CONDA_PREFIX UV_PYTHON UV_PROJECT_ENVIRONMENT
+unexport PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX
 unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_PLATFORM PIP_PYTHON_VERSION PIP_ABI PIP_IMPLEMENTATION
 unexport PIP_REQUIRE_VIRTUALENV PIP_IGNORE_INSTALLED PIP_NO_DEPS PIP_DEPS PIP_CONSTRAINT PIP_REQUIREMENT PIP_EDITABLE PIP_DOWNLOAD
 # The same in a pip.conf: the command line goes before it, and so does the environment.

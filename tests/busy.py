@@ -50,14 +50,15 @@ class Busy:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        if kind(item) == "quick":
+            return (yield)
         before = now()
         result = yield
-        if kind(item) != "quick":
-            after = now()
-            name = item.nodeid.partition("::")[0]
-            self.files.setdefault(name, Work()).add(
-                Work(after.clock - before.clock, after.busy - before.busy, after.own - before.own)
-            )
+        after = now()
+        name = item.nodeid.partition("::")[0]
+        self.files.setdefault(name, Work()).add(
+            Work(after.clock - before.clock, after.busy - before.busy, after.own - before.own)
+        )
         return result
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -216,7 +216,10 @@ def test_a_killed_check_leaves_no_process(made_up: MadeUp) -> None:
     made_up.pytester.makeconftest(
         "import os\nfrom pathlib import Path\nPath(f'worker-{os.getpid()}').touch()\n"
     )
-    made_up.write("import time\ndef test_it(): time.sleep(2)\ndef test_that(): time.sleep(2)\n")
+    made_up.write(
+        "import time\nfrom pathlib import Path\nimport pytest\n@pytest.mark.parametrize('one', 'ab')\n"
+        "def test_it(one):\n    if not Path('killed').exists(): time.sleep(1)\n"
+    )
     process = made_up.pytester.popen([*made_up.pytester._getpytestargs(), "-n2"])
     deadline = time.monotonic() + 60
     while len(list(made_up.path.glob("worker-*"))) < 3:
@@ -224,6 +227,7 @@ def test_a_killed_check_leaves_no_process(made_up: MadeUp) -> None:
         time.sleep(0.1)
     process.kill()
     process.wait()
+    (made_up.path / "killed").touch()
     while any(
         Path(f"/proc/{file.name.partition('-')[2]}/cmdline").exists()
         for file in made_up.path.glob("worker-*")

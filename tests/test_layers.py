@@ -3,6 +3,8 @@
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -120,13 +122,44 @@ def room(module: str) -> str:
     return module.split(".")[1]
 
 
-def imports(path: Path) -> Iterator[str]:
+@dataclass(frozen=True)
+class Facts:
+    """What is asked of a module in several tests: to parse it takes longer than all that they do."""
+
+    imports: tuple[str, ...]
+    named: tuple[str, ...]
+    """By its imports: modules, and what is taken out of them."""
+    called: frozenset[str]
+    attributes: frozenset[str]
+    functions: tuple[tuple[str, int], ...]
+
+
+@cache
+def facts(path: Path) -> Facts:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    calls = [node.func for node in nodes if isinstance(node, ast.Call)]
+    return Facts(
+        tuple(imports(nodes)),
+        tuple(named(nodes)),
+        frozenset(
+            call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "") for call in calls
+        ),
+        frozenset(
+            f"{node.value.id}.{node.attr}"
+            for node in nodes
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        ),
+        tuple(functions(nodes)),
+    )
+
+
+def imports(nodes: list[ast.AST]) -> Iterator[str]:
     """Every module that a module imports, in functions too.
 
     That it loads the packages which that one is in is left out: but for doctor's, they have no more than
     words in them.
     """
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -135,16 +168,26 @@ def imports(path: Path) -> Iterator[str]:
                 yield whole if whole in NAMES or node.module == "osbox" else str(node.module)
 
 
+def named(nodes: list[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names))
+
+
 def own_imports(path: Path) -> set[str]:
-    return {module for module in imports(path) if module.startswith("osbox.")}
+    return {module for module in facts(path).imports if module.startswith("osbox.")}
 
 
 def is_pure(path: Path) -> bool:
-    return bool(re.search(r"\bPure\.(\s|$)", ast.get_docstring(ast.parse(path.read_text())) or ""))
+    """By the words that it begins with: known before any test, so without parsing all of them."""
+    words = re.match(r'"""(.*?)"""', path.read_text(), re.DOTALL)
+    return bool(words and re.search(r"\bPure\.(\s|$)", words[1]))
 
 
-def functions(path: Path) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(ast.parse(path.read_text())):
+def functions(nodes: list[ast.AST]) -> Iterator[tuple[str, int]]:
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name, (node.end_lineno or 0) - node.body[0].lineno + 1
 
@@ -179,10 +222,9 @@ PURE = {module: path for module, path in NAMES.items() if is_pure(path)}
 
 @pytest.mark.parametrize("path", PURE.values(), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_pure_modules_compute_on_values(path: Path) -> None:
-    wrong = set(imports(path)) - {"osbox.errors", *COMPUTES, *PURE}
+    wrong = set(facts(path).imports) - {"osbox.errors", *COMPUTES, *PURE}
     assert not wrong, f"{name(path)} imports {wrong}"
-    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    called = {call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "") for call in calls}
+    called = facts(path).called
     assert not called & TOUCHES, f"{name(path)} calls {called & TOUCHES}"
 
 
@@ -194,23 +236,16 @@ def test_verbs_are_called_by_commands_only(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_processes_are_started_by_run_only(path: Path) -> None:
-    tree = list(ast.walk(ast.parse(path.read_text())))
-    names = {
-        name
-        for node in tree
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in [getattr(node, "module", None), *(alias.name for alias in node.names)]
-    }
+    names = {part for name in facts(path).named for part in (name, name.rpartition(".")[2])}
     assert str(path.relative_to(SOURCE)) in STARTS_PROCESSES or "subprocess" not in names
-    calls = {f"{ast.unparse(node.value)}.{node.attr}" for node in tree if isinstance(node, ast.Attribute)}
-    assert not {"os.system", "os.popen", "os.fork", "os.posix_spawn"} & calls
+    assert not {"os.system", "os.popen", "os.fork", "os.posix_spawn"} & facts(path).attributes
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_nothing_is_too_large(path: Path) -> None:
     lines = len(path.read_text().splitlines())
     assert lines <= MODULE_LINES or str(path.relative_to(PROJECT)) in TABLES, f"{lines} lines"
-    assert [(name, length) for name, length in functions(path) if length > FUNCTION_LINES] == []
+    assert [(name, length) for name, length in facts(path).functions if length > FUNCTION_LINES] == []
 
 
 def test_the_check_sees_imports(tmp_path: Path) -> None:
@@ -220,7 +255,7 @@ def test_the_check_sees_imports(tmp_path: Path) -> None:
         " pathlib import Path\nfrom osbox.site import site\nfrom osbox.site.site import Site\nfrom"
         " osbox.images.inside import SCRIPTS\n"
     )
-    assert sorted(imports(module)) == [
+    assert sorted(facts(module).imports) == [
         "osbox.cli",
         "osbox.images.inside",
         "osbox.nothing",
@@ -243,6 +278,5 @@ def test_the_check_reads_the_table() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_nothing_private_of_a_library_is_used(path: Path) -> None:
     """It goes or moves with any new version, and then no command starts."""
-    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-    found = [f"{node.module}.{alias.name}" for node in nodes for alias in node.names]
+    found = facts(path).named
     assert [one for one in found if "._" in one and not one.startswith(("osbox.", "__future__."))] == []

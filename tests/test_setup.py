@@ -37,6 +37,15 @@ def content(name: str) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `make setup` makes it, which takes longer than all that is tested with it. It may be moved: by its
+    Python alone it is called."""
+    place = tmp_path_factory.mktemp("environment") / "venv"
+    run.run([sys.executable, "-m", "venv", str(place)])
+    return place
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """The Makefile beside a lock of one package, which a directory has in place of an index."""
@@ -56,6 +65,11 @@ def project(tmp_path: Path) -> Path:
         '[project]\nname = "own"\nversion = "1"\n'
     )
     return place
+
+
+def there(project: Path, environment: Path) -> None:
+    """An environment with no package of the project in it; what is put into it are other files."""
+    shutil.copytree(environment, project / ".venv", symlinks=True, copy_function=os.link)
 
 
 def setup(project: Path, env: Mapping[str, str], conf: str = "") -> None:
@@ -84,7 +98,7 @@ ENVIRONMENT = {
 }
 
 
-@pytest.mark.timeout(120)  # makes an environment; on a busy machine
+@pytest.mark.timeout(120)  # on a busy machine
 @pytest.mark.parametrize(
     ("env", "conf"),
     [
@@ -96,8 +110,10 @@ ENVIRONMENT = {
     ids=["PIP_USER", "all in the environment", "pip.conf", "pip.conf, install"],
 )
 def test_it_gets_into_its_own_environment(
-    project: Path, tmp_path: Path, env: dict[str, str], conf: str
+    project: Path, tmp_path: Path, env: dict[str, str], conf: str, request: pytest.FixtureRequest
 ) -> None:
+    if env is not ENVIRONMENT:  # with all that is set, it also makes one
+        there(project, request.getfixturevalue("environment"))
     other = tmp_path / "other"
     for name, text in content("dep").items():  # which would pass for installed
         (other / name).parent.mkdir(parents=True, exist_ok=True)
@@ -105,8 +121,23 @@ def test_it_gets_into_its_own_environment(
     setup(project, {**env, "PYTHONPATH": str(other)}, conf)
 
 
+def test_settings_of_a_person_reach_no_recipe(project: Path) -> None:
+    """Without bytecode, each start of osbox compiles what it loads, and pytest prepares all tests anew."""
+    (project / "show.mk").write_text("include Makefile\nshow:\n\t@env\n")
+    said = run.run(
+        ["make", "-C", str(project), "-f", "show.mk", "show"],
+        env={**ENVIRONMENT, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": ELSEWHERE},
+    )
+    names = {line.partition("=")[0] for line in said.out.splitlines()}
+    assert not names & {*ENVIRONMENT, "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"} - {
+        "PIP_DRY_RUN",
+        "PIP_REQUIRE_HASHES",  # which only pip's own line sets otherwise
+    }
+
+
 @pytest.mark.timeout(120)
-def test_what_changed_in_the_lock_takes_the_place_of_what_was_there(project: Path) -> None:
+def test_what_changed_in_the_lock_takes_the_place_of_what_was_there(project: Path, environment: Path) -> None:
+    there(project, environment)
     setup(project, {})
     lock, wheel = project / "requirements.lock", project.parent / "index/dep-2-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as file:
@@ -114,5 +145,5 @@ def test_what_changed_in_the_lock_takes_the_place_of_what_was_there(project: Pat
             file.writestr(name.replace("dep-1", "dep-2"), text.replace("Version: 1\n", "Version: 2\n", 1))
     lock.write_text(f"dep==2 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
     setup(project, {})
-    there = sorted(path.name for path in (project / ".venv/lib").glob("python*/site-packages/dep-*"))
-    assert there == ["dep-2.dist-info"]
+    found = sorted(path.name for path in (project / ".venv/lib").glob("python*/site-packages/dep-*"))
+    assert found == ["dep-2.dist-info"]

@@ -80,6 +80,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert libraries
     assert libraries.origin
     (packages / "libraries.pth").write_text(f"{Path(libraries.origin).parents[1]}\n")
+    # Once, and not at each start in the tests.
+    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": ""}
+    run.run([str(place / "bin/osbox"), "build", "--help"], env=compiled)
     return place
 
 
@@ -159,6 +162,7 @@ def test_commands_of_the_wheel(installed: Path, empty: Path) -> None:
     assert state(installed) == before, "it may be read only"
 
 
+@pytest.mark.timeout(60)  # beside the others that need it installed
 def test_a_bundle_of_it_has_a_checkout_that_installs(installed: Path, tmp_path: Path) -> None:
     """Laid out as in a clone, for bundle-load installs it as one."""
     found = checkout.of(carried(installed), tmp_path / "checkout")

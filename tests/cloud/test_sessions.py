@@ -49,7 +49,7 @@ class Keystone(BaseHTTPRequestHandler):
 @pytest.fixture
 def keystone() -> Iterator[None]:
     with ThreadingHTTPServer((ADDRESS, 5000), Keystone) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         yield
         server.shutdown()
 

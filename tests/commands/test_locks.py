@@ -10,10 +10,11 @@ from pathlib import Path
 from threading import Timer
 from types import SimpleNamespace
 from typing import Any, get_args
+from unittest.mock import patch
 
 import pytest
 
-from osbox import lock, run
+from osbox import lock, log, run
 from osbox.cloud import sessions
 from osbox.cloud import stack as cloud
 from osbox.commands import contents, demo, stack
@@ -30,21 +31,41 @@ from osbox.site.site import Lock, Paths, Site
 from tests.fakecloud import Cloud, serving
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from osbox import lock
 with lock.alone(Path(sys.argv[1]), who="osbox up"):
     print("held", flush=True)
-    time.sleep(1)
+    sys.stdin.read()
 """
+WAITS = 0.05
+"""Seconds that a command is left waiting, once it has said so."""
 
 
 @contextmanager
-def held(place: Path) -> Iterator[int]:
-    with run.spawn([sys.executable, "-c", HOLD, str(place)], stdout=-1) as process:
+def held(place: Path, meanwhile: Callable[[], object] = lambda: None) -> Iterator[int]:
+    """By a process that ends when somebody in the block has said that it waits, after what happens
+    meanwhile."""
+    with run.spawn([sys.executable, "-c", HOLD, str(place)], stdin=-1, stdout=-1) as process:
+        assert process.stdin
         assert process.stdout
         assert process.stdout.readline() == "held\n"
-        yield process.pid
+        say, release = log.say, process.stdin.close
+
+        def end() -> None:
+            meanwhile()
+            release()
+
+        timer = Timer(WAITS, end)
+
+        def heard(text: str) -> None:
+            say(text)
+            if f"process {process.pid})" in text:
+                timer.start()
+
+        with patch.object(log, "say", heard):
+            yield process.pid
+        timer.join()
 
 
 @pytest.fixture
@@ -103,12 +124,15 @@ def test_the_engine_is_stopped_for_all_deployments(here: Context, capsys: pytest
 
 def test_a_deployment_that_was_begun_while_a_purge_waited_is_seen(here: Context) -> None:
     """It would lose the engine it was just put on."""
-    with held(here.paths.lock("machine")):
-        begin = Timer(0.3, deployments.settle, args=(here.base, here.base_site, "lab", lambda _: True))
-        begin.start()
-        with pytest.raises(UserError, match="other clouds use this engine: lab"):
-            purge(SimpleNamespace(obj=here))
-        begin.join()
+
+    def begin() -> None:
+        deployments.settle(here.base, here.base_site, "lab", lambda _: True)
+
+    with (
+        held(here.paths.lock("machine"), begin),
+        pytest.raises(UserError, match="other clouds use this engine: lab"),
+    ):
+        purge(SimpleNamespace(obj=here))
     assert here.paths.site_toml.parent.is_dir()
 
 
@@ -118,10 +142,8 @@ def test_who_waited_for_a_purge_makes_nothing_again(
 ) -> None:
     own = deployments.paths(here.base, "lab")
     lab = replace(here, paths=own, site=deployments.settle(here.base, here.base_site, "lab", lambda _: True))
-    with held(own.lock("machine")):
-        Timer(0.3, shutil.rmtree, args=(own.home,)).start()
-        with suppress(lock.RemovedError):
-            command(SimpleNamespace(obj=lab))
+    with held(own.lock("machine"), lambda: shutil.rmtree(own.home)), suppress(lock.RemovedError):
+        command(SimpleNamespace(obj=lab))
     assert not own.home.exists()
 
 
@@ -154,15 +176,12 @@ def test_no_image_to_boot_goes_while_nodes_are_enrolled(
     context: Any = SimpleNamespace(obj=here)
     with serving(glance) as connection:
         monkeypatch.setattr(sessions, "connect", lambda *_, **__: connection)
-        with held(here.paths.lock("nodes")) as pid:
 
-            def enrol() -> None:
-                told = {"name": "rack-1", "uuid": "a", "driver_info": {"deploy_kernel": old}}
-                glance.answers["GET /v1/nodes/detail"] = (200, json.dumps({"nodes": [told]}))
+        def enrol() -> None:
+            told = {"name": "rack-1", "uuid": "a", "driver_info": {"deploy_kernel": old}}
+            glance.answers["GET /v1/nodes/detail"] = (200, json.dumps({"nodes": [told]}))
 
-            end = Timer(0.5, enrol)
-            end.start()
+        with held(here.paths.lock("nodes"), enrol) as pid:
             contents.prepare(context, disk=False)
-            end.join()
     assert f"(osbox up, process {pid}): this one goes on when it has ended" in capsys.readouterr().err
     assert glance.images[old]["name"] == f"{images.KERNEL}-before"

@@ -498,7 +498,7 @@ def test_a_process_is_ours_by_what_it_stands_in_not_by_its_name(paths: Paths) ->
         run.spawn(["bash", "-c", f"exec -a --data-root={paths.engine / 'data'} sleep 60"]) as own,
     ):
         while processes.name(own.pid) != "sleep" or processes.name(stranger.pid) != "sleep":
-            pass
+            time.sleep(0.01)
         assert processes.find(paths) == [own.pid]
         assert processes.end(paths) == 1
         assert own.wait(10) == -signal.SIGKILL
