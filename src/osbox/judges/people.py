@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from osbox import answers
 from osbox.errors import UserError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def ec2(cloud: "Connection", login: Login, project: str = "") -> tuple[str, str]
     answer = cloud.identity.post(
         f"/users/{login.user_id}/credentials/OS-EC2", json={"tenant_id": project or login.project_id}
     )
-    made = answer.json()["credential"]
+    made = answers.read(answer, "Keystone did not make credentials")["credential"]
     return made["access"], made["secret"]
 
 
