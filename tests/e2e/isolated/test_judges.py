@@ -26,6 +26,12 @@ KILLED_AFTER = 6
 """Tests whose end is seen before the kill: then something of the suite's is there."""
 
 
+@pytest.fixture(scope="module")
+def ready(cloud: Tool) -> Tool:
+    cloud("up")
+    return cloud
+
+
 def left(cloud: Tool) -> list[str]:
     """What bears the mark of the judges, or the prefix of Tempest's names."""
     assert cloud
@@ -36,7 +42,8 @@ def left(cloud: Tool) -> list[str]:
     return [*people.left(found), *named]
 
 
-def test_a_suite_that_was_killed_is_cleaned_up_by_the_next_run(cloud: Tool) -> None:
+def test_a_suite_that_was_killed_is_cleaned_up_by_the_next_run(ready: Tool) -> None:
+    cloud = ready
     records = Path(HOME) / "judges/tempest/tests.jsonl"
     words = [cloud.program, "judge", "tempest", "--tests", "identity"]
     with run.spawn(words, env=ENVIRONMENT) as process:
@@ -54,7 +61,8 @@ def test_a_suite_that_was_killed_is_cleaned_up_by_the_next_run(cloud: Tool) -> N
 
 
 @pytest.mark.parametrize("name", ["swift", "sdk"])
-def test_a_sample_of_a_suite_is_as_expected(cloud: Tool, name: str) -> None:
+def test_a_sample_of_a_suite_is_as_expected(ready: Tool, name: str) -> None:
+    cloud = ready
     found = json.loads(json.dumps(cloud.json("judge", name, "--tests", SAMPLES[name])))
     assert found["wrong"] == []
     assert found["counts"]["passed"] > 5
