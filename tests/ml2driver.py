@@ -36,7 +36,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
 def main() -> None:
     register_ml2_plugin_opts()
     cfg.CONF(
-        ["--config-file", sys.argv[1] if sys.argv[1:] else "/etc/neutron/neutron.conf"], project="neutron"
+        ["--config-file", sys.argv[1] if sys.argv[1:] else "/etc/neutron/neutron.conf"],
+        project="neutron",
+        default_config_dirs=[],  # one of the files there is made when a container starts
     )
     # As neutron.plugins.ml2.managers.MechanismManager loads them.
     names = ["osbox_baremetal"]

@@ -1,5 +1,6 @@
 """osbox judge: upstream's own test suites against the cloud that is up."""
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Annotated
 
@@ -64,8 +65,8 @@ def _show(one: Judge, found: Verdict) -> None:
         table.add_column(column, justify=side, overflow="fold")  # type: ignore[arg-type]
     for why, count in sorted(found.failures.items(), key=lambda item: -item[1]):
         table.add_row(str(count), "failed", escape(why))
-    for (reason, why), count in sorted(found.skips.items(), key=lambda item: -item[1]):
-        table.add_row(str(count), "skipped", escape(why) if why else f"[red]{escape(reason)}[/]")
+    for (known, said), count in sorted(_skips(found).items(), key=lambda item: -item[1]):
+        table.add_row(str(count), "skipped", escape(said) if known else f"[red]{escape(said)}[/]")
     if table.row_count:
         log.out.print(table)
     for line in found.wrong[:MOST]:
@@ -73,3 +74,11 @@ def _show(one: Judge, found: Verdict) -> None:
     if len(found.wrong) > MOST:
         log.out.print(f"  and {len(found.wrong) - MOST} more")
     log.say(f"log and results: {one.place}")
+
+
+def _skips(found: Verdict) -> Counter[tuple[bool, str]]:
+    """How many were skipped for each known reason, or for what the suite says where it is not known."""
+    counts = Counter[tuple[bool, str]]()
+    for (reason, why), count in found.skips.items():
+        counts[bool(why), why or reason] += count
+    return counts

@@ -116,6 +116,7 @@ def _prepare(here: Judge, source: Path | None, workers: int) -> Run:
     elif here.name == "sdk":
         made = sdk.prepare(clouds, here.site, here.place, logins)
     else:
+        tempest.note(clouds.system, here.place)
         disk.serve(here.engine, here.site)
         made = tempest.prepare(clouds, here.site, here.place, logins)
     return made if not workers else Run(made.packages, made.environment, made.source, workers, made.seconds)
@@ -154,6 +155,7 @@ def _clean(here: Judge, python: Path, clouds: Clouds) -> None:
                     check=False,
                     timeout=600,
                 )
+        tempest.remove(clouds, here.place)
         disk.withdraw(here.engine, here.site)
         (here.place / "resource_list.json").unlink(missing_ok=True)
         shutil.rmtree(here.place / "lock", ignore_errors=True)
