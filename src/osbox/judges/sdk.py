@@ -21,17 +21,7 @@ PEOPLE = (
 )
 PACKAGES = tuple(
     f"openstack.tests.functional.{name}"
-    for name in (
-        "baremetal",
-        "cloud",
-        "compute",
-        "examples",
-        "identity",
-        "image",
-        "network",
-        "object_store",
-        "placement",
-    )
+    for name in ("baremetal", "cloud", "compute", "identity", "image", "network", "object_store", "placement")
 )
 IMAGE = "cirros-judge"
 # As DevStack names them.

@@ -26,9 +26,9 @@ class Run:
         """pytest's words. place: where results and configuration are; installed: the environment, for the
         ids of tests are paths below the root, or below nobody knows what."""
         shared = (
-            ["--numprocesses", str(self.workers), "--dist=loadscope"]
+            ["-p", "xdist", "--numprocesses", str(self.workers), "--dist=loadscope"]
             if self.workers > 1
-            else ["-p", "no:xdist"]
+            else []
         )
         # pytest looks for files below where it is called, whatever its root is, and leaves one out that is
         # named beside its folder: that should have it.
@@ -39,7 +39,8 @@ class Run:
         )
         return [
             *("-m", "pytest", "-c", str(place / "pytest.ini"), "--rootdir", str(self.source or installed)),
-            *("-p", "osbox_recorder", "-p", "no:cacheprovider", "--quiet", "--tb=short"),
+            *("-p", "osbox_recorder", "-p", "timeout", "-p", "no:cacheprovider"),
+            *("--quiet", "--tb=short"),
             *(
                 f"--timeout={self.seconds}",
                 f"--junitxml={place / 'junit.xml'}",
