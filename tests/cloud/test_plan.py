@@ -11,7 +11,7 @@ from osbox.cloud import applied, compose, stack
 from osbox.cloud import plan as planning
 from osbox.cloud.applied import Applied
 from osbox.cloud.changes import Change, Live, Start, Wanted, containers, differences, observed
-from osbox.engine import docker, engine
+from osbox.engine import docker, engine, rules
 from osbox.engine.engine import Engine
 from osbox.engine.info import ImageInfo
 from osbox.errors import UserError
@@ -373,6 +373,7 @@ def test_the_exit_code_says_whether_there_is_anything(
         Change("container", "mysql", "recreate"),
     )
     monkeypatch.setattr(engine, "find", lambda *_: ENGINE)
+    monkeypatch.setattr(rules, "swept", lambda *_: False)
     monkeypatch.setattr(network, "pending", lambda *_, **__: [])
     monkeypatch.setattr(stack, "plan", lambda *_: planning.Plan(changes, {}, {}, {}, rack=False))
     assert execute(["plan"]) == 2
