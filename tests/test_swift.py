@@ -26,7 +26,10 @@ MODULES = {
     "swift/common/daemon.py": "def run_daemon(kind, conf, **_): kind(conf)\n",
     "fake.py": """
 import gc, logging, pathlib, sys, time
-def Brief(conf): pathlib.Path(conf + ".frozen").write_text(str(gc.get_freeze_count()))
+def Brief(conf):
+    new = pathlib.Path(conf + ".new")
+    new.write_text(str(gc.get_freeze_count()))
+    new.rename(conf + ".frozen")  # whole, for the lanes may be ended in between
 def Long(conf): time.sleep(60)
 def Bad(conf): logging.getLogger().error("one"); logging.getLogger().error("two")
 def Ends(conf): sys.exit(3)

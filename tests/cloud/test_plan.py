@@ -374,6 +374,7 @@ def test_the_exit_code_says_whether_there_is_anything(
     )
     monkeypatch.setattr(engine, "find", lambda *_: ENGINE)
     monkeypatch.setattr(rules, "swept", lambda *_: False)
+    monkeypatch.setattr(docker, "networks", lambda *_: ())
     monkeypatch.setattr(network, "pending", lambda *_, **__: [])
     monkeypatch.setattr(stack, "plan", lambda *_: planning.Plan(changes, {}, {}, {}, rack=False))
     assert execute(["plan"]) == 2
