@@ -177,6 +177,38 @@ def test_a_source_that_says_nothing_is_told_and_the_others_are_heard(
     said = " ".join(capsys.readouterr().err.split())
     assert "what follows is without" in said
     assert source in said
+    assert source in " ".join(report.unheard)
+
+
+def test_what_nobody_said_is_no_sign(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that waited while DHCP's log was silent had "no DHCP request came"; with Placement silent it was
+    "free now"."""
+    ironic, project = cast("Any", doors.system).baremetal, cast("Any", doors.project)
+    old = "2026-11-23T03:05:00+00:00"
+    waiting = NODE | {"provision_state": "inspect wait", "provision_updated_at": old, "last_error": None}
+    ironic.answers["/nodes/rack-2"] = waiting
+    monkeypatch.setattr(sightings, "on_the_network", lambda *_: [])
+    heard = explain.explain(doors, "rack-2", since=None, tail=12).cause.name
+    monkeypatch.setattr(sightings, "on_the_network", raises(SILENT))
+    assert (heard, explain.explain(doors, "rack-2", since=None, tail=12).cause.name) == (
+        "no-request",
+        "unheard-network",
+    )
+    monkeypatch.setattr(sightings, "of_conductor", raises(SILENT))
+    assert explain.explain(doors, "rack-2", since=None, tail=12).cause.name == "unheard-conductor"
+    ironic.answers["/nodes/rack-2"] = waiting | {"provision_state": "available", "instance_uuid": None}
+    server = {
+        "id": "77",
+        "name": "web",
+        "status": "ERROR",
+        "created": old,
+        "fault": {"message": "No valid host was found.", "created": "2026-11-23T04:05:00Z"},
+    }
+    project.compute.answers["/servers/detail?status=ERROR&sort_key=created_at&sort_dir=desc&limit=1"] = {
+        "servers": [server]
+    }
+    project.session = SimpleNamespace(get=lambda *_, **__: response(*DOWN))
+    assert explain.explain(doors, "rack-2", since=None, tail=12).cause.name == "unheard-placement"
 
 
 def test_a_server_is_told_also_when_nova_says_nothing_of_its_actions(

@@ -143,6 +143,8 @@ UNDER_WAY = (
     r"inspecting|inspect wait|cleaning|clean wait|deploying|wait call-back|verifying|deleting|adopting"
 )
 FAILURES = r"inspect failed|clean failed|deploy failed|error|adopt failed|rescue failed"
+UNSHOWN = ("late", "unheard-conductor", "unheard-network", "unheard-placement")
+"""Signs that are no words of a source: a warning has told those that said nothing."""
 MOVING = f"{UNDER_WAY}|{FAILURES}|enroll|manageable"
 UNUSED = r"(?!active).*"
 AGAIN = "osbox node enroll nodes.yaml"
@@ -158,6 +160,14 @@ RULES: tuple[Rule, ...] = tuple(
             "",
             "{service-down} does not run, and the node needs it",
             "osbox up",
+        ),
+        (
+            "unheard-conductor",
+            MOVING,
+            "unheard-conductor",
+            "",
+            "not known: the conductor's log said nothing, and what others say may be of an earlier try",
+            "osbox explain {name}, again; osbox logs ironic-conductor",
         ),
         (
             "conductor-restart",
@@ -396,6 +406,14 @@ RULES: tuple[Rule, ...] = tuple(
             f"correct ports in nodes.yaml; osbox node forget {{name}}; {AGAIN}",
         ),
         (
+            "unheard-network",
+            "",
+            "late unheard-network",
+            "dhcp-request heartbeat",
+            "not known: {unheard-network} said nothing, so whether the node asked is unseen",
+            "osbox explain {name}, again",
+        ),
+        (
             "no-request",
             "",
             "late",
@@ -462,6 +480,14 @@ RULES: tuple[Rule, ...] = tuple(
             "",
             "Nova finds no valid host: the flavor asks for other resources than {class}, which the node is",
             "osbox openstack flavor list --long; resource_class in nodes.yaml",
+        ),
+        (
+            "unheard-placement",
+            "available",
+            "no-host unheard-placement",
+            "",
+            "not known why Nova found no valid host for {server}: {unheard-placement} said nothing",
+            "osbox explain {name}, again",
         ),
         (
             "no-host",
@@ -556,7 +582,7 @@ def diagnose(story: Story) -> Cause:
     found = signs(story)
     rule = next(rule for rule in RULES if _fits(rule, story.state, found))
     words: dict[str, Any] = {"name": story.name, "state": story.state, **story.words, **story.facts}
-    evidence = tuple(dict.fromkeys(found[sign] for sign in rule.seen.split() if sign != "late"))
+    evidence = tuple(dict.fromkeys(found[sign] for sign in rule.seen.split() if sign not in UNSHOWN))
     return Cause(rule.name, _fill(rule.text, words), _fill(rule.next, words), evidence)
 
 

@@ -35,13 +35,16 @@ NEEDED = (
     "swift-proxy",
     "swift-object",
 )
+CONDUCTOR, ON_THE_NETWORK, PLACED = "the conductor's log", "DHCP, TFTP and HTTP", "Placement"
+MISSED = {"unheard-conductor": CONDUCTOR, "unheard-network": ON_THE_NETWORK, "unheard-placement": PLACED}
+"""Sources whose silence would pass for a sign: that nothing was asked for, that nothing is in the way."""
 DHCP_BY = frozenset({"inspect wait", "clean wait", "wait call-back"})
 
 
 @dataclass(frozen=True)
 class Report:
     """A node's state, the likely cause, and what was seen; `cut` says how many events of a source were left
-    out."""
+    out, `unheard` which sources said nothing."""
 
     node: str
     state: str
@@ -49,6 +52,7 @@ class Report:
     cause: Cause
     events: list[Event]
     cut: dict[str, int]
+    unheard: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class _Seen:
     power: str
     """The virtual node's own word (running, off, …); "" for real hardware."""
     events: list[Event]
+    unheard: list[str]
 
 
 def explain(doors: Doors, name: str, *, since: datetime | None, tail: int) -> Report:
@@ -86,7 +91,8 @@ def explain(doors: Doors, name: str, *, since: datetime | None, tail: int) -> Re
     story = _story(doors, seen)
     events, cut = timeline.merge(seen.events, since=since, tail=tail)
     power = seen.power or str(seen.record.get("power_state") or "unknown")
-    return Report(str(seen.record["name"] or name), story.state, power, causes.diagnose(story), events, cut)
+    known = str(seen.record["name"] or name), story.state, power, causes.diagnose(story)
+    return Report(*known, events, cut, tuple(seen.unheard))
 
 
 def _record(system: "Connection", name: str) -> Mapping[str, Any]:
@@ -108,34 +114,36 @@ def _look(doors: Doors, record: Mapping[str, Any]) -> _Seen:
     ports = list(doors.system.baremetal.ports(details=True))
     macs = tuple(str(port.address) for port in ports if port.node_id == uuid)
     name, told = str(record["name"] or uuid), list[Mapping[str, Any]]()
-    with _or_without("Ironic's history"):
+    unheard = list[str]()
+    with _or_without("Ironic's history", unheard):
         told = _history(doors.system, uuid)
     events = timeline.ironic(record, told)
-    with _or_without("the conductor's log"):
+    with _or_without(CONDUCTOR, unheard):
         events += sightings.of_conductor(doors.engine, doors.site, uuid, name)
-    with _or_without("DHCP, TFTP and HTTP"):
+    with _or_without(ON_THE_NETWORK, unheard):
         known = [str(port.address) for port in ports]
         events += sightings.on_the_network(doors.engine, doors.site, macs, known)
     virtual = rack.behind(doors.engine, doors.site, record.get("driver_info"))
     if virtual:
-        with _or_without("the console"):
+        with _or_without("the console", unheard):
             events += sightings.of_console(doors.engine, doors.site, virtual.name)
     server: Mapping[str, Any] = {}
-    with _or_without("Nova"):
+    with _or_without("Nova", unheard):
         server = _server(doors.project, record)
     if server:
         actions = list[Mapping[str, Any]]()
-        with _or_without("Nova's actions"):
+        with _or_without("Nova's actions", unheard):
             actions = _get(doors.project, f"/servers/{server['id']}/os-instance-actions").get(
                 "instanceActions", []
             )
         events += timeline.nova(server, actions)
-    return _Seen(record, macs, server, virtual.state if virtual else "", events)
+    return _Seen(record, macs, server, virtual.state if virtual else "", events, unheard)
 
 
 @contextmanager
-def _or_without(source: str) -> Iterator[None]:
-    """A source that is silent is told: the others may well say why the node is as it is."""
+def _or_without(source: str, unheard: list[str]) -> Iterator[None]:
+    """A source that is silent is told, and put among the unheard: the others may well say why the node is as
+    it is, but what it did not say is no sign."""
     from keystoneauth1.exceptions import ClientException  # noqa: PLC0415 - slow to import
     from openstack.exceptions import SDKException  # noqa: PLC0415 - slow to import
 
@@ -144,6 +152,7 @@ def _or_without(source: str) -> Iterator[None]:
     except (Error, ClientException, SDKException) as silent:
         said = " ".join(str(silent).split())[: answers.LONGEST]
         log.warn(f"what follows is without {source}: {said}")
+        unheard.append(source)
 
 
 def _history(system: "Connection", uuid: str) -> list[Mapping[str, Any]]:
@@ -232,13 +241,14 @@ def _facts(doors: Doors, seen: _Seen, state: str) -> dict[str, str]:
     }
     unknown = ""
     if state in DHCP_BY:
-        with _or_without("Neutron"):
+        with _or_without("Neutron", seen.unheard):
             unknown = _without_port(doors.project, seen)
     if unknown:
         facts |= {"no-port": f"neutron: no port has the MAC {unknown}", "asker": unknown}
     if state == "available":
-        with _or_without("Placement"):
+        with _or_without(PLACED, seen.unheard):
             facts |= _placed(doors, record)
+    facts |= {fact: source for fact, source in MISSED.items() if source in seen.unheard}
     return {name: value for name, value in facts.items() if value}
 
 
