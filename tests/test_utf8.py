@@ -55,6 +55,17 @@ def test_what_is_not_utf8_is_one_error_with_its_line(
     assert f"-f {coding} " in refused.value.hint
 
 
+def test_a_pipe_that_somebody_writes_into_is_read() -> None:
+    """`osbox node enroll <(sops -d nodes.yaml)`: passwords are nowhere on the disk."""
+    readable, writable = os.pipe()
+    os.write(writable, b"nodes: []\n")
+    os.close(writable)
+    try:
+        assert utf8.read(Path(f"/dev/fd/{readable}")) == "nodes: []\n"
+    finally:
+        os.close(readable)
+
+
 @pytest.mark.parametrize(
     "kind", ["a pipe", "a directory", "a socket", "a block device", "a character device"]
 )

@@ -39,13 +39,19 @@ def content(file: Path, hint: str = "") -> bytes:
     """The bytes of a file that a person may have named, in whatever encoding."""
     try:
         kind = stat.S_IFMT(file.stat().st_mode)
-        if kind in KINDS:
+        if kind in KINDS and not (kind == stat.S_IFIFO and _is_open(file)):
             raise UserError(f"cannot read {file}: it is {KINDS[kind]}, and no file", hint=hint)
         return file.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}", hint=hint) from error
     except ValueError as error:  # a zero byte, which no name has
         raise UserError(f"cannot read {str(file)!r}: {error}", hint=hint) from error
+
+
+def _is_open(file: Path) -> bool:
+    """Whether a pipe is an open one of ours: standard input, or what a shell makes of `<(sops -d FILE)`. It has a
+    writer, or had one."""
+    return os.path.realpath(file).startswith("/proc/")
 
 
 def at_home(path: Path) -> Path:
