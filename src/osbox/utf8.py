@@ -49,8 +49,10 @@ def content(file: Path, hint: str = "") -> bytes:
 
 
 def _is_open(file: Path) -> bool:
-    """Whether a pipe is an open one of ours: standard input, or what a shell makes of `<(sops -d FILE)`. It has a
-    writer, or had one."""
+    """Whether a pipe is an open one of ours: standard input, or what a shell makes of `<(sops -d FILE)`.
+
+    It has a writer, or had one.
+    """
     return os.path.realpath(file).startswith("/proc/")
 
 

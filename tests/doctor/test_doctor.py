@@ -234,11 +234,16 @@ def test_an_engine_that_tells_nothing_of_its_containers_ends_no_doctor(
     monkeypatch.setattr(finding, "containers", silent)
     known = doctor.look(paths, Site(), paths, lambda: Engine("host", "28"))
     assert [one.what for one in machine.check_engine(known)] == [wrong.message]
-    assert list(services.check_services(known)) == [], "it said that there was no cloud"
+    checks = {name: doctor.CHECKS[name] for name in ("ports", "memory", "services", "database", "logs")}
+    told = [(one.level, one.what) for one in doctor.examine(known, checks)]
+    assert told == [("warning", f"{name}: not looked at") for name in checks], (
+        "there was no cloud, memory was short for one, and of the rest nothing was said"
+    )
     monkeypatch.setattr(accelerator, "DEVICE", tmp := paths.home / "kvm")
     tmp.parent.mkdir()
     tmp.touch()
-    assert list(accelerator.check_accelerator(known)) == [], "it said that there was no image"
+    [unseen] = accelerator.check_accelerator(known)
+    assert unseen.what == "accelerator: not looked at", "it said that there was no image"
 
 
 def test_one_log_that_does_not_come_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

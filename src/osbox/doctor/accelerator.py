@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from osbox.doctor.finding import Facts, Finding, error, ok
+from osbox.doctor.finding import Facts, Finding, error, ok, unseen
 from osbox.engine import docker
 from osbox.errors import Error
 from osbox.images.catalogue import BY_NAME
@@ -46,7 +46,8 @@ def check_accelerator(facts: Facts) -> Iterator[Finding]:
             yield ok("accelerator: there is no /dev/kvm, and virtual nodes are emulated")
         return
     if facts.silence:
-        return  # nobody says whether the image is there
+        yield unseen("accelerator", facts.silence)  # nobody says whether the image is there
+        return
     image = BY_NAME["os-rack"].tag("latest")
     if facts.engine is None or not docker.image(facts.engine, image):
         yield ok("accelerator: /dev/kvm is there; whether it works is told when the image os-rack is built")

@@ -91,8 +91,6 @@ def check_kernel(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - all check
 
 def check_ports(facts: Facts) -> Iterator[Finding]:
     """Every port that the cloud publishes and that is not its own already."""
-    if facts.silence:
-        return  # nobody says which are its own
     found = list(ports.taken(facts.site, facts.running))
     for what, by in found:
         yield error(what, by, ports.HINT)

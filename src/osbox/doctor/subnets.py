@@ -17,8 +17,10 @@ def check_subnets(facts: Facts) -> Iterator[Finding]:
     looks = [subnets.look(at, facts.site, facts.engine, keys) for at, keys in places.items() if keys]
     found = [one for _, of_place in looks for one in of_place]
     for state, of_place in looks:
-        for one in claims.refused(of_place):
-            then = f"take it away there, or {claims.way_out(state, [one.key])}"
+        bad = claims.refused(of_place)
+        keys = dict.fromkeys(one.key for one in bad)  # all at once: no two of them get the same network
+        for one in bad:
+            then = f"take it away there, or {claims.way_out(state, keys)}"
             yield error(one.text, "packets for these addresses would not come to the cloud", then)
     wide = [one for one in found if one.wide]
     if wide:
@@ -27,8 +29,9 @@ def check_subnets(facts: Facts) -> Iterator[Finding]:
         then = f"if you need hosts there with such addresses, {claims.way_out(state, [wide[0].key])}"
         yield warning(what, "\n".join(one.text for one in wide), then)
     if not claims.refused(found):
-        keys = [key for keys in places.values() for key in keys]
-        listed = (f"{USES[key]} {getattr(facts.site, key)}" for key in keys)
-        own = [name for key in keys if looks[0][0].link(name := getattr(facts.site, BRIDGES[key]))]
+        every = [key for of_place in places.values() for key in of_place]
+        listed = (f"{USES[key]} {getattr(facts.site, key)}" for key in every)
+        own = [name for key in every if looks[0][0].link(name := getattr(facts.site, BRIDGES[key]))]
         there = f"; there already, on {', '.join(own)}" if own else ""
-        yield ok("no address, route or container network is in the way", ", ".join(listed) + there)
+        asked = "address or route" if facts.silence else "address, route or container network"
+        yield ok(f"no {asked} is in the way", ", ".join(listed) + there)

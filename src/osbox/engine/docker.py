@@ -69,8 +69,11 @@ def direct(engine: Engine, scratch: Path) -> Iterator[dict[str, str]]:
     the same settings but for these: logins, contexts and plug-ins stay. Builds, which do need a proxy, take
     no part. The private engine's client sees no settings of a person.
     """
+    if engine.kind != "host":
+        yield {}
+        return
     place = _settings()
-    told = _told(place / CONFIG) if engine.kind == "host" else {}
+    told = _told(place / CONFIG)
     if "proxies" not in told:
         yield {}
         return
