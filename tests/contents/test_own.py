@@ -261,7 +261,7 @@ def test_parts_are_one_disk(packing: str, between: bytes, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("packing", PACK)
 @pytest.mark.parametrize(
-    "rest", [b"signature" * 99, b"\0\0signature", b"\x1f\x8b no", b"?" * (3 << 20)], ids=len
+    "rest", [b"signature" * 99, b"\0\0signature", b"\x1f\x8b no", b"?" * 99_999], ids=len
 )
 def test_what_follows_is_left_out(
     packing: str, rest: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -285,6 +285,14 @@ def test_a_part_that_is_broken_is_no_rest(packing: str, tmp_path: Path) -> None:
     second = PACK[packing](GPT[999:])
     with pytest.raises(UserError, match="broken or not whole"):
         unpacked(tmp_path, packing, PACK[packing](GPT[:999]) + second[:8] + b"\xff" * 9 + second[17:])
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_more_than_a_signature_is_no_rest(packing: str, tmp_path: Path) -> None:
+    """Of a file in parts whose second one has a wrong first byte: a disk that ended there was uploaded."""
+    second = b"\xff" + PACK[packing](os.urandom(packed.LONGEST_REST + 9))[1:]
+    with pytest.raises(UserError, match="broken or not whole"):
+        unpacked(tmp_path, packing, PACK[packing](GPT) + second)
 
 
 def test_a_frame_of_zstd_that_is_skipped(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from osbox import log
 from osbox.contents import diskformat
 from osbox.errors import UserError
 
+LONGEST_REST = 1 << 20  # bytes; signatures and what is signed with them are a few thousand
 CHUNK = 1 << 20
 UNPACK: Mapping[str, Callable[[], Any]] = {
     "xz": partial(lzma.LZMADecompressor, lzma.FORMAT_XZ),
@@ -109,14 +110,18 @@ def _blocks(file: Path, packing: str, on_rest: Callable[[int], None] = lambda _:
     """Of all frames (members, streams), one after the other; zeros may stand between and after them.
 
     What follows a whole one and is none is left out, and on_rest told how much: an image of OpenWrt has its
-    signature there. gzip and bzip2 do the same. Raises EOFError for one that ends early.
+    signature there. gzip and bzip2 do the same. Raises EOFError for one that ends early, and for more than a
+    signature: the first bytes of a part were damaged, and the disk would be cut off there.
     """
     with file.open("rb") as source:
         more = True
         while more:
             yield from _frame(source, packing)
             more = _is_frame_next(source, packing)
-        if rest := os.fstat(source.fileno()).st_size - source.tell():
+        rest = os.fstat(source.fileno()).st_size - source.tell()
+        if rest > LONGEST_REST:
+            raise EOFError(f"{rest} bytes at its end are no part that can be unpacked")
+        if rest:
             on_rest(rest)
 
 
