@@ -12,6 +12,7 @@ from osbox.cloud import rings as verbs
 from osbox.cloud import stack
 from osbox.cloud.rings import Device, Ring
 from osbox.commands.context import Context, Json, print_json
+from osbox.engine.engine import Engine
 from osbox.errors import UserError
 
 COLUMNS = (
@@ -47,20 +48,24 @@ def rings(
     if rebalance:
         _rebalance(here, json=json)
         return
-    at = here.running_engine()
-    if not at or verbs.SERVICE not in stack.observe(at, here.site):
-        raise UserError("the cloud is not up, so there are no rings", hint="osbox up")
-    found = verbs.show(at, here.site)
+    found = verbs.show(_where_they_are(here), here.site)
     if json:
         print_json(found)
     else:
         log.out.print(_table(found))
 
 
+def _where_they_are(here: Context) -> Engine:
+    """The engine with the containers that have the rings; Keystone is not asked for them."""
+    at = here.running_engine()
+    if not at or verbs.SERVICE not in stack.observe(at, here.site):
+        raise UserError("the cloud is not up, so there are no rings", hint="osbox up")
+    return at
+
+
 def _rebalance(here: Context, *, json: bool) -> None:
-    stack.require_up(here.paths, here.site)
     with here.alone("swift rings --rebalance"):
-        found = verbs.rebalance(here.engine(), here.site)
+        found = verbs.rebalance(_where_they_are(here), here.site)
     if json:
         print_json(found)
     else:

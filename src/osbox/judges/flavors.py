@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from osbox.judges.people import MARK
+from osbox.judges.people import MARK, taken
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -29,8 +29,14 @@ class Size:
 
 
 def make(cloud: "Connection", sizes: Sequence[Size]) -> None:
-    """Those that are missing."""
-    there = {one.name for one in cloud.compute.flavors()}
+    """Those that are missing.
+
+    Raises UserError, before any is made, when a name is somebody else's: that flavor may be of machines.
+    """
+    there = {one.name: one.description for one in cloud.compute.flavors()}
+    for one in sizes:
+        if there.get(one.name, MARK) != MARK:
+            raise taken("flavor", one.name)
     for one in sizes:
         if one.name not in there:
             made = cloud.compute.create_flavor(

@@ -121,7 +121,7 @@ def _require_ours(identity: Any, people: Sequence[Person]) -> None:
     for name in dict.fromkeys(one.domain for one in people):
         for domain in identity.domains(name=name):
             if name != DEFAULT and domain.description != MARK:
-                raise _taken("domain", name)
+                raise taken("domain", name)
             for one in [one for one in people if one.domain == name]:
                 _named(identity.projects(domain_id=domain.id, name=one.project), "project", one.project)
                 _named(identity.users(domain_id=domain.id, name=one.user), "user", one.user)
@@ -140,11 +140,11 @@ def _role(identity: Any, name: str) -> Any:
 def _named(found: Iterable[Any], kind: str, name: str) -> Any | None:
     one = next(iter(found), None)
     if one and one.description != MARK:
-        raise _taken(kind, name)
+        raise taken(kind, name)
     return one
 
 
-def _taken(kind: str, name: str) -> UserError:
+def taken(kind: str, name: str) -> UserError:
     return UserError(
         f"the suite needs a {kind} called {name}, and there is one that osbox did not make",
         hint=f"in a cloud of its own: osbox --name judge up; osbox openstack {kind} show {name}",

@@ -3,7 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from osbox import files, log, run
 from osbox.cloud import sessions
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.judges import disk, environment, flavors, people, sdk, suite, swift, tempest, verdict
+from osbox.judges import disk, environment, flavors, leftovers, people, sdk, suite, swift, tempest, verdict
 from osbox.judges.people import Clouds, Person
 from osbox.judges.suite import Run
 from osbox.judges.verdict import Verdict
@@ -23,6 +23,7 @@ INI = "[pytest]\naddopts =\npython_classes = NotByName\n"
 """Classes of unittest only, as upstream's own runners find them: a mixin is called Test…, too."""
 RECORDS, OUTPUT = "tests.jsonl", "output.log"
 WANTED, LEFT = "OSBOX_TESTS", "OSBOX_LEAVE"
+CLEANING_SECONDS = 600
 NOTHING = 5
 """pytest's exit code when no test was meant; https://docs.pytest.org/en/stable/reference/exit-codes.html"""
 ENDED = (0, 1, NOTHING)
@@ -99,9 +100,13 @@ def _guests(here: Judge, python: Path) -> Iterator[None]:
     try:
         yield
     except Exception:
-        _clean(here, python, clouds)
+        with suppress(Error):  # the first error is the one to be told
+            _clean(here, python, clouds)
         raise
-    _clean(here, python, clouds)
+    try:
+        _clean(here, python, clouds)
+    except Error as error:  # what the suite has shown counts all the same
+        log.warn(f"not all is removed, the next run does it: {error.message}")
     left = people.left(clouds.project)
     if left:
         log.warn(f"the suite left behind: {', '.join(left)}")
@@ -116,7 +121,7 @@ def _prepare(here: Judge, source: Path | None, workers: int) -> Run:
     elif here.name == "sdk":
         made = sdk.prepare(clouds, here.site, here.place, logins)
     else:
-        tempest.note(clouds.system, here.place)
+        leftovers.note(clouds.system, here.place)
         disk.serve(here.engine, here.site)
         made = tempest.prepare(clouds, here.site, here.place, logins)
     return made if not workers else Run(made.packages, made.environment, made.source, workers, made.seconds)
@@ -146,22 +151,32 @@ def _run(here: Judge, python: Path, todo: Run, chosen: Mapping[str, str]) -> int
 
 
 def _clean(here: Judge, python: Path, clouds: Clouds) -> None:
-    """Remove what an earlier run of the suite, or this one, has made; where there was none, look only."""
-    if here.name == "tempest" and people.left(clouds.project):
+    """Remove what this run, or an earlier one of any suite, has made; where there was none, look only."""
+    place = here.paths.judges / "tempest"
+    if tempest.is_left(place):  # before its user goes, as whom it cleans up
         with log.step("Remove what Tempest left"):
-            for words in tempest.clean(here.place):
-                run.run(
-                    environment.python(python, *words),
-                    env=environment.variables({}),
-                    cwd=here.place,
-                    check=False,
-                    timeout=600,
-                )
-        tempest.remove(clouds, here.place)
-        disk.withdraw(here.engine, here.site)
-        (here.place / "resource_list.json").unlink(missing_ok=True)
-        shutil.rmtree(here.place / "lock", ignore_errors=True)
-    if here.name == "sdk":
-        sdk.remove(clouds)
+            _after_tempest(here, python, clouds, place)
+    sdk.remove(clouds)
     flavors.remove(clouds.project)
     people.remove(clouds.project)
+
+
+def _after_tempest(here: Judge, python: Path, clouds: Clouds, place: Path) -> None:
+    """By its own cleaning, and what that does not know."""
+    for words in tempest.clean(place):
+        try:
+            run.run(
+                environment.python(python, *words),
+                env=environment.variables({}),
+                cwd=place,
+                timeout=CLEANING_SECONDS,
+            )
+        except Error as error:  # what is left is told at the end
+            log.warn(f"tempest cleanup: {error.message}")
+    kept = leftovers.remove(clouds.system, place)
+    if kept:
+        log.warn(f"Ironic does not remove {', '.join(kept)}; the next run tries again")
+    tempest.remove_images(clouds)
+    disk.withdraw(here.engine, here.site)
+    (place / tempest.RECORDED).unlink(missing_ok=True)
+    shutil.rmtree(place / "lock", ignore_errors=True)

@@ -9,7 +9,7 @@ from osbox import files
 from osbox.cloud.services import REGION
 from osbox.judges import disk, flavors
 from osbox.judges.flavors import Size
-from osbox.judges.people import MARK, Clouds, Login, Person
+from osbox.judges.people import MARK, Clouds, Login, Person, taken
 from osbox.judges.suite import Run
 from osbox.site.site import Site
 
@@ -38,6 +38,9 @@ def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login]) -
     """Flavors, an image, and clouds.yaml in place, for nobody else to read; returns how the suite is run."""
     cloud = clouds.project
     flavors.make(cloud, FLAVORS)
+    images: Any = cloud.image
+    if any(one.properties.get("osbox_judge") != MARK for one in images.images(name=IMAGE)):
+        raise taken("image", IMAGE)
     if not cloud.image.find_image(IMAGE):
         files.write(place / "judge.qcow2", disk.empty())
         cloud.image.create_image(

@@ -2,14 +2,13 @@
 
 import configparser
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osbox import answers, files
 from osbox.cloud.services import REGION
 from osbox.contents import names
-from osbox.judges import disk, flavors
+from osbox.judges import disk, flavors, leftovers
 from osbox.judges.flavors import Size
 from osbox.judges.people import Clouds, Login, Person
 from osbox.judges.suite import Run
@@ -31,9 +30,8 @@ PACKAGES = (
     "keystone_tempest_plugin.tests.api",
     "ironic_tempest_plugin.tests.api",
 )
-BEFORE = "before.json"
-BAREMETAL = {"service_type": "baremetal", "interface": "public"}
-RUNBOOKS = "1.92"  # Ironic's first API with them; https://docs.openstack.org/ironic/latest/contributor/webapi-version-history.html
+RECORDED = "resource_list.json"
+"""Tempest's own record of what it made; it is written where Tempest is called."""
 WORKERS = 2  # a class is alone in projects of its own
 NO = "false"
 YES = "true"
@@ -70,42 +68,16 @@ def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login]) -
     )
 
 
-def note(system: "Connection", place: Path) -> None:
-    """Write down what Ironic had before: its tests leave templates and runbooks, with names like anybody's.
-
-    What was written before a run that did not end is as it was before that.
-    """
-    file = place / BEFORE
-    if not file.exists():
-        files.write(file, json.dumps(_templates(system)))
-
-
-def remove(clouds: Clouds, place: Path) -> None:
-    """What Tempest's own cleaning leaves: what Ironic has more than before, and images by their prefix."""
-    file = place / BEFORE
-    if file.exists():
-        before = json.loads(file.read_text())
-        for kind, names in _templates(clouds.system).items():
-            for name in set(names) - set(before.get(kind, [])):
-                clouds.system.session.delete(
-                    f"/v1/{kind}/{name}", endpoint_filter=BAREMETAL, microversion=RUNBOOKS, raise_exc=False
-                )
-        file.unlink()
+def remove_images(clouds: Clouds) -> None:
+    """Those that Tempest's own cleaning leaves, by their prefix."""
     images: Any = clouds.project.image
     for image in [one for one in images.images() if str(one.name).startswith(PREFIX)]:
         images.delete_image(image, ignore_missing=True)
 
 
-def _templates(system: "Connection") -> dict[str, list[str]]:
-    """Names of deploy templates and, where the release knows them, of runbooks, by their kind."""
-    found = dict[str, list[str]]()
-    for kind in ("deploy_templates", "runbooks"):
-        answer = system.session.get(
-            f"/v1/{kind}?limit=1000", endpoint_filter=BAREMETAL, microversion=RUNBOOKS, raise_exc=False
-        )
-        if answer.ok:
-            found[kind] = [one["name"] for one in answers.read(answer, "Ironic did not list them")[kind]]
-    return found
+def is_left(place: Path) -> bool:
+    """Whether a run has not been cleaned up after yet."""
+    return any((place / name).exists() for name in (RECORDED, leftovers.BEFORE))
 
 
 def clean(place: Path) -> list[list[str]]:
@@ -113,7 +85,7 @@ def clean(place: Path) -> list[list[str]]:
     if not (place / "tempest.conf").exists():
         return []
     words = ["-m", "tempest.cmd.main", "--config-file", str(place / "tempest.conf"), "cleanup"]
-    listed = [[*words, "--resource-list"]] if (place / "resource_list.json").exists() else []
+    listed = [[*words, "--resource-list"]] if (place / RECORDED).exists() else []
     return [*listed, [*words, "--prefix", PREFIX]]
 
 

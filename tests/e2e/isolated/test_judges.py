@@ -19,7 +19,7 @@ pytestmark = pytest.mark.e2e
 SAMPLES = {
     "tempest": r"identity\.v3\.test_(application_credentials|access_rules)|test_images_metadefs_namespaces"
     r"|object_storage\.test_(container_quotas|object_version)|compute\.keypairs\.test_keypairs\.",
-    "swift": r"functional\.(s3api\.test_service|test_symlink|s3api\.test_presigned)|tests\.TestTempurl\.",
+    "swift": r"functional\.test_symlink|s3api\.test_(versioning|service)|tests\.TestTempurl\.",
     "sdk": r"functional\.(identity\.v3\.test_(domain|access_rule)|object_store|cloud\.test_keypairs)",
 }
 KILLED_AFTER = 6
