@@ -171,7 +171,7 @@ def test_what_is_written_down_of_a_pass(lab: Lab, daemon: str, code: int, errors
 
 
 def test_an_audit_that_its_time_ends_has_not_failed(lab: Lab) -> None:
-    """With more objects than it reads in its time, two in a row made the service unhealthy: `osbox up` waited."""
+    """With more objects than it reads in its time, two in a row made it unhealthy, and `osbox up` waited."""
     said = lab(
         'audit = one("Long", within=1)\ndaemons.SLOW = (audit,)\n'
         "print([(done.code, done.failures) for done in (daemons.run(audit, 0), daemons.run(audit, 1))])"
