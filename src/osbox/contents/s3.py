@@ -10,6 +10,7 @@ from osbox.site.site import Site
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
+PATH = "/users/{}/credentials/OS-EC2"
 LOCATION = "us-east-1"
 """The region that requests are signed for: `location` of s3api (images/swift)."""
 
@@ -52,16 +53,24 @@ def access(cloud: "Connection", site: Site, project: str = "") -> Access:
             )
         number = projects[project]
         _require_role(identity, user, number, project)
-    path = f"/users/{user}/credentials/OS-EC2"
-    listed = answers.read(identity.get(path), "Keystone did not list the credentials")
+    listed = answers.read(identity.get(PATH.format(user)), "Keystone did not list the credentials")
     mine = [one for one in listed["credentials"] if one["tenant_id"] == number]
     if not mine:
-        made = identity.post(path, json={"tenant_id": number})
-        mine = [answers.read(made, "Keystone did not make credentials")["credential"]]
+        mine = [new_credentials(identity, user, number)]
     address = site.listen or site.loopback
     return Access(
         f"http://{address}:8080", f"s3.{site.name}:8080", number, mine[0]["access"], mine[0]["secret"]
     )
+
+
+def new_credentials(identity: Any, user: str, project: str) -> dict[str, Any]:
+    """EC2 credentials of a user in a project, by their ids: `access`, `secret` and more.
+
+    Keystone makes new ones every time.
+    """
+    made = identity.post(PATH.format(user), json={"tenant_id": project})
+    found: dict[str, Any] = answers.read(made, "Keystone did not make credentials")["credential"]
+    return found
 
 
 def _require_role(identity: Any, user: str, number: str, project: str) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from osbox import answers
+from osbox.contents import s3
 from osbox.errors import UserError
 
 if TYPE_CHECKING:
@@ -78,10 +78,7 @@ def make(cloud: "Connection", people: Sequence[Person]) -> dict[str, Login]:
 
 def ec2(cloud: "Connection", login: Login, project: str = "") -> tuple[str, str]:
     """Access key and secret of a user in its own project, or in another one by its id."""
-    answer = cloud.identity.post(
-        f"/users/{login.user_id}/credentials/OS-EC2", json={"tenant_id": project or login.project_id}
-    )
-    made = answers.read(answer, "Keystone did not make credentials")["credential"]
+    made = s3.new_credentials(cloud.identity, login.user_id, project or login.project_id)
     return made["access"], made["secret"]
 
 
