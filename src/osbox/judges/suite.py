@@ -1,5 +1,7 @@
 """A suite: which tests it has, and how they are run. Pure."""
 
+import configparser
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +9,14 @@ from pathlib import Path
 NAMES = ("tempest", "swift", "sdk")
 FILES = "test_*.py *_test.py tests.py"
 """What Swift's tests are called."""
+
+
+def ini(sections: Mapping[str, Mapping[str, str]]) -> str:
+    """The text of a configuration file, as the suites read theirs."""
+    config, text = configparser.RawConfigParser(), io.StringIO()
+    config.read_dict(sections)
+    config.write(text)
+    return text.getvalue()
 
 
 @dataclass(frozen=True)

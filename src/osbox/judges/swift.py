@@ -1,13 +1,11 @@
 """Swift's functional tests, S3's among them, of the version that the cloud has."""
 
-import configparser
-import io
 from pathlib import Path
 from typing import Any
 
 from osbox import files
 from osbox.contents import s3
-from osbox.judges import people
+from osbox.judges import people, suite
 from osbox.judges.people import Clouds, Login, Person
 from osbox.judges.suite import Run
 from osbox.site.site import Site
@@ -30,11 +28,7 @@ FILE = "test.conf"
 
 def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login], source: Path) -> Run:
     """Write test.conf into place, for nobody else to read; returns how the suite is run."""
-    config = configparser.RawConfigParser()
-    config.read_dict(_settings(clouds, site, logins))
-    text = io.StringIO()
-    config.write(text)
-    files.write(place / FILE, text.getvalue(), mode=files.PRIVATE)
+    files.write(place / FILE, suite.ini(_settings(clouds, site, logins)), mode=files.PRIVATE)
     environment = {
         "SWIFT_TEST_CONFIG_FILE": str(place / FILE),
         "SWIFT_TEST_IN_PROCESS": "false",

@@ -1,14 +1,12 @@
 """Tempest, with the plug-ins of Keystone and Ironic: what they are to know of this cloud."""
 
-import configparser
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osbox import answers, files
 from osbox.cloud.services import REGION
 from osbox.contents import names
-from osbox.judges import disk, flavors, leftovers
+from osbox.judges import disk, flavors, leftovers, suite
 from osbox.judges.flavors import Size
 from osbox.judges.people import Clouds, Login, Person
 from osbox.judges.suite import Run
@@ -58,11 +56,8 @@ SCOPES = ("keystone", "glance", "nova", "neutron", "placement", "ironic")
 def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login]) -> Run:
     """Write tempest.conf into place, for nobody else to read; returns how the suite is run."""
     flavors.make(clouds.project, FLAVORS)
-    config = configparser.RawConfigParser()
-    config.read_dict(_settings(clouds, site, place, logins[PEOPLE[0].user]))
-    text = io.StringIO()
-    config.write(text)
-    files.write(place / "tempest.conf", text.getvalue(), mode=files.PRIVATE)
+    settings = _settings(clouds, site, place, logins[PEOPLE[0].user])
+    files.write(place / "tempest.conf", suite.ini(settings), mode=files.PRIVATE)
     return Run(
         PACKAGES, {"TEMPEST_CONFIG_DIR": str(place), "TEMPEST_CONFIG": "tempest.conf"}, workers=WORKERS
     )
