@@ -42,7 +42,7 @@ class Ironic:
 
     @property
     def system(self) -> Any:
-        return cast("Any", SimpleNamespace(session=self))
+        return cast("Any", SimpleNamespace(baremetal=self))
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from openstack.connection import Connection
 
 BEFORE = "before.json"
-BAREMETAL = {"service_type": "baremetal", "interface": "public"}
 RUNBOOKS = "1.92"
 """Ironic's first API with them (docs.openstack.org/ironic/latest/contributor/webapi-version-history.html)"""
 LISTS = {"deploy_templates": "name", "runbooks": "name", "nodes": "uuid"}
@@ -62,9 +61,7 @@ def _is_of_a_test(kind: str, one: dict[str, Any]) -> bool:
 def _listed(system: "Connection", kind: str) -> dict[str, dict[str, Any]]:
     """All of a kind by the word that they are known by; none where the release does not know the kind."""
     fields = "&fields=uuid,name,driver" if kind == "nodes" else ""
-    answer = system.session.get(
-        f"/v1/{kind}?limit=1000{fields}", endpoint_filter=BAREMETAL, microversion=RUNBOOKS, raise_exc=False
-    )
+    answer = system.baremetal.get(f"/{kind}?limit=1000{fields}", microversion=RUNBOOKS)
     if answer.status_code in UNKNOWN:
         return {}
     found = answers.read(answer, f"Ironic did not list its {kind}")[kind]
@@ -72,7 +69,5 @@ def _listed(system: "Connection", kind: str) -> dict[str, dict[str, Any]]:
 
 
 def _deleted(system: "Connection", kind: str, key: str) -> bool:
-    answer = system.session.delete(
-        f"/v1/{kind}/{key}", endpoint_filter=BAREMETAL, microversion=RUNBOOKS, raise_exc=False
-    )
+    answer = system.baremetal.delete(f"/{kind}/{key}", microversion=RUNBOOKS)
     return answer.status_code in GONE
