@@ -88,7 +88,8 @@ def _pip(place: Path, *words: str) -> None:
     except UserError:
         raise
     except Error as error:
-        shutil.rmtree(place, ignore_errors=True) if not (place / READY).exists() else None
+        if not (place / READY).exists():
+            shutil.rmtree(place, ignore_errors=True)
         raise Error("the test suites could not be installed", evidence=error.evidence, hint=AGAIN) from error
 
 

@@ -39,9 +39,10 @@ def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login]) -
     cloud = clouds.project
     flavors.make(cloud, FLAVORS)
     images: Any = cloud.image
-    if any(one.properties.get("osbox_judge") != MARK for one in images.images(name=IMAGE)):
+    there = list(images.images(name=IMAGE))
+    if any(one.properties.get("osbox_judge") != MARK for one in there):
         raise taken("image", IMAGE)
-    if not cloud.image.find_image(IMAGE):
+    if not there:
         files.write(place / "judge.qcow2", disk.empty())
         cloud.image.create_image(
             IMAGE,

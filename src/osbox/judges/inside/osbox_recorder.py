@@ -32,9 +32,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wanted = re.compile(os.environ.get("OSBOX_TESTS", ""))
     left = re.compile(os.environ.get("OSBOX_LEAVE") or r"(?!)")
     names = {item: name(item.nodeid) for item in items}
-    chosen = [item for item in items if wanted.search(names[item]) and not left.search(names[item])]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
-    items[:] = chosen
+    meant = {item for item, test in names.items() if wanted.search(test) and not left.search(test)}
+    config.hook.pytest_deselected(items=[item for item in items if item not in meant])
+    items[:] = [item for item in items if item in meant]
 
 
 class Recorder:
