@@ -22,7 +22,8 @@ bootstrap.toml, all parts optional (docs/images.md):
                                        (schema.py)
     [schema]    project                wait until another container has migrated it to this very version
     [health]    url | command | tcp, send
-                                       user, secret, system, service, status, expect
+                                       user, secret, system, service, status, expect; mark: a file made
+                                       at a good answer
 Failing, it prints one line and exits 1. Standard library only; pymysql, of the OpenStack images, where a
 database is asked for.
 """
@@ -305,6 +306,8 @@ def health(config: dict[str, Any]) -> int:
         well = config.get("expect", "") in answer
     except Exception as error:  # noqa: BLE001 - whatever it is, the service is not well
         answer, well = str(error), False
+    if well and "mark" in config:
+        Path(config["mark"]).touch()
     print("healthy" if well else f"unhealthy: {answer.strip()[-300:]}")
     return 0 if well else 1
 

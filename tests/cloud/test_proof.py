@@ -119,3 +119,18 @@ def test_an_engine_that_stays_silent_is_the_reason_in_the_end(
     with pytest.raises(Error, match="1 services did not become ready") as caught:
         held(monkeypatch, what, 1000)
     assert caught.value.evidence == f"{what}: {QUIET}\n--- last lines of {what} ({QUIET})\n{QUIET}"
+
+
+def test_what_others_wait_for_is_told_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a bus that did not start, the log of neutron-server was shown, which waited for it."""
+    monkeypatch.setattr(docker, "ask", lambda _, *words, **__: run.Result(0, f"log of {words[-1]}", ""))
+    late = {"neutron-server": "no answer", "ironic-conductor": "not alive", "rabbitmq": "restarting"}
+    error = proof.not_ready(ENGINE, SITE, late)
+    assert str(error.hint).startswith("osbox logs rabbitmq,")
+    assert error.evidence.splitlines()[0] == "rabbitmq: restarting"
+    assert f"log of rabbitmq.{SITE.name}" in error.evidence
+
+
+def test_what_is_not_ready_may_be_no_service_of_the_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker, "ask", lambda *_, **__: run.Result(0, "", ""))
+    assert "osbox logs rack" in str(proof.not_ready(ENGINE, SITE, {"rack": "starting"}).hint)

@@ -12,7 +12,7 @@ from osbox.board import Board
 from osbox.cloud import keystone, sessions
 from osbox.cloud.checks import Told, probe_agent, probe_api, probe_identity, probe_objects, told_of_agents
 from osbox.cloud.compose import ServiceState, observe
-from osbox.cloud.services import AGENTS, APIS, INFRASTRUCTURE, Agent
+from osbox.cloud.services import AGENTS, APIS, INFRASTRUCTURE, SERVICES, Agent
 from osbox.engine import asking, docker, processes
 from osbox.engine.engine import Engine
 from osbox.errors import Error
@@ -181,8 +181,11 @@ def container_reason(state: ServiceState | None) -> str:
 
 
 def not_ready(engine: Engine, site: Site, waiting: dict[str, str]) -> Error:
-    name, reason = next(iter(waiting.items()))
-    lines = [f"{service}: {why}" for service, why in waiting.items()]
+    """What stands beneath comes first and its log is shown: others wait for the bus, it waits for nobody."""
+    order = {service: number for number, service in enumerate(SERVICES)}
+    late = sorted(waiting.items(), key=lambda item: order.get(item[0], -1))
+    name, reason = late[0]
+    lines = [f"{service}: {why}" for service, why in late]
     try:
         tail = docker.ask(engine, "logs", "--tail", "12", f"{name}.{site.name}", check=False)
         last = run.tail(tail.out + tail.err, 12)

@@ -135,6 +135,32 @@ def test_container_killed_in_the_middle_of_up(cloud: Tool, service: str) -> None
     complete(cloud)
 
 
+BUS = "rabbitmq"
+DATA = HOME / "engine" / "data" / "volumes" / "rabbitmq-data" / "_data"
+EMPTIED = (
+    ".erlang.cookie",
+    "mnesia/rabbit@localhost-feature_flags",
+    "mnesia/rabbit@localhost/cluster_nodes.config",
+    "mnesia/rabbit@localhost/nodes_running_at_shutdown",
+    "mnesia/rabbit@localhost/schema.DAT",
+    "mnesia/rabbit@localhost/quorum/rabbit@localhost/names.dets",
+    "mnesia/rabbit@localhost/quorum/rabbit@localhost/meta.dets",
+    "mnesia/rabbit@localhost/coordination/rabbit@localhost/names.dets",
+)
+"""Each of these was seen to keep RabbitMQ 4.0 from starting for ever, when a kill left it empty."""
+
+
+@pytest.mark.parametrize("file", params(EMPTIED))
+def test_a_broker_whose_file_a_kill_left_empty_goes_on(cloud: Tool, file: str) -> None:
+    cloud("up")
+    engine("docker", "stop", f"{BUS}.{NAME}")
+    assert (DATA / file).stat().st_size > 0
+    (DATA / file).write_bytes(b"")
+    complete(cloud)
+    assert "its files are put aside" in engine("docker", "logs", f"{BUS}.{NAME}")
+    assert (DATA / ".put-aside" / file).exists()
+
+
 @full
 def test_workers_of_every_api(cloud: Tool) -> None:
     cloud("up", "--workers", "2")
