@@ -13,8 +13,9 @@ from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.judges import disk, environment, flavors, leftovers, people, sdk, swift, tempest, verdict
 from osbox.judges.people import Clouds, Person
+from osbox.judges.progress import Progress
 from osbox.judges.suite import Run
-from osbox.judges.verdict import Verdict
+from osbox.judges.verdict import Expected, Verdict
 from osbox.site.site import Paths, Site
 
 EXPECTED = Path(__file__).with_name("expected")
@@ -73,7 +74,7 @@ def judge(here: Judge, wanted: str = "", *, workers: int = 0) -> Verdict:
         for old in (RECORDS, OUTPUT, "junit.xml"):
             (here.place / old).unlink(missing_ok=True)
         todo = _prepare(here, clouds, source, workers)
-        code = _run(here, python, todo, {WANTED: wanted, LEFT: rules.left})
+        code = _run(here, python, todo, wanted, rules)
     lines = (here.place / RECORDS).read_text().splitlines() if (here.place / RECORDS).exists() else []
     found = verdict.read(lines)
     if code not in ENDED or (not found and code != NOTHING):
@@ -124,8 +125,8 @@ def _prepare(here: Judge, clouds: Clouds, source: Path | None, workers: int) -> 
     return made if not workers else Run(made.packages, made.environment, made.source, workers, made.seconds)
 
 
-def _run(here: Judge, python: Path, todo: Run, chosen: Mapping[str, str]) -> int:
-    """pytest's exit code. Its output goes to a file, a line of it to the screen when it has something new."""
+def _run(here: Judge, python: Path, todo: Run, wanted: str, rules: Expected) -> int:
+    """pytest's exit code. Its output goes to a file; the screen has how far it is."""
     inside = str(Path(__file__).with_name("inside"))
     given = todo.environment.get("PYTHONPATH")
     more = {
@@ -134,11 +135,13 @@ def _run(here: Judge, python: Path, todo: Run, chosen: Mapping[str, str]) -> int
         # requests_mock's loads ssl before Swift's tests have eventlet take its place: endless recursion.
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "OSBOX_RECORDS": str(here.place / RECORDS),
-        **chosen,
+        WANTED: wanted,
+        LEFT: rules.left,
     }
     # A run that is killed must not leave tests at work, which make things while the next one removes them.
     words = [*run.ENDS_WITH_US, *environment.python(python, *todo.words(here.place, python))]
-    with log.step(f"Run {here.name}'s tests"), (here.place / OUTPUT).open("w") as output:
+    shown = Progress(here.place / RECORDS, rules)
+    with log.step(f"Run {here.name}'s tests", shown), (here.place / OUTPUT).open("w") as output:
         return run.stream(
             words,
             lambda line: print(line, file=output, flush=True),
