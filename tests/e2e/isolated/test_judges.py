@@ -47,10 +47,20 @@ def left(cloud: Tool) -> list[str]:
     return [*people.left(found), *named]
 
 
-def test_a_suite_that_was_killed_is_cleaned_up_by_the_next_run(ready: Tool) -> None:
+@pytest.mark.parametrize(
+    ("name", "tests", "step"),
+    [
+        ("tempest", "identity", "Remove what Tempest left"),
+        ("swift", r"functional\.tests\.", "Remove what the suites' projects have"),
+    ],
+)
+def test_a_suite_that_was_killed_is_cleaned_up_by_the_next_run(
+    ready: Tool, name: str, tests: str, step: str
+) -> None:
     cloud = ready
-    records = Path(HOME) / "judges/tempest/tests.jsonl"
-    words = [cloud.program, "judge", "tempest", "--tests", "identity"]
+    records = Path(HOME) / f"judges/{name}/tests.jsonl"
+    records.unlink(missing_ok=True)  # of a run before
+    words = [cloud.program, "judge", name, "--tests", tests]
     with run.spawn(words, env=ENVIRONMENT) as process:
         deadline = time.monotonic() + 180
         while not records.is_file() or len(records.read_text().splitlines()) < KILLED_AFTER:
@@ -60,8 +70,9 @@ def test_a_suite_that_was_killed_is_cleaned_up_by_the_next_run(ready: Tool) -> N
         process.kill()
         process.wait()
     assert left(cloud) != []
-    said = cloud("judge", "tempest", "--tests", SAMPLES["tempest"])
-    assert "Remove what Tempest left" in said
+    said = cloud("judge", name, "--tests", SAMPLES[name])
+    assert step in said
+    assert "not removed" not in said
     assert left(cloud) == []
 
 
