@@ -14,6 +14,24 @@ def test_an_object() -> None:
     assert answers.read(response(200, '{"nodes": []}'), "x") == {"nodes": []}
 
 
+def test_a_list() -> None:
+    assert answers.rows(response(200, '[{"name": "a"}]'), "x") == [{"name": "a"}]
+    assert answers.rows(response(200, "[]"), "x") == []
+
+
+@pytest.mark.parametrize("body", ["{}", "[1]", "", "<html>of a proxy</html>"])
+def test_no_list(body: str) -> None:
+    with pytest.raises(
+        answers.SilentError, match="Swift did not list: HTTP 200, and no JSON list of objects"
+    ):
+        answers.rows(response(200, body), "Swift did not list")
+
+
+def test_a_refused_list() -> None:
+    with pytest.raises(Error, match="Swift did not list: HTTP 403"):
+        answers.rows(response(403, "[]"), "Swift did not list")
+
+
 @pytest.mark.parametrize(
     ("status", "body", "silent", "said"),
     [

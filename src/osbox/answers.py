@@ -26,17 +26,34 @@ def read(answer: "Response", asked: str, hint: str = AGAIN) -> dict[str, Any]:
     asked: what it did not do if it refuses, "Glance did not take disk". Raises SilentError when the service
     cannot answer now, Error when it refuses to.
     """
+    data = _data(answer, asked, hint)
+    if not isinstance(data, dict):
+        raise _strange(answer, asked, "object", hint)
+    return data
+
+
+def rows(answer: "Response", asked: str, hint: str = AGAIN) -> list[dict[str, Any]]:
+    """The same of an API that answers a list of objects: Swift's."""
+    data = _data(answer, asked, hint)
+    if not isinstance(data, list) or not all(isinstance(one, dict) for one in data):
+        raise _strange(answer, asked, "list of objects", hint)
+    return data
+
+
+def _data(answer: "Response", asked: str, hint: str) -> object:
+    """What it answered, None when that is no JSON."""
     if answer.status_code >= REFUSED:
         kind = SilentError if answer.status_code >= BROKEN else Error
         raise kind(f"{asked}: HTTP {answer.status_code}", evidence=_said(answer), hint=hint)
     try:
-        data = answer.json()
+        return answer.json()
     except ValueError:
-        data = None
-    if not isinstance(data, dict):
-        message = f"{asked}: HTTP {answer.status_code}, and no JSON object"
-        raise SilentError(message, evidence=_said(answer), hint=hint)
-    return data
+        return None
+
+
+def _strange(answer: "Response", asked: str, wanted: str, hint: str) -> SilentError:
+    message = f"{asked}: HTTP {answer.status_code}, and no JSON {wanted}"
+    return SilentError(message, evidence=_said(answer), hint=hint)
 
 
 def _said(answer: "Response") -> str:

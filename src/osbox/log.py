@@ -5,12 +5,14 @@ error by `err`. Rich honours NO_COLOR and drops styles when the stream is no ter
 """
 
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from osbox.errors import Error
 
@@ -20,6 +22,8 @@ if not out.is_terminal and "COLUMNS" not in os.environ:
         highlight=False, soft_wrap=True, width=200
     )  # tables for a pipe are not cut to a terminal's 80 columns
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+SPOKEN_SECONDS = 60
+"""How often a long step says where it is, where no line can be written over."""
 _verbose = False
 
 
@@ -64,12 +68,19 @@ def failure(error: Error) -> None:
 
 
 @contextmanager
-def step(title: str) -> Iterator[None]:
-    """Show a step while it runs and how long it took; a failing one is marked before the error goes on up."""
+def step(title: str, doing: Callable[[], str] | None = None) -> Iterator[None]:
+    """Show a step while it runs and how long it took; a failing one is marked before the error goes on up.
+
+    doing says in a line where a long one is. It is asked all the time on a terminal, elsewhere each minute,
+    from another thread.
+    """
     start = time.monotonic()
     try:
         if err.is_terminal:
-            with err.status(escape(title)):
+            with err.status(_Doing(title, doing) if doing else escape(title)):
+                yield
+        elif doing:
+            with _spoken(doing):
                 yield
         else:
             yield
@@ -77,6 +88,35 @@ def step(title: str) -> Iterator[None]:
         err.print(f"[red]✗[/] {escape(title)} [dim]{seconds(time.monotonic() - start)}[/]")
         raise
     err.print(f"[green]✔[/] {escape(title)} [dim]{seconds(time.monotonic() - start)}[/]")
+
+
+class _Doing:
+    """A step's line on a terminal, made anew each time that it is drawn; cut there, for it would wrap."""
+
+    def __init__(self, title: str, doing: Callable[[], str]) -> None:
+        self.title, self.doing = title, doing
+
+    def __rich__(self) -> Text:
+        text = Text(self.title, no_wrap=True, overflow="ellipsis")
+        return text.append(f"  {self.doing()}", style="dim")
+
+
+@contextmanager
+def _spoken(doing: Callable[[], str]) -> Iterator[None]:
+    """A line now and then, as long as the block runs."""
+    over = threading.Event()
+
+    def speak() -> None:
+        while not over.wait(SPOKEN_SECONDS):
+            say(f"  {doing()}")
+
+    thread = threading.Thread(target=speak, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def seconds(value: float) -> str:

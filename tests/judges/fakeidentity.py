@@ -1,4 +1,4 @@
-"""Keystone's API, and Neutron's, as far as people of a suite need them: real HTTP, under the real client."""
+"""Keystone's API, as far as people of a suite need it: real HTTP, under the real client."""
 
 import json
 import re
@@ -12,17 +12,16 @@ from openstack.connection import Connection
 from tests.fakecloud import Cloud, serving
 
 KINDS = ("domains", "projects", "roles", "users")
-APIS = {"identity": "/v3", "network": "/v2.0"}
+APIS = {"identity": "/v3"}
 
 
 @dataclass
 class Identity(Cloud):
-    """has: what is there, by kind and then id. groups: Neutron's security groups, project by id.
-    assigned: roles, as Keystone's paths name them. done: what was changed, in order.
+    """has: what is there, by kind and then id. assigned: roles, as Keystone's paths name them. done: what was
+    changed, in order.
     """
 
     has: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
-    groups: dict[str, str] = field(default_factory=dict)
     assigned: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
 
@@ -37,10 +36,8 @@ class Identity(Cloud):
         return sorted(one["name"] for one in self.has[kind].values())
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> tuple[int, str]:
-        if path.rstrip("/") in ("/v3", "/v2.0"):
+        if path.rstrip("/") == "/v3":
             return 200, self._version(path.strip("/"))
-        if found := re.fullmatch(r"/v2\.0/security-groups(?:/(.+))?", path):
-            return self._groups(method, found[1], query)
         if "/roles/" in path.removeprefix("/v3/roles/"):
             self.assigned.append(path.removeprefix("/v3"))
             return 204, ""
@@ -76,20 +73,9 @@ class Identity(Cloud):
             return 204, ""
         return 201 if method == "POST" else 200, json.dumps({single: there[key]})
 
-    def _groups(self, method: str, key: str | None, query: dict[str, list[str]]) -> tuple[int, str]:
-        if method == "DELETE" and key:
-            if key.startswith("used"):
-                return 409, json.dumps({"NeutronError": {"message": "in use", "type": "InUse", "detail": ""}})
-            del self.groups[key]
-            self.done.append(f"remove {key}")
-            return 204, ""
-        project = query.get("project_id", [""])[0]
-        listed = [{"id": one, "project_id": whose} for one, whose in self.groups.items() if whose == project]
-        return 200, json.dumps({"security_groups": listed})
-
 
 @contextmanager
 def speaking(identity: Identity) -> Iterator[Connection]:
-    """A connection to both."""
+    """A connection to it."""
     with serving(identity, APIS) as connection:
         yield connection

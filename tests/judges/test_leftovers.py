@@ -53,7 +53,7 @@ def ironic() -> Ironic:
 def add(ironic: Ironic) -> None:
     """What tests made, and what an operator made meanwhile."""
     ironic.kinds["runbooks"] += [{"name": "CUSTOM_99"}, {"name": "CUSTOM_TEST_2"}, {"name": "CUSTOM_MINE"}]
-    ironic.kinds["deploy_templates"] += [{"name": "CUSTOM_TEMPLATE_456"}]
+    ironic.kinds["deploy_templates"] += [{"name": "CUSTOM_TEMPLATE_456"}, {"name": "CUSTOM_DEPLOY_TEMPLATE4"}]
     ironic.kinds["nodes"] += [
         {"uuid": "2", "name": None, "driver": "fake-hardware"},
         {"uuid": "3", "name": "lab", "driver": "fake-hardware"},

@@ -76,6 +76,7 @@ class NotSetUp(unittest.TestCase):
         pass
 """
 HERE = "suite.tests.api.test_some"
+BROKEN = "suite.tests.api.test_broken"
 TOLD = {
     f"{HERE}.Some.test_passes": ("passed", ""),
     f"{HERE}.Some.test_fails": ("failed", "AssertionError: 404 != 409 : Details:"),
@@ -118,8 +119,14 @@ def ends(todo: Run, installed: Path, wanted: str = "") -> tuple[int, dict[str, t
         [*clean, sys.executable, *todo.words(place, installed)], env=paths, cwd=place, check=False, timeout=60
     )
     records = place / judges.RECORDS
-    found = verdict.read(records.read_text().splitlines()) if records.exists() else []
+    lines = records.read_text().splitlines() if records.exists() else []
+    found = verdict.read(lines)
     assert done.code in (0, 1, 5), done.out + done.err
+    told = [json.loads(line) for line in lines]
+    read = [one for one in told if "test" in one and one["test"] != BROKEN]
+    counted = [one["collected"] for one in told if "collected" in one]
+    assert counted == [len({one["test"] for one in read})], "once, and before any has ended"
+    assert not read or told.index(read[0]) > told.index({"collected": counted[0]})
     return done.code, {test.name: (test.outcome, test.reason) for test in found}
 
 
@@ -146,7 +153,9 @@ def test_a_test_is_told_when_it_ends(installed: Path) -> None:
     with pytest.raises(AssertionError):
         ends(Run(("suite.tests",)), installed)
     lines = (installed.parent / "judges" / judges.RECORDS).read_text().splitlines()
-    assert [json.loads(line)["test"] for line in lines] == [f"{HERE}.test_first"]
+    collected, *ended = map(json.loads, lines)
+    assert collected == {"collected": 2}
+    assert [one["test"] for one in ended] == [f"{HERE}.test_first"]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -172,10 +181,7 @@ def test_a_file_that_cannot_be_read_is_a_failed_test(installed: Path, workers: i
     (installed / PACKAGES / "suite/tests/api/test_broken.py").write_text("import nothing_of_the_kind\n")
     code, found = ends(Run(("suite.tests",), workers=workers), installed)
     assert code == 1
-    assert found.pop("suite.tests.api.test_broken") == (
-        "failed",
-        "ModuleNotFoundError: No module named 'nothing_of_the_kind'",
-    )
+    assert found.pop(BROKEN) == ("failed", "ModuleNotFoundError: No module named 'nothing_of_the_kind'")
     assert found == TOLD
 
 

@@ -19,8 +19,9 @@ RUNBOOKS = "1.92"
 """Ironic's first API with them (docs.openstack.org/ironic/latest/contributor/webapi-version-history.html)"""
 LISTS = {"deploy_templates": "name", "runbooks": "name", "nodes": "uuid"}
 """What Ironic lists, and by which word each is known."""
-NAMES = re.compile(r"CUSTOM_(\d+|TEMPLATE_\d+|TEST(_\d+)?)")
-"""What the tests call templates and runbooks (ironic_tempest_plugin/tests/api); others are somebody's."""
+NAMES = re.compile(r"CUSTOM_(\d+|TEMPLATE_\d+|TEST(_\d+)?|(DEPLOY_TEMPLATE|RUNBOOK)\d*)")
+"""What the tests call templates and runbooks (ironic_tempest_plugin/tests/api, and the SDK's
+functional/baremetal); others are somebody's."""
 UNKNOWN = (HTTPStatus.NOT_FOUND, HTTPStatus.NOT_ACCEPTABLE)  # to an older release
 GONE = (HTTPStatus.OK, HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND)
 

@@ -5,8 +5,7 @@ operator's is taken or removed.
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,18 +81,21 @@ def ec2(cloud: "Connection", login: Login, project: str = "") -> tuple[str, str]
     return made["access"], made["secret"]
 
 
-def remove(cloud: "Connection") -> None:
-    """All that bears the mark, and what services keep of these projects."""
+def remove(cloud: "Connection", kept: Collection[str] = ()) -> None:
+    """All that bears the mark.
+
+    kept: ids of projects that services still have something of. They stay, so that the next run finds them;
+    nobody else could.
+    """
     identity: Any = cloud.identity
-    domains = [one for one in identity.domains() if one.description == MARK]
-    projects = [one for one in identity.projects() if one.description == MARK]
+    ours = [one for one in identity.projects() if one.description == MARK]
+    holding = {one.domain_id for one in ours if one.id in kept}
+    domains = [one for one in identity.domains() if one.description == MARK and one.id not in holding]
     for user in [one for one in identity.users() if one.description == MARK]:
         identity.delete_user(user, ignore_missing=True)
-    for project in projects:
-        for group in cloud.network.security_groups(project_id=project.id):
-            with suppress(Exception):  # in use by what a test left: it goes with that
-                cloud.network.delete_security_group(group)
-        identity.delete_project(project, ignore_missing=True)
+    for project in ours:
+        if project.id not in kept:
+            identity.delete_project(project, ignore_missing=True)
     for domain in domains:
         identity.update_domain(domain, is_enabled=False)
         identity.delete_domain(domain, ignore_missing=True)

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,23 @@ from osbox import files, log, run
 from osbox.cloud import sessions
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.judges import disk, environment, flavors, leftovers, people, sdk, swift, tempest, verdict
+from osbox.judges import (
+    belongings,
+    disk,
+    environment,
+    flavors,
+    leftovers,
+    objects,
+    people,
+    sdk,
+    swift,
+    tempest,
+    verdict,
+)
 from osbox.judges.people import Clouds, Person
+from osbox.judges.progress import Progress
 from osbox.judges.suite import Run
-from osbox.judges.verdict import Verdict
+from osbox.judges.verdict import Expected, Verdict
 from osbox.site.site import Paths, Site
 
 EXPECTED = Path(__file__).with_name("expected")
@@ -73,7 +86,7 @@ def judge(here: Judge, wanted: str = "", *, workers: int = 0) -> Verdict:
         for old in (RECORDS, OUTPUT, "junit.xml"):
             (here.place / old).unlink(missing_ok=True)
         todo = _prepare(here, clouds, source, workers)
-        code = _run(here, python, todo, {WANTED: wanted, LEFT: rules.left})
+        code = _run(here, python, todo, wanted, rules)
     lines = (here.place / RECORDS).read_text().splitlines() if (here.place / RECORDS).exists() else []
     found = verdict.read(lines)
     if code not in ENDED or (not found and code != NOTHING):
@@ -92,13 +105,15 @@ def judge(here: Judge, wanted: str = "", *, workers: int = 0) -> Verdict:
 
 @contextmanager
 def _guests(here: Judge, python: Path) -> Iterator[Clouds]:
-    """Nothing of a run before, and nothing of this one afterwards; a Ctrl-C leaves it to the next run."""
+    """Nothing of a run before, and nothing of this one afterwards, unless there is a second Ctrl-C."""
     clouds = here.connect()
     _clean(here, python, clouds)
     try:
         yield clouds
-    except Exception:
-        with suppress(Error):  # the first error is the one to be told
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt):
+            log.say("removing what the suite has made; Ctrl-C once more leaves that to the next run")
+        with suppress(Exception):  # the first error is the one to be told
             _clean(here, python, clouds)
         raise
     try:
@@ -116,6 +131,7 @@ def _prepare(here: Judge, clouds: Clouds, source: Path | None, workers: int) -> 
     if source:
         made = swift.prepare(clouds, here.site, here.place, logins, source)
     elif here.name == "sdk":
+        leftovers.note(clouds.system, here.place)
         made = sdk.prepare(clouds, here.site, here.place, logins)
     else:
         leftovers.note(clouds.system, here.place)
@@ -124,8 +140,8 @@ def _prepare(here: Judge, clouds: Clouds, source: Path | None, workers: int) -> 
     return made if not workers else Run(made.packages, made.environment, made.source, workers, made.seconds)
 
 
-def _run(here: Judge, python: Path, todo: Run, chosen: Mapping[str, str]) -> int:
-    """pytest's exit code. Its output goes to a file, a line of it to the screen when it has something new."""
+def _run(here: Judge, python: Path, todo: Run, wanted: str, rules: Expected) -> int:
+    """pytest's exit code. Its output goes to a file; the screen has how far it is."""
     inside = str(Path(__file__).with_name("inside"))
     given = todo.environment.get("PYTHONPATH")
     more = {
@@ -134,11 +150,13 @@ def _run(here: Judge, python: Path, todo: Run, chosen: Mapping[str, str]) -> int
         # requests_mock's loads ssl before Swift's tests have eventlet take its place: endless recursion.
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "OSBOX_RECORDS": str(here.place / RECORDS),
-        **chosen,
+        WANTED: wanted,
+        LEFT: rules.left,
     }
     # A run that is killed must not leave tests at work, which make things while the next one removes them.
     words = [*run.ENDS_WITH_US, *environment.python(python, *todo.words(here.place, python))]
-    with log.step(f"Run {here.name}'s tests"), (here.place / OUTPUT).open("w") as output:
+    shown = Progress(here.place / RECORDS, rules)
+    with log.step(f"Run {here.name}'s tests", shown), (here.place / OUTPUT).open("w") as output:
         return run.stream(
             words,
             lambda line: print(line, file=output, flush=True),
@@ -155,7 +173,22 @@ def _clean(here: Judge, python: Path, clouds: Clouds) -> None:
             _after_tempest(here, python, clouds, place)
     sdk.remove(clouds)
     flavors.remove(clouds.project)
-    people.remove(clouds.project)
+    _after_ironic(clouds, here.paths.judges / "sdk")
+    people.remove(clouds.project, _emptied(here, clouds))
+
+
+def _emptied(here: Judge, clouds: Clouds) -> Collection[str]:
+    """Remove what tests have made themselves; returns the ids of projects that still have something."""
+    projects, kept = belongings.projects(clouds), dict[str, list[str]]()
+    if projects:
+        with log.step("Remove what the suites' projects have"):
+            kept = objects.remove(clouds, here.site, projects)
+            for project, things in belongings.remove(clouds, projects).items():
+                kept.setdefault(project, []).extend(things)
+    told = [thing for things in (*kept.values(), belongings.remove_named(clouds, kept)) for thing in things]
+    if told:
+        log.warn(f"not removed, the next run tries again: {', '.join(told)}")
+    return kept
 
 
 def _after_tempest(here: Judge, python: Path, clouds: Clouds, place: Path) -> None:
@@ -170,10 +203,15 @@ def _after_tempest(here: Judge, python: Path, clouds: Clouds, place: Path) -> No
             )
         except Error as error:  # what is left is told at the end
             log.warn(f"tempest cleanup: {error.message}")
-    kept = leftovers.remove(clouds.system, place)
-    if kept:
-        log.warn(f"Ironic does not remove {', '.join(kept)}; the next run tries again")
+    _after_ironic(clouds, place)
     tempest.remove_images(clouds)
     disk.withdraw(here.engine, here.site)
     (place / tempest.RECORDED).unlink(missing_ok=True)
     shutil.rmtree(place / "lock", ignore_errors=True)
+
+
+def _after_ironic(clouds: Clouds, place: Path) -> None:
+    """What its tests left; nothing where no note says what was there before."""
+    kept = leftovers.remove(clouds.system, place)
+    if kept:
+        log.warn(f"Ironic does not remove {', '.join(kept)}; the next run tries again")

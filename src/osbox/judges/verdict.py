@@ -83,14 +83,22 @@ def read(lines: Iterable[str]) -> list[Test]:
     a kill is left out."""
     found = dict[str, Test]()
     for line in lines:
-        try:
-            data = json.loads(line)
-            test = Test(data["test"], data["outcome"], " ".join(data["reason"].split()), data["seconds"])
-        except (ValueError, KeyError):
-            continue
-        before = found.get(test.name)
-        found[test.name] = before if before and before.outcome == "failed" else test
+        add(found, line)
     return list(found.values())
+
+
+def add(found: dict[str, Test], line: str) -> Test | None:
+    """Take a line into those of before, by name; returns what it has changed."""
+    try:
+        data = json.loads(line)
+        test = Test(data["test"], data["outcome"], " ".join(data["reason"].split()), data["seconds"])
+    except (ValueError, KeyError):  # how many were collected, or cut off
+        return None
+    before = found.get(test.name)
+    if before and before.outcome == "failed":
+        return None
+    found[test.name] = test
+    return test
 
 
 def judge(tests: Sequence[Test], rules: Expected) -> Verdict:

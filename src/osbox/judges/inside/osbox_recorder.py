@@ -1,4 +1,5 @@
-"""A plugin of pytest: which tests are meant, and what became of each, a line of JSON as soon as it is known.
+"""A plugin of pytest: which tests are meant, how many these are, and what became of each, a line of JSON as
+soon as it is known.
 
 A run that is killed has told so far what it knew; JUnit's file is written at the end only. OSBOX_RECORDS is
 the file; OSBOX_TESTS is a regular expression that is searched in the names, OSBOX_LEAVE one of those that are
@@ -43,6 +44,21 @@ class Recorder:
     def __init__(self, place: str) -> None:
         self.file = Path(place).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115 - as long as the run
         self.seconds = dict[str, float]()
+        self.is_counted = False
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """How many there are; where workers report to, none is collected."""
+        self.count(len(session.items))
+
+    @pytest.hookimpl(optionalhook=True)  # xdist's
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Each worker collects all of them."""
+        self.count(len(ids))
+
+    def count(self, tests: int) -> None:
+        if not self.is_counted:
+            self.is_counted = True
+            self.file.write(json.dumps({"collected": tests}) + "\n")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """One line for each test: when it was called, or could not be, or could not be taken down."""
