@@ -82,7 +82,8 @@ class Services(Cloud):
 
 @pytest.fixture
 def services(monkeypatch: pytest.MonkeyPatch) -> Services:
-    monkeypatch.setattr(belongings, "PAUSES", (0, 0, 0))
+    monkeypatch.setattr(belongings, "WITHIN_SECONDS", 0.1)
+    monkeypatch.setattr(belongings, "PAUSE_SECONDS", 0.01)
     return Services()
 
 

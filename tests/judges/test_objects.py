@@ -69,7 +69,8 @@ class Swift(Cloud):
 
 @pytest.fixture
 def swift(monkeypatch: pytest.MonkeyPatch) -> Swift:
-    monkeypatch.setattr(objects, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(objects, "WITHIN_SECONDS", 0.1)
+    monkeypatch.setattr(objects, "PAUSE_SECONDS", 0.01)
     return Swift()
 
 

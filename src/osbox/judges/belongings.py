@@ -4,19 +4,18 @@ A test removes what it has made; one that was interrupted does not.
 """
 
 import re
-import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from osbox import answers
+from osbox import answers, waiting
 from osbox.errors import Error
 from osbox.judges.people import MARK, Clouds
 
 UNIQUE = re.compile(r"\d{10}-[0-9a-f]{32}")
 """In what the SDK's tests call things: the time, and a number that is nobody else's (getUniqueString of
 openstack/tests/functional/base.py)."""
-PAUSES = (0, 1, 3)  # seconds; Nova takes a server down while it has answered already
+WITHIN_SECONDS, PAUSE_SECONDS = 4, 2  # Nova takes a server down while it has answered already
 UNKNOWN = (404, 406)  # to this release, or without an extension
 
 
@@ -110,10 +109,12 @@ def remove_named(clouds: Clouds, kept: Collection[str] = ()) -> list[str]:
 
 def _removed(clouds: Clouds, found: list[tuple[Kind, Any]]) -> list[tuple[Kind, Any]]:
     """Those that are still there in the end."""
-    for pause in PAUSES:
-        if found:
-            time.sleep(pause)
-            found = [(kind, one) for kind, one in found if not _deleted(clouds, kind, one)]
+
+    def are_gone() -> bool:
+        found[:] = [(kind, one) for kind, one in found if not _deleted(clouds, kind, one)]
+        return not found
+
+    waiting.happens(are_gone, WITHIN_SECONDS, poll=PAUSE_SECONDS)
     return found
 
 

@@ -1,13 +1,12 @@
 """What the suites' projects have in Swift: once a project is gone nobody finds it, for an account has no name
 but the project's id."""
 
-import time
 from collections.abc import Collection
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from osbox import answers
+from osbox import answers, waiting
 from osbox.cloud import sessions
 from osbox.judges import people
 from osbox.judges.people import Clouds, Person
@@ -20,7 +19,7 @@ PERSON = Person("osbox-judge-sweeper", "osbox-judge", ("ResellerAdmin",))
 """Whoever has this role may remove in all accounts. The administrator has it not, and shall not keep it when
 we are killed: this user bears our mark and goes with the others."""
 PREFIXES = ("AUTH", "SERVICE")
-ROUNDS = 3
+WITHIN_SECONDS = 3
 PAUSE_SECONDS = 1  # a container may count an object a moment longer than that is there
 DONE = (HTTPStatus.OK, HTTPStatus.NO_CONTENT)
 """Not 404: what is listed and not there any more may stay listed."""
@@ -47,15 +46,16 @@ def remove(clouds: Clouds, site: Site, projects: Collection[str]) -> dict[str, l
 def empty(session: "Session", account: str) -> list[str]:
     """Remove the containers of an account with all versions of what is in them; returns the names of those
     that stay."""
-    names = list[str]()
-    for number in range(ROUNDS):
+
+    def is_empty() -> bool:
         names = [one["name"] for one in _listed(session, account)]
-        if not names:
-            break
-        time.sleep(PAUSE_SECONDS if number else 0)
         for name in names:
             _remove(session, f"{account}/{quote(name, safe='')}")
-    return [one["name"] for one in _listed(session, account)] if names else []
+        return not names
+
+    if waiting.happens(is_empty, WITHIN_SECONDS, poll=PAUSE_SECONDS):
+        return []
+    return [one["name"] for one in _listed(session, account)]
 
 
 def _remove(session: "Session", container: str) -> None:
