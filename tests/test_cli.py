@@ -41,6 +41,10 @@ WRONG = {
     "jobs that are none": (["build", "-j", "0"], "Invalid value for '-j' / '--jobs': "),
     "no such engine": (["--engine", "podman", "images"], "--engine podman is not known"),
     "a missing value": (["build", "-j"], "Option '-j' requires an argument."),
+    "a kernel that there is not": (
+        ["setup", "--kernel", "foo"],
+        "Invalid value for '--kernel': 'foo' is not one of 'cloud', 'generic'.",
+    ),
     "engine shell without one": (["--engine", "private", "engine", "shell"], "no engine runs"),
 }
 

@@ -134,6 +134,7 @@ def _call(command: Callable[[], object]) -> int:
         message, place = error.format_message(), getattr(error, "ctx", None)
         if not message:  # a group without a command: its help was printed
             return 0
+        message = message.replace(": Value error, ", ": ")  # pydantic's, of a word that is none of a few
         raise UserError(message, hint=f"{place.command_path if place else 'osbox'} --help") from error
     if result == INTERRUPTED:  # Typer swallows the exception
         raise KeyboardInterrupt
