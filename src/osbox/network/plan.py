@@ -12,6 +12,12 @@ from osbox.network import claims
 from osbox.network.values import Before, Change, Link, NetState, Wish
 
 USER_CHAIN = "filter DOCKER-USER"
+NO_PORTS = {"bridge": "a bridge", "vrf": "a routing domain (VRF)"}
+NO_MEDIA = {
+    "wireless": "wireless, and an access point takes frames of one address only",
+    "other": "no Ethernet, but a tunnel or a point-to-point link",
+}
+"""What the kernel takes into no bridge, in its own words "Operation not supported" or "Invalid argument"."""
 
 
 def plan(state: NetState, wish: Wish) -> list[Change]:
@@ -187,7 +193,7 @@ def _left_out(state: NetState, name: str) -> str:
         return "it is not on this machine any more"
     if link.master:
         return "" if link.master == state.site.bridge else f"it is a port of {link.master} now"
-    if link.default_route and not (before.forced and before.default_route):
+    if link.carries_the_machine and not (before.forced and before.carried_the_machine):
         return "it carries this machine's default route now"
     if link.addresses and not before.forced:
         return f"it has the address {', '.join(link.addresses)} now"
@@ -206,12 +212,19 @@ def _again(state: NetState, name: str, before: Before) -> list[Change]:
 
 
 def _take(state: NetState, link: Link, *, forced: bool) -> Change:
-    before = Before(boot=state.boot, up=link.up, addresses=link.addresses, routes=link.routes, forced=forced)
+    before = Before(
+        boot=state.boot,
+        up=link.up,
+        addresses=link.addresses,
+        routes=link.routes,
+        default_ipv6=link.default_ipv6,
+        forced=forced,
+    )
     return Change(do="take", name=link.name, value=state.site.bridge, before=before)
 
 
 def _require_consent(link: Link, wish: Wish) -> None:
-    if link.default_route and not wish.force:
+    if link.carries_the_machine and not wish.force:
         raise UserError(
             f"{link.name} carries this machine's default route: in the bridge it would cut the machine off",
             hint=(
@@ -243,11 +256,13 @@ def _unusable(state: NetState, link: Link) -> str:
         return "the loopback interface"
     if link.name == state.site.veth[0]:
         return "osbox's own"
-    if link.kind == "bridge":
-        return "a bridge"
+    if link.kind in NO_PORTS:
+        return NO_PORTS[link.kind]
     if link.master not in ("", state.site.bridge):
         return f"a port of {link.master}"
-    return "a tap of a virtual machine" if link.kind == "tun" else ""
+    if link.kind == "tun":
+        return "a tap of a virtual machine"
+    return NO_MEDIA.get(link.medium, "")
 
 
 def _guests(state: NetState) -> list[str]:
