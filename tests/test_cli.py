@@ -46,6 +46,7 @@ WRONG = {
         ["setup", "--kernel", "foo"],
         "Invalid value for '--kernel': 'foo' is not one of 'cloud', 'generic'.",
     ),
+    "an interface of no name": (["net", "connect", "--interface="], "--interface names no interface"),
     "engine shell without one": (["--engine", "private", "engine", "shell"], "no engine runs"),
 }
 

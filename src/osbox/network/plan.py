@@ -6,6 +6,8 @@ every change leaves a state from which planning again leads to the same end, so 
 anywhere.
 """
 
+import re
+
 from osbox.engine import firewall
 from osbox.errors import Error, UserError
 from osbox.network import claims
@@ -244,7 +246,9 @@ def _require_usable(state: NetState, name: str) -> Link:
     usable = [item.name for item in state.links if not _unusable(state, item)]
     listed = "interfaces that can be used: " + (", ".join(usable) or "none")
     if link is None:
-        raise UserError(f"there is no interface {name} on this machine", hint=listed)
+        own = re.split("[@:]", name.strip())[0]  # as ip and ifconfig show eth1.29@eth1 and eth1:0
+        other = f"its name here is {own}; " if own != name and state.link(own) else ""
+        raise UserError(f"there is no interface {name} on this machine", hint=other + listed)
     why = _unusable(state, link)
     if why:
         raise UserError(f"{name} cannot be used: it is {why}", hint=listed)
