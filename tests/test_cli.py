@@ -2,13 +2,14 @@
 
 import errno
 import json
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
 from osbox import run
-from osbox.cli import execute
+from osbox.cli import REFUSALS, execute
 from osbox.engine import engine
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
@@ -41,6 +42,11 @@ WRONG = {
     "jobs that are none": (["build", "-j", "0"], "Invalid value for '-j' / '--jobs': "),
     "no such engine": (["--engine", "podman", "images"], "--engine podman is not known"),
     "a missing value": (["build", "-j"], "Option '-j' requires an argument."),
+    "a kernel that there is not": (
+        ["setup", "--kernel", "foo"],
+        "Invalid value for '--kernel': 'foo' is not one of 'cloud', 'generic'.",
+    ),
+    "an interface of no name": (["net", "connect", "--interface="], "--interface names no interface"),
     "engine shell without one": (["--engine", "private", "engine", "shell"], "no engine runs"),
 }
 
@@ -80,6 +86,41 @@ def test_relative_home_is_refused(
     assert "OSBOX_HOME is not an absolute path: here" in capsys.readouterr().err
 
 
+HOMES = {
+    "the root": ("/", "OSBOX_HOME is /, which is not for osbox alone"),
+    "another name of it": ("/tmp/..", "OSBOX_HOME is /, which is not for osbox alone"),
+    "of everybody": ("/tmp", "OSBOX_HOME is /tmp, which is not for osbox alone"),
+    "of the system": ("/var", "OSBOX_HOME is /var, which is not for osbox alone"),
+    "a person's": ("~", "which is not for osbox alone"),
+    "the checkout": (str(PROJECT), f"OSBOX_HOME is {PROJECT}, which is not for osbox alone"),
+    "a file": ("/etc/passwd", "OSBOX_HOME is no directory: /etc/passwd"),
+    "below a file": ("/etc/passwd/osbox", "OSBOX_HOME cannot be used: Not a directory: /etc/passwd/osbox"),
+    "too long": ("/tmp/" + "x" * 300, "OSBOX_HOME cannot be used: File name too long: /tmp/x"),
+    "of two lines": ("/tmp/a\nb", "OSBOX_HOME has a character that Docker reads as another: '/tmp/a\\nb'"),
+    "two paths": (
+        "/tmp/a:/tmp/b",
+        "OSBOX_HOME has a character that Docker reads as another: '/tmp/a:/tmp/b'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("place", "message"), HOMES.values(), ids=HOMES.keys())
+def test_a_home_that_cannot_be_one_is_refused(
+    place: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A purge would have removed everybody's /tmp, and the tests of the checkout; a file was a defect."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("OSBOX_HOME", str(tmp_path) if place == "~" else place)
+    assert execute(["status"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Next: " in said
+
+
 def test_help_is_for_strangers(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["--help"]) == 0
     page = capsys.readouterr().out
@@ -117,6 +158,23 @@ ENDS = {
         1,
         "Error: the disk is full: /x\nNext: free some space; run it again\n",
     ),
+    "a disk that nobody names": (
+        OSError(errno.ENOSPC, "No space left"),
+        1,
+        "Error: the disk is full: that of OSBOX_HOME, or where the output goes\n"
+        "Next: free some space; run it again\n",
+    ),
+    "a read-only disk's": (
+        OSError(errno.EROFS, "Read-only file system", "/x"),
+        1,
+        "Error: the file system cannot be written to: /x\n"
+        "Next: mount it writable, or set OSBOX_HOME to a directory on another disk\n",
+    ),
+    "a limit's": (
+        OSError(errno.EMFILE, "Too many open files"),
+        1,
+        "Error: too many files are open\nNext: raise the limit (ulimit -n), then the same command again\n",
+    ),
     "interrupted": (KeyboardInterrupt(), 130, "Interrupted; run the same command again to go on\n"),
 }
 
@@ -135,6 +193,48 @@ def test_how_a_command_ends(
     monkeypatch.setattr(engine, "start", fail)
     assert execute(["images"]) == code
     assert capsys.readouterr().err.strip() == said.strip()
+
+
+def osbox(script: str, **variables: str) -> run.Result:
+    """The tool as a shell starts it: OSBOX stands for it."""
+    words = f"{shlex.quote(sys.executable)} -m osbox.cli"
+    return run.run(["sh", "-c", script.replace("OSBOX", words)], env=variables, check=False)
+
+
+@pytest.mark.parametrize("refused", [error for error in REFUSALS if error not in (errno.EACCES, errno.EPERM)])
+def test_what_the_machine_refuses_is_no_defect(
+    refused: int, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> Engine:
+        raise OSError(refused, "no", "/x")
+
+    monkeypatch.setattr(engine, "start", fail)
+    assert execute(["images"]) == 1
+    said = capsys.readouterr().err
+    assert "defect" not in said
+    assert "/x\nNext: " in said
+    assert not home.exists()
+
+
+def test_an_exit_code_needs_nobody_who_reads() -> None:
+    """It was 1, of a failure to tell the error."""
+    for away in (">/dev/full", ">&-"):
+        assert osbox(f"OSBOX bild 2{away}").code == 2
+
+
+@pytest.mark.parametrize("size", ["0", "³", "-5", "x", "", "10000000"])
+def test_a_terminal_of_no_size(size: str) -> None:
+    """Nothing was printed, and with a digit of no ASCII there was a trace."""
+    for name in ("COLUMNS", "LINES"):
+        assert osbox("OSBOX --version", **{name: size}).out.startswith("osbox ")
+        assert osbox("OSBOX bild", **{name: size}).err.startswith("Error: No such command 'bild'")
+
+
+def test_few_open_files_are_no_defect() -> None:
+    said = osbox("ulimit -n 6; OSBOX status")
+    assert said.code == 1
+    assert "oo many" in said.err
+    assert "ulimit -n" in said.err
 
 
 def test_a_defect_is_one_line_and_a_file(

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,47 @@ def test_a_missing_program_is_an_error_with_a_hint() -> None:
         with pytest.raises(Error, match="no-such-program is not installed") as caught:
             call(["no-such-program"])
         assert "install no-such-program" in caught.value.hint
+
+
+STARTS: dict[str, Callable[[list[str], Path], object]] = {
+    "run": lambda argv, _: run.run(argv),
+    "stream": lambda argv, _: run.stream(argv, print),
+    "attach": lambda argv, _: run.attach(argv),
+    "daemon": lambda argv, place: run.daemon(argv, place / "log"),
+}
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS.keys())
+def test_what_the_machine_does_not_start(start: Callable[[list[str], Path], object], tmp_path: Path) -> None:
+    """Each was a defect of ours, or 'not installed'."""
+    file = tmp_path / "program"
+    for content, mode, said in (
+        ("#!/bin/sh\n", 0o644, "Permission denied"),
+        ("no program", 0o755, "Exec format error"),
+        ("#!/no/such/shell\n", 0o755, "No such file or directory"),
+    ):
+        file.write_text(content)
+        file.chmod(mode)
+        with pytest.raises(Error, match=f"{file} cannot be started: {said}") as caught:
+            start([str(file)], tmp_path)
+        assert caught.value.hint
+    with pytest.raises(Error, match=f"{file} cannot be started: Argument list too long") as caught:
+        start([str(file), "x" * (1 << 20)], tmp_path)
+    assert len(caught.value.evidence) < 400
+    with pytest.raises(Error, match="no-such-program is not installed"):
+        start(["no-such-program"], tmp_path)
+
+
+def test_a_program_that_only_its_own_path_has(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("no program")
+    (tmp_path / "mine").chmod(0o755)
+    with pytest.raises(Error, match="mine cannot be started: Exec format error"):
+        run.run(["mine"], env={"PATH": str(tmp_path)})
+
+
+def test_a_directory_that_is_gone_is_no_missing_program(tmp_path: Path) -> None:
+    with pytest.raises(Error, match=f"there is no directory {tmp_path / 'gone'} to run true in"):
+        run.run(["true"], cwd=tmp_path / "gone")
 
 
 def test_a_deadline_is_kept() -> None:

@@ -11,7 +11,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version as installed
 from types import FrameType
 from typing import Annotated
@@ -113,15 +114,23 @@ def execute(argv: Sequence[str]) -> int:
         log.err.print("Interrupted; run the same command again to go on")
         return INTERRUPTED
     except Error as error:
-        log.failure(error)
-        return error.code
+        return _tell(error)
     except OSError as error:
-        known = _of_the_machine(error)
-        log.failure(known)
-        return known.code
+        return _tell(_of_the_machine(error))
     except Exception as error:  # noqa: BLE001 - the last resort: one line, and the trace in a file
-        log.failure(_of_the_cloud(error) or _unexpected(error))
-        return 1
+        return _tell(_of_the_cloud(error) or _unexpected(error))
+
+
+def _tell(error: Error) -> int:
+    """Tell an error; its exit code, also where nobody can be told."""
+    try:
+        log.failure(error)
+    except (
+        OSError
+    ):  # what is left unwritten would fail once more at the end of this process, with another code
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno() if sys.__stderr__ else 2)
+    return error.code
 
 
 def _call(command: Callable[[], object]) -> int:
@@ -134,6 +143,7 @@ def _call(command: Callable[[], object]) -> int:
         message, place = error.format_message(), getattr(error, "ctx", None)
         if not message:  # a group without a command: its help was printed
             return 0
+        message = message.replace(": Value error, ", ": ")  # pydantic's, of a word that is none of a few
         raise UserError(message, hint=f"{place.command_path if place else 'osbox'} --help") from error
     if result == INTERRUPTED:  # Typer swallows the exception
         raise KeyboardInterrupt
@@ -145,10 +155,38 @@ def _of_the_machine(error: OSError) -> Error:
     if isinstance(error, PermissionError) and os.geteuid() != 0:
         return UserError(f"no permission for {error.filename or 'this'}", hint="the same with sudo")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Error(
-            f"the disk is full: {error.filename or find_paths().home}", hint="free some space; run it again"
-        )
+        where = error.filename or "that of OSBOX_HOME, or where the output goes"
+        return Error(f"the disk is full: {where}", hint="free some space; run it again")
+    if (code := error.errno or 0) in REFUSALS:
+        message, hint = REFUSALS[code]
+        return Error(f"{message}: {error.filename}" if error.filename else message, hint=hint)
     return _unexpected(error)
+
+
+REFUSALS: Mapping[int, tuple[str, str]] = {
+    errno.EACCES: ("no permission, though this is root", "look at its mount options (findmnt -T FILE)"),
+    errno.EPERM: (
+        "no permission, though this is root",
+        "look at its attributes (lsattr FILE), and whether this is a container that may not do it",
+    ),
+    errno.EROFS: (
+        "the file system cannot be written to",
+        "mount it writable, or set OSBOX_HOME to a directory on another disk",
+    ),
+    errno.EIO: ("the disk does not read or write", "look at what the kernel says of it: dmesg | tail"),
+    errno.ESTALE: (
+        "the file system of another machine has gone",
+        "mount it anew, or set OSBOX_HOME elsewhere",
+    ),
+    errno.EFBIG: (
+        "a file gets larger than it may",
+        "raise the limit (ulimit -f), then the same command again",
+    ),
+    errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n), then the same command again"),
+    errno.ENFILE: ("too many files are open on this machine", "raise the limit (sysctl fs.file-max)"),
+    errno.ENOMEM: ("the machine has no memory left", "end other programs, or raise the limit (ulimit -v)"),
+}
+"""What a machine refuses, and the way out, by the kernel's number."""
 
 
 def _of_the_cloud(error: Exception) -> Error | None:

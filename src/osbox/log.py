@@ -5,6 +5,7 @@ error by `err`. Rich honours NO_COLOR and drops styles when the stream is no ter
 """
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ from rich.text import Text
 
 from osbox.errors import Error
 
+for _size in ("COLUMNS", "LINES"):  # of 0, as some consoles have it, Rich prints nothing; of ³ it fails
+    if not re.fullmatch("[1-9][0-9]{0,4}", os.environ.get(_size, "1")):
+        del os.environ[_size]
 out = Console(highlight=False, soft_wrap=True)
 if not out.is_terminal and "COLUMNS" not in os.environ:
     out = Console(

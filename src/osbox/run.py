@@ -4,8 +4,10 @@ copy.
 `subprocess` is imported nowhere else (tests/test_layers.py holds it).
 """
 
+import errno
 import os
 import shlex
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -22,6 +24,16 @@ EVIDENCE_LINES = 15
 # Before a command that is to end with the thread of ours that started it, also when we are killed
 # (PR_SET_PDEATHSIG of prctl(2)).
 ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
+
+REFUSED: Mapping[int, str] = {
+    errno.EACCES: "look at its permissions, and at those of the directories in PATH",
+    errno.ENOENT: "look at the first line of that file: the program which it names is not there",
+    errno.ENOEXEC: "it is no program for this machine: install it anew",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), then the same command again",
+    errno.EAGAIN: "end other programs, or raise the limit of processes (ulimit -u)",
+    errno.ENOMEM: "end other programs, or raise the limit of memory (ulimit -v)",
+}
+"""What to do when the machine starts no process, by its reason."""
 
 
 class LateError(Error):
@@ -58,8 +70,9 @@ def run(
 ) -> Result:
     """Run a process to its end and return what it wrote.
 
-    env is added to ours; timeout is in seconds. Raises LateError when that is over, Error on a missing
-    program and, with check, on any non-zero code, death by a signal included.
+    env is added to ours; timeout is in seconds. Raises LateError when that is over, Error on a program that
+    is missing or that the machine does not start and, with check, on any non-zero code, death by a signal
+    included.
     """
     log.command(line(argv))
     try:
@@ -76,10 +89,8 @@ def run(
             errors="replace",
             encoding="utf-8",
         )
-    except FileNotFoundError as error:
-        raise Error(
-            f"{argv[0]} is not installed", hint=hint or f"install {argv[0]} and run the command again"
-        ) from error
+    except OSError as error:
+        raise _not_started(argv, error, env, cwd, hint) from error
     except subprocess.TimeoutExpired as error:
         raise LateError(
             f"{argv[0]} did not end within {timeout:.0f} s", evidence=line(argv), hint=hint
@@ -138,10 +149,8 @@ def spawn(
             cwd=cwd,
             encoding="utf-8",
         )
-    except FileNotFoundError as error:
-        raise Error(
-            f"{argv[0]} is not installed", hint=f"install {argv[0]} and run the command again"
-        ) from error
+    except OSError as error:
+        raise _not_started(argv, error, env, cwd) from error
     try:
         yield process
     finally:
@@ -208,14 +217,17 @@ def daemon(argv: Sequence[str], logfile: Path, *, env: Mapping[str, str] | None 
     """Start a process that outlives us, in a session of its own, writing to logfile; returns its pid."""
     log.command(f"{line(argv)} >>{logfile} 2>&1 &")
     with logfile.open("a", encoding="utf-8") as target:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=target,
-            stderr=subprocess.STDOUT,
-            env=_env(env),
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=target,
+                stderr=subprocess.STDOUT,
+                env=_env(env),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _not_started(argv, error, env) from error
     return process.pid
 
 
@@ -224,10 +236,29 @@ def attach(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
     log.command(line(argv))
     try:
         return subprocess.run(argv, env=_env(env), check=False).returncode
-    except FileNotFoundError as error:
-        raise Error(
-            f"{argv[0]} is not installed", hint=f"install {argv[0]} and run the command again"
-        ) from error
+    except OSError as error:
+        raise _not_started(argv, error, env) from error
+
+
+def _not_started(
+    argv: Sequence[str],
+    error: OSError,
+    env: Mapping[str, str] | None,
+    cwd: Path | None = None,
+    hint: str = "",
+) -> Error:
+    """The error for a process that there never was."""
+    program, code = str(argv[0]), error.errno or 0
+    if cwd and not cwd.is_dir():
+        return Error(f"there is no directory {cwd} to run {program} in", hint=hint)
+    if code == errno.ENOENT and not shutil.which(program, path=(env or {}).get("PATH")):
+        return Error(
+            f"{program} is not installed", hint=hint or f"install {program} and run the command again"
+        )
+    known = REFUSED.get(code, "")
+    return Error(
+        f"{program} cannot be started: {error.strerror}", evidence=f"$ {line(argv)[:300]}", hint=known or hint
+    )
 
 
 def _env(extra: Mapping[str, str] | None) -> dict[str, str] | None:

@@ -180,6 +180,22 @@ def test_the_name_of_an_address(url: str, name: str) -> None:
     assert download.name_of(url) == name
 
 
+@pytest.mark.parametrize("name", ["%00.img", "%0a.img", "%1b[31m.img", "n" * 252 + ".img"])
+def test_an_address_of_a_file_that_cannot_be_had(paths: Paths, name: str) -> None:
+    with pytest.raises(UserError, match="names a file that this machine cannot have") as error:
+        own.image(f"http://127.0.0.1:9/{name}", "0" * 64, paths)
+    assert "curl" in error.value.hint
+
+
+def test_an_address_with_a_password_is_refused_without_it(paths: Paths) -> None:
+    """It was taken for a part of the host's name, and printed."""
+    for url in ("https://me:hidden@127.0.0.1:9/disk.raw", "http://hidden@127.0.0.1:9/disk.raw"):
+        for checksum in ("", "0" * 64):
+            with pytest.raises(UserError, match="holds a user's name or password") as error:
+                own.image(url, checksum, paths)
+            assert "hidden" not in f"{error.value.message}{error.value.evidence}{error.value.hint}"
+
+
 def test_an_address_needs_a_checksum_and_http(paths: Paths) -> None:
     with pytest.raises(UserError, match="needs its checksum"):
         own.image("http://127.0.0.1:9/disk.raw", "", paths)

@@ -29,8 +29,10 @@ def at(place: int, magic: bytes, size: int = 70 << 10) -> bytes:
     return (bytes(place) + magic).ljust(size, b"\0")
 
 
-def qcow2(version: int = 3, backing: int = 0, features: int = 0) -> bytes:
-    head = struct.pack(">4sIQIIQ", b"QFI\xfb", version, backing, 0, 16, 4 << 30)
+def qcow2(
+    version: int = 3, backing: int = 0, features: int = 0, size: int = 4 << 30, encrypted: int = 0
+) -> bytes:
+    head = struct.pack(">4sIQIIQI", b"QFI\xfb", version, backing, 0, 16, size, encrypted)
     return at(0, head.ljust(72, b"\0") + struct.pack(">Q", features))
 
 
@@ -59,6 +61,15 @@ DISKS = {
     "guest.raw.bz2": (bz2.compress(MBR), "raw"),
     "guest.raw.zst": (PACK["zst"](MBR), "raw"),
     "two-frames.zst": (PACK["zst"](MBR[:1000]) + PACK["zst"](MBR[1000:]), "raw"),
+    # As pzstd packs: a frame that is skipped comes first.
+    "threads.raw.zst": (struct.pack("<II", 0x184D2A50, 4) + b"size" + PACK["zst"](MBR), "raw"),
+    "CAPITALS.IMG.XZ": (lzma.compress(MBR), "raw"),
+    "ntfs.img": (at(3, b"NTFS    ".ljust(507, b"\0") + b"\x55\xaa"), "raw"),
+    "exfat.img": (at(3, b"EXFAT   ".ljust(507, b"\0") + b"\x55\xaa"), "raw"),
+    "fat16.img": (at(54, b"FAT16   ".ljust(456, b"\0") + b"\x55\xaa"), "raw"),
+    "fat32.img": (at(82, b"FAT32   ".ljust(428, b"\0") + b"\x55\xaa"), "raw"),
+    "jfs.img": (at(0x8000, b"JFS1"), "raw"),
+    "reiser.img": (at(0x10034, b"ReIsEr2Fs"), "raw"),
     "named-wrongly.raw": (lzma.compress(qcow2()), "qcow2"),
 }
 NO_DISKS = {
@@ -89,10 +100,26 @@ NO_DISKS = {
     "disk.qcow": (qcow2(1), "a qcow disk of version 1", "qemu-img convert"),
     "over.qcow2": (qcow2(backing=512), "a qcow2 disk that holds only what differs", "qemu-img convert"),
     "apart.qcow2": (qcow2(features=4), "a qcow2 disk whose data are in another file", "qemu-img convert"),
+    "newer.qcow2": (
+        qcow2(features=32),
+        "a qcow2 disk with features that Glance does not",
+        "qemu-img convert",
+    ),
+    "aes.qcow2": (qcow2(2, encrypted=1), "a qcow2 disk that is encrypted", "the same disk unencrypted"),
+    "luks.qcow2": (qcow2(encrypted=2), "a qcow2 disk that is encrypted", "the same disk unencrypted"),
+    "no.qcow2": (qcow2(size=0), "a qcow2 disk of no size", "a system's cloud image"),
     "head.qcow2": (qcow2()[:20], "the beginning of a qcow2", "a system's cloud image"),
     "disk.tar": (at(257, b"ustar"), "a tar archive", "unpack it"),
     "disk.ova.gz": (gzip.compress(at(257, b"ustar")), "a tar archive, packed by gzip", "unpack it"),
     "disk.zip": (b"PK\x03\x04" + bytes(99), "a zip archive", "unpack it"),
+    "disk.rar": (b"Rar!\x1a\x07\1\0" + bytes(99), "a rar archive", "unpack it to disk/"),
+    "disk.lz4": (b"\x04\x22\x4d\x18" + bytes(99), "an lz4 file", "unpack it"),
+    "disk.lz": (b"LZIP\1" + bytes(99), "an lzip file", "unpack it"),
+    "disk.lzo": (b"\x89LZO\0\r\n\x1a\n" + bytes(99), "an lzop file", "unpack it"),
+    "disk.Z": (b"\x1f\x9d\x90" + bytes(99), "a file of compress", "unpack it to disk/"),
+    "install.wim": (b"MSWIM\0\0\0" + bytes(99), "an archive that Windows is installed", "a system's cloud"),
+    "swap.img": (at(4086, b"SWAPSPACE2"), "swap space", "a system's cloud image"),
+    "crc.cpio": (b"070702" * 99, "a cpio archive", "a system's cloud image"),
     "twice.raw.gz.gz": (gzip.compress(gzip.compress(GPT)), "packed twice: a gzip file", "gzip -dc"),
 }
 
@@ -109,6 +136,12 @@ def test_a_disk(name: str, tmp_path: Path, paths: Paths) -> None:
     found = own.image(put(tmp_path, name, content), "", paths)
     assert (found.name, found.disk_format) == (name.partition(".")[0], kind)
     assert found.stamp == hashlib.sha256(content).hexdigest()[:32]
+
+
+def test_what_is_taken_for_a_qcow2_disk_glance_takes_too() -> None:
+    for content, kind in DISKS.values():
+        if kind == "qcow2" and content.startswith(b"QFI"):
+            assert glance_takes(content)
 
 
 @pytest.mark.parametrize("name", NO_DISKS)
@@ -206,11 +239,17 @@ def test_the_first_bytes_are_shown(tmp_path: Path, paths: Paths) -> None:
         assert said in error.value.evidence
 
 
+# Those of Windows were taken for a disk with an MBR.
+BARE = {"ext4.img": "an ext", "fat16.img": "a FAT", "fat32.img": "a FAT", "ntfs.img": "an NTFS"}
+BARE |= {"exfat.img": "an exFAT", "jfs.img": "a JFS", "reiser.img": "a ReiserFS"}
+
+
 def test_a_file_system_alone_is_taken_with_a_warning(
     tmp_path: Path, paths: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own.image(put(tmp_path, "ext4.img", DISKS["ext4.img"][0]), "", paths)
-    assert "ext4.img is an ext file system, with no partition table" in capsys.readouterr().err
+    for name, what in BARE.items():
+        own.image(put(tmp_path, name, DISKS[name][0]), "", paths)
+        assert f"{name} is {what} file system, with no partition table" in capsys.readouterr().err
 
 
 # --- checksums
@@ -239,6 +278,62 @@ def test_what_is_no_checksum(checksum: str, tmp_path: Path, paths: Paths) -> Non
 def test_what_is_not_there(tmp_path: Path, paths: Paths) -> None:
     with pytest.raises(UserError, match="there is no image"):
         own.image(str(tmp_path / "nothing.raw"), "", paths)
+
+
+def test_what_is_there_and_no_file(tmp_path: Path, paths: Paths) -> None:
+    """It was said that there was none; a name that is too long was a defect."""
+    for source in (str(tmp_path), "/dev/null"):
+        with pytest.raises(UserError, match=f"{source} is no file"):
+            own.image(source, "", paths)
+    with pytest.raises(UserError, match="File name too long"):
+        own.image("a" * 5000, "", paths)
+
+
+def test_a_home_that_no_shell_resolved(tmp_path: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of `--image=~/mine.raw`."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    put(tmp_path, "mine.raw", GPT)
+    assert own.image("~/mine.raw", "", paths).file == tmp_path / "mine.raw"
+    with pytest.raises(UserError, match="knows no home of ~nobody-of-that-name"):
+        own.image("~nobody-of-that-name/mine.raw", "", paths)
+
+
+# --- names
+# --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["deploy-kernel", "deploy-ramdisk", "debian-13"])
+def test_what_osboxs_own_images_are_called(name: str, tmp_path: Path, paths: Paths) -> None:
+    """A person's would have taken the place of the one that nodes boot."""
+    with pytest.raises(UserError, match=f"{name} is what an image of osbox's own is called"):
+        own.image(put(tmp_path, f"{name}.raw.xz", lzma.compress(GPT)), "", paths)
+
+
+@pytest.mark.parametrize("name", ["a\nb.raw", "\x1b[31mred.raw", os.fsdecode(b"\xff.raw"), "x" * 251])
+def test_what_no_image_can_be_called(name: str, tmp_path: Path, paths: Paths) -> None:
+    with pytest.raises(UserError, match=r"no name for an image|too long a name") as error:
+        own.image(put(tmp_path, name, GPT), "", paths)
+    assert "another name" in error.value.hint
+    (error.value.message + error.value.evidence).encode()
+
+
+def test_two_of_one_name(tmp_path: Path, paths: Paths) -> None:
+    """The second one took the first one's place, in the same run."""
+    sources = [put(tmp_path, "mine.raw", GPT), put(tmp_path, "mine.qcow2", qcow2())]
+    with pytest.raises(UserError, match="two images would be called mine") as error:
+        own.images(sources, [], paths)
+    assert all(source in error.value.evidence for source in sources)
+
+
+def test_each_image_has_the_checksum_of_its_place(tmp_path: Path, paths: Paths) -> None:
+    sources = [put(tmp_path, "one.raw", GPT), put(tmp_path, "two.raw", MBR)]
+    sums = [hashlib.sha256(content).hexdigest() for content in (GPT, MBR)]
+    for some in (sums, sums[:1], []):
+        assert [found.name for found in own.images(sources, some, paths)] == ["one", "two"]
+    with pytest.raises(UserError, match=r"the checksum of .*one.raw differs"):
+        own.images(sources, sums[::-1], paths)
+    with pytest.raises(UserError, match="2 checksums are given for 1 images"):
+        own.images(sources[:1], sums, paths)
 
 
 # --- what is packed in parts, and what follows

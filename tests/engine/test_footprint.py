@@ -505,6 +505,27 @@ def test_a_process_is_ours_by_what_it_stands_in_not_by_its_name(paths: Paths) ->
         assert stranger.poll() is None
 
 
+def test_an_engine_does_not_start_on_the_bridge_of_another(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took the other's interface for its own, and its purge would have removed it."""
+    monkeypatch.setattr(engine_root, "ensure", lambda *_: pytest.fail("a root was made"))
+    program = tmp_path / "dockerd"
+    program.write_text("#!/bin/sh\nwhile :; do sleep 0.1; done\n")
+    program.chmod(0o755)
+    words = ["--data-root=/elsewhere/engine/data", "--bridge=osbox-test-e"]
+    with run.spawn([str(program), *words]) as other:
+        while processes.name(other.pid) != "dockerd":
+            time.sleep(0.01)
+        assert processes.on_bridge(paths, "osbox-test-e") == {other.pid: "/elsewhere/engine/data"}
+        assert processes.on_bridge(paths, "osbox-test-x") == {}
+        with pytest.raises(UserError, match="another engine runs on the interface osbox-test-e") as error:
+            engine._start_private(paths, Site(engine_bridge="osbox-test-e"))
+        assert f"pid {other.pid}, with its data in /elsewhere/engine/data" in error.value.evidence
+        assert str(paths.home / "site.toml") in error.value.hint
+    assert not paths.home.exists()
+
+
 def test_pairs_that_a_killed_dockerd_left() -> None:
     """As `ip -json link` showed them; the other pairs are a container's, in a bridge, or by names that Docker
     does not give."""

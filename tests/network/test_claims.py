@@ -226,6 +226,15 @@ def test_container_networks(case: str) -> None:
     assert bool(told(state, keys=["control_subnet"])) == taken
 
 
+def test_a_network_that_the_engine_gives_no_subnet() -> None:
+    """It was a defect: "Expected 4 octets"."""
+    odd = NetworkInfo(
+        name="odd", bridge="br-odd", subnets=("invalid Prefix", "", "fd00::/64", "10.29.28.0/24")
+    )
+    found = claims.conflicts(NetState(networks=(odd,)))
+    assert [one.what for one in found] == ["the container network odd has 10.29.28.0/24"]
+
+
 def test_what_is_attached_to_our_own_bridge_is_nobody_elses() -> None:
     """Containers that somebody puts among the nodes, by macvlan on the provisioning bridge."""
     state = NetState(site=SITE, networks=(project("nodes", "10.29.78.0/24", bridge=""),))

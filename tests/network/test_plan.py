@@ -13,7 +13,7 @@ from osbox.network import connect
 from osbox.network import converge as net
 from osbox.network.picture import WIDTH, draw
 from osbox.network.plan import left_out, plan, rules
-from osbox.network.values import AGAIN, NetState, Wish
+from osbox.network.values import AGAIN, Link, NetState, Wish
 from osbox.site.ledger import Entry, ledger
 from osbox.site.site import Paths, Site
 
@@ -47,6 +47,14 @@ def test_a_missing_interface_lists_those_that_can_be_used() -> None:
     with pytest.raises(UserError) as caught:
         plan(NetState.model_validate(case["state"]), Wish.model_validate(case["wish"]))
     assert caught.value.hint == "interfaces that can be used: eth0, enp3s0"
+
+
+@pytest.mark.parametrize("shown", ["eth1.29@eth1", "eth1.29:0", " eth1.29 "])
+def test_an_interface_as_other_programs_show_it(shown: str) -> None:
+    state = NetState(pid=1, links=(Link(name="eth1", index=1), Link(name="eth1.29", index=2, kind="vlan")))
+    with pytest.raises(UserError, match="there is no interface") as caught:
+        plan(state, Wish(do="connect", interface=shown))
+    assert caught.value.hint == "its name here is eth1.29; interfaces that can be used: eth1, eth1.29"
 
 
 def test_what_is_taken_is_remembered_as_it_was() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,7 +18,8 @@ from osbox.metal import records
 from osbox.releases.release import DEFAULT
 
 Kernel = Annotated[
-    str, typer.Option(metavar="cloud|generic", help="generic has the drivers of real hardware.")
+    Literal["cloud", "generic"],
+    typer.Option(metavar="cloud|generic", help="generic has the drivers of real hardware."),
 ]
 Firmware = Annotated[
     bool, typer.Option("--firmware", help="Add non-free firmware, for real network cards and controllers.")
@@ -49,11 +50,7 @@ def prepare(
     """
     here: Context = context.obj
     stack.require_up(here.paths, here.site)
-    sums = checksum or []
-    uploads = [
-        own.image(source, sums[number] if number < len(sums) else "", here.base, raw=raw)
-        for number, source in enumerate(image or [])
-    ]
+    uploads = own.images(image or [], checksum or [], here.base, raw=raw)
     engine = here.engine()
     with here.alone("setup", "contents"):
         connection = sessions.connect(here.paths, here.site)

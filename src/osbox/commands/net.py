@@ -7,6 +7,7 @@ import typer
 
 from osbox import log
 from osbox.commands.context import Context, Json, print_json
+from osbox.errors import UserError
 from osbox.network import connect as network
 from osbox.network import picture
 
@@ -17,8 +18,8 @@ app = typer.Typer(no_args_is_help=True, help="The provisioning network that bare
 def connect(
     context: typer.Context,
     interface: Annotated[
-        str, typer.Option(metavar="NAME", help="Put this physical interface into the bridge.")
-    ] = "",
+        str | None, typer.Option(metavar="NAME", help="Put this physical interface into the bridge.")
+    ] = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Take the interface even if it has addresses or the default route."),
@@ -26,9 +27,13 @@ def connect(
 ) -> None:
     """Join the bridge, the neutron namespace and, if you name one, a physical interface."""
     here: Context = context.obj
+    if interface == "":  # a variable of a script that is not set: nothing was connected, and nothing said
+        raise UserError(
+            "--interface names no interface", hint="ip -brief link; osbox net connect --interface NAME"
+        )
     at = here.engine()
     with here.alone("net connect"):
-        network.connect(here.paths, here.site, at, interface, force=force)
+        network.connect(here.paths, here.site, at, interface or "", force=force)
 
 
 @app.command()

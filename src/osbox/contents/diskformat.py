@@ -11,14 +11,16 @@ from typing import Literal
 
 HEAD = 1 << 20
 """So many first bytes are looked at: the farthest magic number, Btrfs's, is at 64 KiB."""
-Use = Literal["disk", "bare", "packed", "convert", "unpack", "medium", "locked", "no"]
+Use = Literal["disk", "bare", "packed", "convert", "unpack", "medium", "locked", "secret", "no"]
 """disk: a whole disk; bare: a file system and no partition table; packed: a compressed file; convert: a disk
-of another hypervisor; unpack: an archive; medium: a CD or DVD; locked: encrypted as a whole; no: not for a
-disk.
+of another hypervisor; unpack: an archive, or packed by what is not unpacked here; medium: a CD or DVD;
+locked: encrypted as a whole; secret: a disk file that is encrypted; no: not for a disk.
 
 A medium that boots as a disk, too, and a locked disk Glance refuses (HTTP 415) also as raw ones: oslo_utils
 finds two formats in the one and no version that it knows in the other.
 """
+KNOWN_FEATURES = 0b11111
+"""Of a qcow2 disk: dirty, corrupt, data in another file, compression, extended L2 entries."""
 SHOWN = 48  # bytes of what nobody knows
 
 
@@ -46,6 +48,8 @@ MAGIC = (
     _m(0, b"\xfd7zXZ\0", "xz", "packed", "an xz file"),
     _m(0, b"\x1f\x8b\x08", "gzip", "packed", "a gzip file"),
     _m(0, b"\x28\xb5\x2f\xfd", "zstd", "packed", "a zstd file"),
+    # A frame that is skipped comes first in what pzstd packed.
+    *(_m(0, bytes([n]) + b"\x2a\x4d\x18", "zstd", "packed", "a zstd file") for n in range(0x50, 0x60)),
     _m(0, b"BZh", "bzip2", "packed", "a bzip2 file"),
     _m(0, b"QFI\xfb", "qcow2", "disk", "a qcow2 disk"),
     _m(0, b"KDMV", "vmdk", "convert", "a VMware disk (vmdk)"),
@@ -59,14 +63,26 @@ MAGIC = (
     _m(0, b"WithouFreSpacExt", "parallels", "convert", "a Parallels disk"),
     _m(0, b"PK\x03\x04", "zip", "unpack", "a zip archive"),
     _m(0, b"7z\xbc\xaf\x27\x1c", "7z", "unpack", "a 7z archive"),
+    _m(0, b"Rar!\x1a\x07", "rar", "unpack", "a rar archive"),
     _m(257, b"ustar", "tar", "unpack", "a tar archive"),
+    _m(0, b"\x04\x22\x4d\x18", "lz4", "unpack", "an lz4 file"),
+    _m(0, b"LZIP\x01", "lzip", "unpack", "an lzip file"),
+    _m(0, b"\x89LZO\0\r\n\x1a\n", "lzop", "unpack", "an lzop file"),
+    _m(0, b"\x1f\x9d\x90", "compress", "unpack", "a file of compress (.Z)"),
     _m(0, b"070701", "cpio", "no", "a cpio archive, as an initramfs is"),
+    _m(0, b"070702", "cpio", "no", "a cpio archive, as an initramfs is"),
+    _m(0, b"MSWIM\0\0\0", "wim", "no", "an archive that Windows is installed from (WIM)"),
     _m(0, b"\x7fELF", "elf", "no", "a program (ELF)"),
     # Installers for USB sticks have a partition table, too.
     _m(0x8001, b"CD001", "iso", "medium", "a CD or DVD (ISO 9660)"),
     _m(0x202, b"HdrS", "kernel", "no", "a Linux kernel"),  # its first sector ends as a disk's does
     _m(512, b"EFI PART", "raw", "disk", "a disk with a GPT"),
     _m(4096, b"EFI PART", "raw", "disk", "a disk with a GPT, of sectors of 4096 bytes"),
+    # Their first sector ends as one with an MBR does.
+    _m(3, b"NTFS    ", "raw", "bare", "an NTFS file system"),
+    _m(3, b"EXFAT   ", "raw", "bare", "an exFAT file system"),
+    _m(54, b"FAT1", "raw", "bare", "a FAT file system"),
+    _m(82, b"FAT32   ", "raw", "bare", "a FAT file system"),
     _m(510, b"\x55\xaa", "raw", "disk", "a disk with an MBR"),
     # Its first entry. "ER" at 0 is of the driver descriptor, and of many a text ("ERROR: no such file").
     _m(512, b"PM\0\0", "raw", "disk", "a disk with an Apple partition map"),
@@ -76,8 +92,11 @@ MAGIC = (
     _m(0x10040, b"_BHRfS_M", "raw", "bare", "a Btrfs file system"),
     _m(1024, b"\x10\x20\xf5\xf2", "raw", "bare", "an F2FS file system"),
     _m(1024, b"\xe2\xe1\xf5\xe0", "raw", "bare", "an EROFS file system"),
+    _m(0x8000, b"JFS1", "raw", "bare", "a JFS file system"),
+    _m(0x10034, b"ReIsEr", "raw", "bare", "a ReiserFS file system"),
     _m(0, b"hsqs", "raw", "bare", "a SquashFS file system"),
     _m(512, b"LABELONE", "raw", "bare", "a physical volume of LVM"),
+    _m(4086, b"SWAPSPACE2", "swap", "no", "swap space"),
     _m(0, b"LUKS\xba\xbe", "luks", "locked", "a LUKS volume"),
 )
 """The first that fits counts: containers before what may be in their first sectors."""
@@ -115,9 +134,13 @@ def _qcow2(head: bytes, kind: Kind) -> Kind:
     version, backing = struct.unpack_from(">IQ", head, 4)
     if version not in (2, 3):
         return Kind("qcow", "convert", f"a qcow disk of version {version}")
-    if backing:
-        return Kind("qcow2", "convert", "a qcow2 disk that holds only what differs from another file")
+    size, encrypted = struct.unpack_from(">QI", head, 24)
     features = struct.unpack_from(">Q", head, 72)[0] if version == 3 and len(head) >= 80 else 0  # noqa: PLR2004
-    if features & 4:
-        return Kind("qcow2", "convert", "a qcow2 disk whose data are in another file")
-    return kind
+    wrong: tuple[tuple[int, Use, str], ...] = (
+        (backing, "convert", "that holds only what differs from another file"),
+        (encrypted, "secret", "that is encrypted"),
+        (features & 4, "convert", "whose data are in another file"),
+        (features & ~KNOWN_FEATURES, "convert", "with features that Glance does not know"),
+        (not size, "no", "of no size"),
+    )
+    return next((Kind("qcow2", use, f"a qcow2 disk {words}") for is_so, use, words in wrong if is_so), kind)

@@ -6,6 +6,7 @@ its name when it is whole and right. A file that is there is held against its ch
 
 import hashlib
 import http.client
+import os
 import shlex
 import shutil
 import urllib.request
@@ -20,6 +21,7 @@ from osbox.site.site import Paths
 CHUNK = 1 << 20
 SPARE = 1 << 30  # bytes that stay free on the disk
 SILENT_SECONDS = 60
+LONGEST = 255 - len(".new")  # bytes of a name, with what it has while it comes
 
 
 def fetch(url: str, checksum: str, paths: Paths) -> Path:
@@ -55,13 +57,24 @@ def name_of(url: str) -> str:
             f"{url} is neither a file nor an http(s) address", hint="osbox setup --image FILE|URL"
         )
     try:
-        name = unquote(urlsplit(url).path).rpartition("/")[2]
+        parts = urlsplit(url)
     except ValueError as error:
         raise UserError(f"{url} is no address: {error}") from error
+    if "@" in parts.netloc:  # urllib takes it for a part of the host's name, and we would print it
+        raise UserError(
+            "an address of an image holds a user's name or password, which osbox does not send",
+            hint="curl -L -u USER -o disk.raw ADDRESS; osbox setup --image disk.raw",
+        )
+    name = unquote(parts.path).rpartition("/")[2]
     if name.strip(".") == "":
         raise UserError(
             f"{url} names no file",
             hint=f"curl -L -o disk.raw {shlex.quote(url)}; osbox setup --image disk.raw",
+        )
+    if len(os.fsencode(name)) > LONGEST or not name.isprintable():
+        raise UserError(
+            f"{url[:200]} names a file that this machine cannot have",
+            hint="curl -L -o disk.raw ADDRESS; osbox setup --image disk.raw",
         )
     return name
 

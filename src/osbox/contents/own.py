@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from osbox import log
+from osbox import log, utf8
 from osbox.contents import diskformat, download, packed
-from osbox.contents.images import Upload
+from osbox.contents.images import GUEST, KERNEL, RAMDISK, Upload
 from osbox.errors import UserError
 from osbox.site.site import Paths
 
@@ -16,7 +16,7 @@ SUFFIXES = (".qcow2", ".raw", ".img")
 ENDINGS = (
     *SUFFIXES,
     *(".vmdk", ".vdi", ".vhdx", ".vhd", ".vpc", ".qcow", ".qed", ".hdd", ".hds"),
-    *(".tar", ".tgz", ".ova", ".zip", ".7z"),
+    *(".tar", ".tgz", ".ova", ".zip", ".7z", ".rar", ".lz4", ".lz", ".lzo", ".z"),
 )
 """What the name of a disk or an archive ends in beside its own name."""
 CLOUD_IMAGE = "a system's cloud image (raw, qcow2, or either packed)"
@@ -25,7 +25,36 @@ HINTS = {
     " a disk and starts no installer",
     "locked": "the whole disk that it is on, with its partition table: no node boots one that is encrypted"
     " from its first byte",
+    "secret": "the same disk unencrypted (qemu-img convert, with its secret): a node has no key for it",
 }
+RESERVED = (KERNEL, RAMDISK, GUEST)
+"""What osbox's own images are called."""
+LONGEST_NAME = 255 - len("-before")  # Glance's limit, and what one that was replaced is called
+
+
+def images(
+    sources: Sequence[str], checksums: Sequence[str], paths: Paths, *, raw: bool = False
+) -> list[Upload]:
+    """All of a person's images, each with the checksum of its place.
+
+    Raises UserError as `image` does, and for two of one name: the second would take the first one's place.
+    """
+    if len(checksums) > len(sources):
+        raise UserError(
+            f"{len(checksums)} checksums are given for {len(sources)} images",
+            hint="osbox setup --image FILE --checksum SHA256: a --checksum for each --image, in order",
+        )
+    found = dict[str, Upload]()
+    for number, source in enumerate(sources):
+        upload = image(source, checksums[number] if number < len(checksums) else "", paths, raw=raw)
+        if upload.name in found:
+            raise UserError(
+                f"two images would be called {upload.name}",
+                evidence=f"{found[upload.name].file}\n{upload.file}",
+                hint="give one of the files another name: an image is called as its file is",
+            )
+        found[upload.name] = upload
+    return list(found.values())
 
 
 def image(source: str, checksum: str, paths: Paths, *, raw: bool = False) -> Upload:
@@ -40,16 +69,14 @@ def image(source: str, checksum: str, paths: Paths, *, raw: bool = False) -> Upl
             f"--checksum {checksum} is neither a SHA-256 nor a SHA-512",
             hint="sha256sum FILE, or the SHA256SUMS beside it on its server: 64 digits of 0-9 and a-f",
         )
-    file = _fetched(source, wanted, paths) if "://" in source else Path(source)
-    if not file.is_file():
-        raise UserError(f"there is no image {file}", hint="osbox setup --image FILE|URL --checksum SHA256")
+    file = _fetched(source, wanted, paths) if "://" in source else _found(source)
     start, packing = (b"", "") if raw else packed.head(file)
     kind = _kind(file, start, packing, raw=raw)
     found = wanted if "://" in source else download.digest(file, wanted)  # a fetched one was held against it
     if wanted and found != wanted:
         raise download.differs(source, checksum, found)
     return Upload(
-        _name(file, packing),
+        _usable(_name(file, packing), file),
         file,
         kind,
         "bare",
@@ -58,6 +85,32 @@ def image(source: str, checksum: str, paths: Paths, *, raw: bool = False) -> Upl
         packing=packing,
         scratch=paths.tmp,
     )
+
+
+def _found(source: str) -> Path:
+    """A file of this machine, with a name that an image can have."""
+    file, hint = utf8.at_home(Path(source)), "osbox setup --image FILE|URL --checksum SHA256"
+    try:
+        if file.is_file():
+            return file
+        there = file.exists()
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}", hint=hint) from error
+    raise UserError(f"{file} is no file, so no image" if there else f"there is no image {file}", hint=hint)
+
+
+def _usable(name: str, file: Path) -> str:
+    """The name, when Glance can have an image of it that is a person's own."""
+    other = "give the file another name: the image is called as it is"
+    if name in RESERVED:
+        raise UserError(f"{name} is what an image of osbox's own is called", evidence=str(file), hint=other)
+    if len(name) > LONGEST_NAME:
+        raise UserError(
+            f"{file.name} is too long a name for an image: {LONGEST_NAME} characters at most", hint=other
+        )
+    if not name.isprintable():  # what is not UTF-8 is none of it either
+        raise UserError(f"{file.name!r} is no name for an image: not all of it can be printed", hint=other)
+    return name
 
 
 def _fetched(url: str, checksum: str, paths: Paths) -> Path:
@@ -119,7 +172,8 @@ def _word(name: Path | str) -> str:
 
 
 def _without(name: str, endings: Sequence[str]) -> str:
-    return next((name.removesuffix(end) for end in endings if name.endswith(end)), name) or name
+    """The name without the first of the endings that it has, in capitals or not."""
+    return next((name[: -len(end)] for end in endings if name.lower().endswith(end)), name) or name
 
 
 def _name(file: Path, packing: str) -> str:

@@ -257,6 +257,7 @@ def _start_private(paths: Paths, site: Site) -> Engine:
     pid = _private_pid(paths)
     if pid:
         return _wait(paths, site, pid)  # it is starting: who started it was killed
+    _require_own_bridge(paths, site)
     _require_space(paths)
     root = engine_root.ensure(paths)
     with log.step("Start the private engine"):
@@ -328,6 +329,25 @@ def _private_pid(paths: Paths) -> int:
         return 0
     ours = words[0].endswith(b"dockerd") and os.fsencode(f"--data-root={paths.engine / 'data'}") in words
     return pid if ours and processes.alive(pid) else 0
+
+
+def _require_own_bridge(paths: Paths, site: Site) -> None:
+    """Raise UserError when an engine of another state directory runs on the interface that ours would have.
+
+    Its name and its address are those of every site that says nothing else. Two dockerds give out the same
+    addresses there, and the purge of the one would remove it from the other.
+    """
+    found = processes.on_bridge(paths, site.engine_bridge)
+    if found:
+        raise UserError(
+            f"another engine runs on the interface {site.engine_bridge}",
+            evidence="\n".join(
+                f"dockerd, pid {pid}, with its data in {place}" for pid, place in found.items()
+            ),
+            hint="use that one (its OSBOX_HOME), or give this one its own names: name, bridge, veth,"
+            " control_bridge, engine_bridge, and the subnets of each, in"
+            f" {Paths.site_toml.at(paths.home)}",
+        )
 
 
 def _require_space(paths: Paths) -> None:

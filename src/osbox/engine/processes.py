@@ -66,6 +66,17 @@ def others(paths: Paths) -> list[int]:
     ]
 
 
+def on_bridge(paths: Paths, bridge: str) -> dict[int, str]:
+    """Those of them whose default bridge has this name, each with its data directory."""
+    found = dict[int, str]()
+    for pid in others(paths):
+        with suppress(OSError):
+            words = dict(word.partition("=")[::2] for word in _words(pid))
+            if words.get("--bridge") == bridge:
+                found[pid] = words.get("--data-root", "")
+    return found
+
+
 def name(pid: int) -> str:
     with suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()

@@ -143,11 +143,19 @@ def _networks(
         if own or network.scope != "local":
             continue
         for text in network.subnets:
-            other = IPv4Network(text, strict=False) if ":" not in text else None
+            other = _ipv4(text)
             if other is None or not other.overlaps(mine):
                 continue
             if key != "subnet" or (network.bridge in there and other.subnet_of(mine)):
                 yield network.bridge, f"the container network {network.name} has {other}"
+
+
+def _ipv4(text: str) -> IPv4Network | None:
+    """A subnet as the engine writes it; None for IPv6, and for "invalid Prefix", which is none."""
+    try:
+        return IPv4Network(text, strict=False)
+    except ValueError:
+        return None
 
 
 def _addresses(state: NetState, mine: IPv4Network) -> Iterator[tuple[str, str]]:

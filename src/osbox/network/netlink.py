@@ -11,11 +11,11 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from osbox.errors import Error
 from osbox.network.values import MAIN, Before, Change, Link, PolicyRule, Route, TableRoute
@@ -32,6 +32,8 @@ SIOCETHTOOL, GET_TX_CHECKSUM, SET_TX_CHECKSUM = 0x8946, 0x16, 0x17
 IFF_UP, IFF_LOOPBACK = 0x1, 0x8
 IPV6_PERMANENT = 0x80
 PROTO_KERNEL, SCOPE_LINK = 2, 253
+RTNH_F_ONLINK = 4
+ETHERNET = 1  # ARPHRD_ETHER of linux/if_arp.h
 
 
 class GoneError(Error):
@@ -85,6 +87,12 @@ def links(ends: Collection[str]) -> tuple[Link, ...]:
     with _netlink() as ip:
         found, addresses = list(ip.get_links()), list(ip.get_addr())
         routes = list(ip.get_routes(family=socket.AF_INET))
+        routers = {
+            hop.get("oif")
+            for one in ip.get_routes(family=socket.AF_INET6)
+            for hop in _hops(one)
+            if _is_default_ipv6(one)
+        }
     names = {item["index"]: str(item.get("ifname")) for item in found}
     return tuple(
         Link(
@@ -98,7 +106,14 @@ def links(ends: Collection[str]) -> tuple[Link, ...]:
             addresses=tuple(
                 _address(one) for one in addresses if one["index"] == item["index"] and _stays(one)
             ),
-            routes=tuple(_route(one) for one in routes if one.get("oif") == item["index"] and _is_set(one)),
+            routes=tuple(
+                _route(one, hop)
+                for one in routes
+                for hop in _hops(one)
+                if hop.get("oif") == item["index"] and _is_set(one)
+            ),
+            default_ipv6=item["index"] in routers,
+            medium=_medium(item),
             forward_delay=item.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_BR_FORWARD_DELAY"),
             tx_checksum=_tx_checksum(names[item["index"]]) if names[item["index"]] in ends else None,
             promiscuous=bool(item.get("promiscuity")),
@@ -159,11 +174,51 @@ def _is_set(item: Any) -> bool:
     return bool((item.get("table") or item["table"]) == MAIN and item["proto"] != PROTO_KERNEL)
 
 
-def _route(item: Any) -> Route:
-    dst = f"{item.get('dst')}/{item['dst_len']}" if item.get("dst") else "default"
+def _medium(item: Any) -> Literal["ethernet", "wireless", "other"]:
+    if item["ifi_type"] != ETHERNET:
+        return "other"
+    return "wireless" if Path(f"/sys/class/net/{item.get('ifname')}/phy80211").exists() else "ethernet"
+
+
+def _hops(item: Any) -> Sequence[Any]:
+    """The ways of a route: itself, or each of several between which the kernel chooses."""
+    return item.get("multipath") or [item]
+
+
+def _is_default_ipv6(item: Any) -> bool:
+    if item["family"] != socket.AF_INET6:  # all that a kernel without IPv6 tells when it is asked for that
+        return False
+    table = item.get("table") or item["table"]
+    return bool(table == MAIN and item["dst_len"] <= 1 and ROUTE_KINDS.get(item["type"]) == "unicast")
+
+
+def _route(item: Any, hop: Any) -> Route:
     return Route(
-        dst=dst, gateway=item.get("gateway") or "", metric=item.get("priority") or 0, proto=item["proto"]
+        # The kernel names no address of 0.0.0.0/1, one half of all.
+        dst=f"{item.get('dst') or EVERYWHERE.network_address}/{item['dst_len']}"
+        if item["dst_len"]
+        else "default",
+        gateway=hop.get("gateway") or "",
+        metric=item.get("priority") or 0,
+        proto=item["proto"],
+        via=(hop.get("via") or {}).get("addr", ""),
+        source=item.get("prefsrc") or "",
+        onlink=bool(hop["flags"] & RTNH_F_ONLINK),
     )
+
+
+def _words(route: Route) -> dict[str, Any]:
+    """A route as pyroute2 wants it to be said."""
+    words: dict[str, Any] = {"dst": route.dst, "proto": route.proto}
+    if route.via:
+        words["via"] = {"family": socket.AF_INET6, "addr": route.via}
+    elif route.gateway:
+        words["gateway"] = route.gateway
+    else:
+        words["scope"] = SCOPE_LINK
+    words |= {"priority": route.metric} if route.metric else {}
+    words |= {"prefsrc": route.source} if route.source else {}
+    return words | ({"flags": RTNH_F_ONLINK} if route.onlink else {})
 
 
 def _table_route(item: Any, names: Mapping[int, str]) -> TableRoute:
@@ -266,10 +321,8 @@ def _give_back(ip: Any, change: Change, _pid: int) -> None:
     ip.link("set", index=index, master=0, state="up" if before.up else "down")
     for address in before.addresses:
         _addr(ip, "add", index, address, known=errno.EEXIST)
-    for route in before.routes:
-        words: dict[str, Any] = {"gateway": route.gateway} if route.gateway else {"scope": SCOPE_LINK}
-        words |= {"priority": route.metric} if route.metric else {}
-        _quietly(errno.EEXIST, ip.route, "add", dst=route.dst, oif=index, proto=route.proto, **words)
+    for route in before.in_order:
+        _quietly(errno.EEXIST, ip.route, "add", oif=index, **_words(route))
 
 
 def _addr(ip: Any, verb: str, index: int, address: str, known: int = 0) -> None:

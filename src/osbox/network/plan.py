@@ -6,12 +6,20 @@ every change leaves a state from which planning again leads to the same end, so 
 anywhere.
 """
 
+import re
+
 from osbox.engine import firewall
 from osbox.errors import Error, UserError
 from osbox.network import claims
 from osbox.network.values import Before, Change, Link, NetState, Wish
 
 USER_CHAIN = "filter DOCKER-USER"
+NO_PORTS = {"bridge": "a bridge", "vrf": "a routing domain (VRF)"}
+NO_MEDIA = {
+    "wireless": "wireless, and an access point takes frames of one address only",
+    "other": "no Ethernet, but a tunnel or a point-to-point link",
+}
+"""What the kernel takes into no bridge, in its own words "Operation not supported" or "Invalid argument"."""
 
 
 def plan(state: NetState, wish: Wish) -> list[Change]:
@@ -187,7 +195,7 @@ def _left_out(state: NetState, name: str) -> str:
         return "it is not on this machine any more"
     if link.master:
         return "" if link.master == state.site.bridge else f"it is a port of {link.master} now"
-    if link.default_route and not (before.forced and before.default_route):
+    if link.carries_the_machine and not (before.forced and before.carried_the_machine):
         return "it carries this machine's default route now"
     if link.addresses and not before.forced:
         return f"it has the address {', '.join(link.addresses)} now"
@@ -206,12 +214,19 @@ def _again(state: NetState, name: str, before: Before) -> list[Change]:
 
 
 def _take(state: NetState, link: Link, *, forced: bool) -> Change:
-    before = Before(boot=state.boot, up=link.up, addresses=link.addresses, routes=link.routes, forced=forced)
+    before = Before(
+        boot=state.boot,
+        up=link.up,
+        addresses=link.addresses,
+        routes=link.routes,
+        default_ipv6=link.default_ipv6,
+        forced=forced,
+    )
     return Change(do="take", name=link.name, value=state.site.bridge, before=before)
 
 
 def _require_consent(link: Link, wish: Wish) -> None:
-    if link.default_route and not wish.force:
+    if link.carries_the_machine and not wish.force:
         raise UserError(
             f"{link.name} carries this machine's default route: in the bridge it would cut the machine off",
             hint=(
@@ -231,7 +246,9 @@ def _require_usable(state: NetState, name: str) -> Link:
     usable = [item.name for item in state.links if not _unusable(state, item)]
     listed = "interfaces that can be used: " + (", ".join(usable) or "none")
     if link is None:
-        raise UserError(f"there is no interface {name} on this machine", hint=listed)
+        own = re.split("[@:]", name.strip())[0]  # as ip and ifconfig show eth1.29@eth1 and eth1:0
+        other = f"its name here is {own}; " if own != name and state.link(own) else ""
+        raise UserError(f"there is no interface {name} on this machine", hint=other + listed)
     why = _unusable(state, link)
     if why:
         raise UserError(f"{name} cannot be used: it is {why}", hint=listed)
@@ -243,11 +260,13 @@ def _unusable(state: NetState, link: Link) -> str:
         return "the loopback interface"
     if link.name == state.site.veth[0]:
         return "osbox's own"
-    if link.kind == "bridge":
-        return "a bridge"
+    if link.kind in NO_PORTS:
+        return NO_PORTS[link.kind]
     if link.master not in ("", state.site.bridge):
         return f"a port of {link.master}"
-    return "a tap of a virtual machine" if link.kind == "tun" else ""
+    if link.kind == "tun":
+        return "a tap of a virtual machine"
+    return NO_MEDIA.get(link.medium, "")
 
 
 def _guests(state: NetState) -> list[str]:

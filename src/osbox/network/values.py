@@ -27,6 +27,18 @@ class Route(_Value):
     metric: int = 0
     proto: int = 0
     """Who set it (the kernel's number), so that a DHCP client's route is one again."""
+    via: str = ""
+    """A gateway of IPv6, which an IPv4 route may have as well (RFC 5549)."""
+    source: str = ""
+    """The address of ours that packets have which go this way."""
+    onlink: bool = False
+    """The gateway is reached though no route says so: an address of /32, as hosters give it."""
+
+    @property
+    def default(self) -> bool:
+        """Whether it is for all addresses, or for one half of them: two such beat a default route, which
+        stays (OpenVPN)."""
+        return self.dst in ("default", "0.0.0.0/1", "128.0.0.0/1")
 
 
 class TableRoute(_Value):
@@ -75,13 +87,22 @@ class Link(_Value):
     addresses: tuple[str, ...] = ()
     """Global and host addresses with their prefix lengths; link-local ones come and go by themselves."""
     routes: tuple[Route, ...] = ()
+    default_ipv6: bool = False
+    """Whether IPv6's default route leads through it, also one that a router announced."""
+    medium: Literal["ethernet", "wireless", "other"] = "ethernet"
+    """other: what has no Ethernet addresses, such as tunnels and point-to-point links."""
     forward_delay: int | None = None
     tx_checksum: bool | None = None
     promiscuous: bool = False
 
     @property
     def default_route(self) -> bool:
-        return any(route.dst == "default" for route in self.routes)
+        return any(route.default for route in self.routes)
+
+    @property
+    def carries_the_machine(self) -> bool:
+        """Whether the machine is cut off without it."""
+        return self.default_route or self.default_ipv6
 
 
 class Before(_Value):
@@ -94,11 +115,17 @@ class Before(_Value):
     up: bool = False
     addresses: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()
+    default_ipv6: bool = False
     forced: bool = False
 
     @property
-    def default_route(self) -> bool:
-        return any(route.dst == "default" for route in self.routes)
+    def carried_the_machine(self) -> bool:
+        return self.default_ipv6 or any(route.default for route in self.routes)
+
+    @property
+    def in_order(self) -> tuple[Route, ...]:
+        """The routes as the kernel takes them one by one: first what leads to gateways."""
+        return tuple(sorted(self.routes, key=lambda route: bool(route.gateway or route.via)))
 
 
 class NetState(_Value):

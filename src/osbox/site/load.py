@@ -14,15 +14,64 @@ from osbox.errors import UserError
 from osbox.site import package
 from osbox.site.site import HOME, Paths, Site
 
+ELSEWHERE = f"set it to a directory of its own, such as {HOME}, or unset it"
+SYSTEM = {
+    *(
+        "/",
+        "/bin",
+        "/boot",
+        "/dev",
+        "/etc",
+        "/home",
+        "/lib",
+        "/lib64",
+        "/proc",
+        "/root",
+        "/run",
+        "/sbin",
+        "/sys",
+    ),
+    *("/tmp", "/usr", "/usr/local", "/usr/share", "/var"),  # noqa: S108 - to refuse it
+    *("/var/cache", "/var/lib", "/var/log", "/var/tmp"),  # noqa: S108 - to refuse it
+}
+"""Directories that others have things in, some of a name that osbox uses, too."""
+
 
 def find_paths() -> Paths:
     """The checkout that this tool runs from, or what its wheel carries of it; and OSBOX_HOME."""
     home = Path(os.environ.get("OSBOX_HOME") or HOME)
-    if not home.is_absolute():
-        raise UserError(f"OSBOX_HOME is not an absolute path: {home}")
     own = Path(__file__).resolve().parents[1]
     carried = own / package.FOLDER
-    return Paths(project=carried if (carried / package.FILE).is_file() else own.parents[1], home=home)
+    project = carried if (carried / package.FILE).is_file() else own.parents[1]
+    _require_usable(home, project)
+    return Paths(project=project, home=home)
+
+
+def _require_usable(home: Path, project: Path) -> None:
+    """Raise UserError for a state directory that cannot be one, or that is others', too: a purge removes what
+    is called tmp, logs, tests or tools there."""
+    if not home.is_absolute():
+        raise UserError(f"OSBOX_HOME is not an absolute path: {home}", hint=ELSEWHERE)
+    if not str(home).isprintable() or set(str(home)) & set(':,"'):
+        raise UserError(
+            f"OSBOX_HOME has a character that Docker reads as another: {str(home)!r}", hint=ELSEWHERE
+        )
+    try:
+        if home.exists() and not home.is_dir():
+            raise UserError(f"OSBOX_HOME is no directory: {home}", hint=ELSEWHERE)
+        home.lstat()
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        return  # what needs it says so
+    except OSError as error:
+        raise UserError(f"OSBOX_HOME cannot be used: {error.strerror}: {home}", hint=ELSEWHERE) from error
+    place = os.path.realpath(home)
+    if str(home) != HOME and place in {*SYSTEM, os.path.realpath(os.path.expanduser("~")), str(project)}:  # noqa: PTH111 - of nobody's home it says nothing
+        raise UserError(
+            f"OSBOX_HOME is {place}, which is not for osbox alone: osbox down --purge would empty it",
+            hint=f"OSBOX_HOME={Path(place) / 'osbox'}, or without it {HOME}",
+        )
 
 
 def load_site(home: Path, shared: Mapping[str, Any] | None = None) -> Site:
