@@ -89,6 +89,20 @@ TOLD = {
     f"{HERE}.Skipped.test_two": ("skipped", "Cinder is required"),
     f"{HERE}.NotSetUp.test_one": ("failed", "RuntimeError: no credentials"),
 }
+# As pytest has a failure of testtools, of the run of a suite.
+TESTTOOLS = """\
+'NoneType' object is not iterable
+
+During handling of the above exception, another exception occurred:
+NOTE: Incompatible Exception Representation, displaying natively:
+
+testtools.testresult.real._StringException: {before}Traceback (most recent call last):
+  File "openstack/tests/functional/baremetal/v1/test_driver.py", line 53, in test_fake_hardware_list_details
+    driver = next(d for d in drivers if d.name == 'fake-hardware')
+             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+{trace}
+
+"""
 
 
 @pytest.fixture
@@ -223,6 +237,27 @@ def test_dotted_names(node: str, name: str) -> None:
 def test_long_reasons_are_cut() -> None:
     report: Any = pytest.TestReport("a", ("a.py", 1, "a"), {}, "failed", "E  " + "x" * 1000, "call")
     assert osbox_recorder._reason(report) == "x" * osbox_recorder.REASON
+
+
+TIDYING = "traceback-1: {{{\nTraceback:\n    tidy()\nValueError: in use\n}}}\n\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "trace", "said"),
+    [
+        ("", "StopIteration", "StopIteration"),
+        ("", "openstack.exceptions.ResourceFailure", "openstack.exceptions.ResourceFailure"),
+        ("", "AssertionError: 1 != 2 : Found:\nNothing", "AssertionError: 1 != 2 : Found:"),
+        ("", "what names no error", "what names no error"),
+        (TIDYING, "StopIteration", "StopIteration"),
+        (TIDYING, "AssertionError: 1 != 2", "AssertionError: 1 != 2"),
+    ],
+)
+def test_reasons_of_testtools(before: str, trace: str, said: str) -> None:
+    """It hides the exception behind one of its own, and has all traces in the words of that."""
+    text = TESTTOOLS.format(before=before, trace=trace)
+    report: Any = pytest.TestReport("a", ("a.py", 1, "a"), {}, "failed", text, "call")
+    assert osbox_recorder._reason(report) == said
 
 
 def test_workers_of_a_suite_share_classes() -> None:

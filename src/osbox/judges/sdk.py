@@ -24,6 +24,8 @@ PACKAGES = tuple(
     for name in ("baremetal", "cloud", "compute", "identity", "image", "network", "object_store", "placement")
 )
 IMAGE = "cirros-judge"
+UPLOADED = "CONTRIBUTING.rst"
+"""The tests of images upload this file of where they are run, which upstream is the SDK's source."""
 # As DevStack names them.
 FLAVORS = (
     Size("m1.tiny", 512, 1, 1),
@@ -35,7 +37,7 @@ FLAVORS = (
 
 
 def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login]) -> Run:
-    """Flavors, an image, and clouds.yaml in place, for nobody else to read; returns how the suite is run."""
+    """Flavors, an image, and what is in place, for nobody else to read; returns how the suite is run."""
     cloud = clouds.project
     flavors.make(cloud, FLAVORS)
     images: Any = cloud.image
@@ -52,8 +54,14 @@ def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login]) -
             visibility="public",
             osbox_judge=MARK,
         )
+    return configured(site, place, logins)
+
+
+def configured(site: Site, place: Path, logins: dict[str, Login]) -> Run:
+    """clouds.yaml in place, and what the tests read where they are run; returns how that is."""
     text = yaml.safe_dump({"clouds": _clouds(site, logins)}, sort_keys=False)
     files.write(place / "clouds.yaml", text, mode=files.PRIVATE)
+    files.write(place / UPLOADED, "A file of osbox judge: openstacksdk's tests upload it as an image.\n")
     return Run(
         PACKAGES,
         {

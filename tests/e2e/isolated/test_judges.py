@@ -23,7 +23,8 @@ SAMPLES = {
     "tempest": r"identity\.v3\.test_(application_credentials|access_rules)|test_images_metadefs_namespaces"
     r"|object_storage\.test_(container_quotas|object_version)|compute\.keypairs\.test_keypairs\.",
     "swift": r"functional\.test_symlink|s3api\.test_(versioning|service)|tests\.TestTempurl\.",
-    "sdk": r"functional\.(identity\.v3\.test_(domain|access_rule)|object_store|cloud\.test_keypairs)",
+    "sdk": r"functional\.(identity\.v3\.test_(domain|access_rule)|object_store"
+    r"|cloud\.test_compute\.TestKeypairs)",
 }
 WHOLE_SECONDS = 2400
 """Of a whole suite: Tempest took 16 minutes beside other work."""

@@ -9,6 +9,7 @@ not run. Standard library and pytest only: it runs with the Python of the suites
 import json
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ PLACES = re.compile(r"^.*?(?:site-packages/|(?=test/))")
 """What comes before the dotted name in a node's id: packages are installed, Swift's lie in its source."""
 REASON = 300  # characters
 ERROR = re.compile(r"^(?:E +)?((?:[A-Za-z_]\w*\.)*[A-Z]\w*: .*)$")
+BARE = re.compile(r"^((?:[A-Za-z_]\w*\.)*[A-Z]\w*)$")
+"""An error without words, right below the lines of its trace."""
+WRAPPED = ("_StringException", "NOTE: Incompatible Exception Representation")
+"""What testtools hides an error behind, and what pytest says of that."""
 KNOWN = "upstream expects it to fail"
 
 
@@ -94,10 +99,18 @@ def _last(trace: str) -> str:
     """What a trace says in its last line that names an error: testtools brings the trace as one text, with
     all that was logged."""
     lines = trace.splitlines()
-    said = [match[1] for line in lines if (match := ERROR.match(line)) and "_StringException" not in line]
+    said = [error for before, line in pairwise(["", *lines]) if (error := _error(line, before))]
     said = said or [line[2:].strip() for line in lines if line.startswith("E ")]
     plain = [line.strip() for line in lines if line.strip()]
     return (said or plain or [""])[-1][:REASON]
+
+
+def _error(line: str, before: str) -> str:
+    """The error that a line of a trace names; "" when it names none."""
+    if any(one in line for one in WRAPPED):
+        return ""
+    match = ERROR.match(line) or (BARE.match(line) if before.startswith("  ") else None)
+    return match[1] if match else ""
 
 
 def pytest_configure(config: pytest.Config) -> None:
