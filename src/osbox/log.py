@@ -16,12 +16,13 @@ from rich.text import Text
 
 from osbox.errors import Error
 
-out = Console(highlight=False, soft_wrap=True)
+# Without emoji by name: a MAC address with :ab: in it would be printed with one.
+out = Console(highlight=False, soft_wrap=True, emoji=False)
 if not out.is_terminal and "COLUMNS" not in os.environ:
     out = Console(
-        highlight=False, soft_wrap=True, width=200
+        highlight=False, soft_wrap=True, emoji=False, width=200
     )  # tables for a pipe are not cut to a terminal's 80 columns
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 SPOKEN_SECONDS = 60
 """How often a long step says where it is, where no line can be written over."""
 _verbose = False
