@@ -65,7 +65,13 @@ COMPUTES = {
     "uuid",
     "pydantic",
     "debian.deb822",
-    "packaging.utils",  # the last two read versions and dpkg's paragraphs out of text
+    "packaging.utils",  # these two read versions and dpkg's paragraphs out of text
+    "cryptography",
+    "cryptography.exceptions",
+    "cryptography.hazmat.primitives",
+    "cryptography.hazmat.primitives.asymmetric.types",
+    "cryptography.x509.oid",
+    "cryptography.x509.verification",
 }
 TOUCHES = {
     "open",

@@ -20,12 +20,13 @@ from osbox.errors import Error
 for _size in ("COLUMNS", "LINES"):  # of 0, as some consoles have it, Rich prints nothing; of ³ it fails
     if not re.fullmatch("[1-9][0-9]{0,4}", os.environ.get(_size, "1")):
         del os.environ[_size]
-out = Console(highlight=False, soft_wrap=True)
+# Without emoji by name: a MAC address with :ab: in it would be printed with one.
+out = Console(highlight=False, soft_wrap=True, emoji=False)
 if not out.is_terminal and "COLUMNS" not in os.environ:
     out = Console(
-        highlight=False, soft_wrap=True, width=200
+        highlight=False, soft_wrap=True, emoji=False, width=200
     )  # tables for a pipe are not cut to a terminal's 80 columns
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 SPOKEN_SECONDS = 60
 """How often a long step says where it is, where no line can be written over."""
 _verbose = False

@@ -1,5 +1,7 @@
 """What a command prints is for people on a terminal, and plain lines in a pipe."""
 
+import io
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +9,8 @@ from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from osbox import log, plain, run
 from osbox.cloud import stack as cloud
@@ -62,6 +66,27 @@ def test_lines_come_as_they_are_written() -> None:
         assert process.stdout
         assert process.stdout.readline() == "one\n"
         assert process.poll() is None
+
+
+@pytest.mark.parametrize("console", [log.out, log.err], ids=["out", "err"])
+def test_what_is_printed_is_what_was_said(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a MAC address with :ab: or :cd: in it Rich made one with an emoji."""
+    said, text = io.StringIO(), "52:54:00:ab:cd:01 fe80::1:ab:2 :x: 15:AB:47"
+    monkeypatch.setattr(console, "_file", said)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row(text)
+    console.print(text)
+    console.print(table)
+    assert [line.strip() for line in said.getvalue().splitlines()] == [text, text]
+
+
+def test_no_console_makes_emoji_of_words() -> None:
+    source = Path(log.__file__).parent
+    calls = [
+        call for path in source.rglob("*.py") for call in re.findall(r"Console\([^)]+\)", path.read_text())
+    ]
+    assert calls
+    assert [call for call in calls if "emoji=False" not in call] == []
 
 
 def test_plain_text() -> None:

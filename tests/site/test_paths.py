@@ -3,6 +3,7 @@
 import ast
 import os
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from osbox.judges import swift
 from osbox.judges.run import Judge
 from osbox.site import secrets, sources
 from osbox.site.site import STATE, Lifetime, Paths, Site, StateFile, declared
+from osbox.tls import store
 from tests.conftest import PROJECT
 
 HOME_OF = PROJECT / "src" / "osbox" / "site" / "site.py"
@@ -119,6 +121,7 @@ WRITERS: Mapping[str, Callable[[Paths], object]] = {
     "openrc": wrote_credentials,
     "options": wrote_options,
     "secrets": secrets.ensure,
+    "tls": lambda paths: store.ensure(paths, Site(), ("localhost",), datetime.now(UTC)),
 }
 
 

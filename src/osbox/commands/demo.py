@@ -180,7 +180,7 @@ def _login(here: Context, server: servers.Server) -> str:
 
 def _picture(here: Context, times: list[tuple[str, float]], screen: str, answer: str) -> None:
     """The tables of the 2015 picture; shown, and written as SVG."""
-    console = Console(record=True, width=WIDTH, highlight=False, file=log.out.file)
+    console = Console(record=True, width=WIDTH, highlight=False, emoji=False, file=log.out.file)
     address = _cloud_tables(here, console)
     shown = Text("\n".join(_clean_lines(screen)[-SCREEN_LINES:]))
     title = f"serial console of {SERVER}"

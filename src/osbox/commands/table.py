@@ -39,6 +39,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "s3": (CLOUD, "s3:app"),
     "swift": (CLOUD, "swift:app"),
     "secrets": (CLOUD, "secrets:app"),
+    "tls": (CLOUD, "tls:app"),
     "probe": (NETWORK, "probe:probe"),
     "net": (NETWORK, "net:app"),
     "explain": (METAL, "explain:explain"),

@@ -66,6 +66,8 @@ class Site(BaseModel):
     """The loopback address that API ports are published on."""
     listen: ipaddress.IPv4Address | None = None
     """One more address of the host that the APIs are published on, for clients elsewhere."""
+    tls: bool = False
+    """Whether the APIs speak TLS."""
     redfish_port: int = 8000
     """Where the rack answers Redfish, on the provisioning address."""
     engine: str = Field("auto", pattern="^(auto|private|host)$")
@@ -213,6 +215,8 @@ class Paths:
     private_key = StateFile("id_ed25519", Lifetime.REMADE, secret=True)
     public_key = StateFile("id_ed25519.pub", Lifetime.REMADE)
     """What ssh-keygen makes beside the private one; osbox itself needs no file of it."""
+    tls = StateFile("tls", Lifetime.REMADE, secret=True, shown=True)
+    """The deployment's own authority, and what the entrance shows (osbox.tls.store)."""
     bmc_ca = StateFile("bmc-ca", Lifetime.REMADE, shown=True)
     """Certificates of authorities, as the conductor sees them (osbox.metal.authorities)."""
     stack_env = StateFile("stack.env", Lifetime.REMADE, shown=True)

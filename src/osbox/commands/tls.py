@@ -1,0 +1,189 @@
+"""osbox tls: the entrance's certificate and the authority that clients trust."""
+
+import socket
+import warnings
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from cryptography import x509
+from cryptography.utils import CryptographyDeprecationWarning
+from rich.markup import escape
+from rich.table import Table
+
+from osbox import log, plain, utf8
+from osbox.commands.context import Context, Json, print_json
+from osbox.engine import engine
+from osbox.errors import UserError
+from osbox.site import sources
+from osbox.tls import decide, examine, names, reading, store
+from osbox.tls.decide import Do, Told
+from osbox.tls.reading import File, Problem, Wrong
+
+app = typer.Typer(
+    no_args_is_help=True, help="The entrance's certificate, and the authority that clients trust."
+)
+
+
+@app.callback()
+def group() -> None: ...
+
+
+@app.command()
+def show(context: typer.Context, json: Json = False) -> None:
+    """Say whose certificate there is, for what, for how long, where, and what is wrong with it.
+
+    Exit code 1 when something is.
+    """
+    here: Context = context.obj
+    now, installed = _now(), store.is_installed(here.paths)
+    needed = names.published(here.site) if installed else _wanted(here)
+    found, problems = store.shown(here.paths, needed, now)
+    told = [decide.tell(one, now) for one in found]
+    files = {name: str(file) for name, file in vars(store.Files.of(here.paths)).items() if file.exists()}
+    if json:
+        print_json(
+            {
+                "tls": here.site.tls,
+                "of": ("installed" if installed else "osbox") if told else None,
+                "certificate": asdict(told[0]) if told else None,
+                "files": files,
+                "problems": problems,
+            }
+        )
+    elif told:
+        log.out.print(_table(told[0], files, installed=installed))
+    elif not problems:
+        log.out.print("There is no certificate yet; next: osbox tls renew")
+    if problems:
+        _tell([] if json else problems)
+        raise typer.Exit(1)
+
+
+@app.command()
+def renew(
+    context: typer.Context,
+    own: Annotated[
+        bool, typer.Option("--own", help="One of our own in place of the one that was installed.")
+    ] = False,
+) -> None:
+    """Make another certificate now, of the same authority; the first one with the authority."""
+    here: Context = context.obj
+    engine.require_root()
+    here.settle()
+    with here.alone("tls renew", anew=True):
+        here = here.again()
+        if store.is_installed(here.paths) and not own:
+            raise UserError(
+                "the certificate was installed: who issued it renews it",
+                hint="osbox tls install CERT KEY CA, or for one of our own: osbox tls renew --own",
+            )
+        kept = store.ensure(here.paths, here.site, _wanted(here), _now(), anew=True, own=own)
+    log.out.print(f"The certificate is made anew: {kept.certificate.why}")
+    if kept.authority and kept.authority.do is not Do.FRESH:
+        log.warn(
+            f"its authority is a new one, too ({kept.authority.why}): clients have to be told: osbox tls ca"
+        )
+
+
+@app.command()
+def install(
+    context: typer.Context,
+    certificate: Annotated[
+        Path, typer.Argument(metavar="CERT", help="The certificate (PEM), those between it and the root too.")
+    ],
+    key: Annotated[Path, typer.Argument(metavar="KEY", help="Its private key (PEM), without a password.")],
+    authority: Annotated[
+        Path | None,
+        typer.Argument(metavar="CA", help="Its authority (PEM); default: those that this machine trusts."),
+    ] = None,
+    *,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Also when it is not for all addresses of the APIs.")
+    ] = False,
+) -> None:
+    """Take a certificate of your own authority in place of ours, when it is good; osbox does not renew it."""
+    here: Context = context.obj
+    engine.require_root()
+    now, private = _now(), _file(key)
+    here.settle()
+    with here.alone("tls install", anew=True):
+        here = here.again()
+        needed, roots = names.published(here.site), _authorities(authority)
+        found = examine.examine(_file(certificate), private, roots, now=now, needed=needed)
+        _require(found.problems, partial=partial)
+        kept = store.install(here.paths, found, now)
+    _tell([*found.problems, *store.readable(utf8.at_home(key))])
+    log.out.print(f"The certificate is installed: {kept.certificate.why}")
+    if kept.certificate.do is not Do.FRESH:
+        log.warn("osbox does not renew it")
+
+
+@app.command("ca")
+def certificate_of_the_authority(context: typer.Context) -> None:
+    """Print what clients have to trust, as PEM."""
+    here: Context = context.obj
+    print(store.trusted(here.paths), end="")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _wanted(here: Context) -> tuple[str, ...]:
+    return names.wanted(here.site, socket.gethostname())
+
+
+def _file(path: Path) -> File:
+    place = utf8.at_home(path)
+    return File(str(path), utf8.content(place))
+
+
+def _authorities(file: Path | None) -> list[x509.Certificate]:
+    """Those that were named, or that this machine trusts: there one that breaks the rules does no harm."""
+    if file:
+        found, problems = reading.certificates(_file(file))
+        _require(problems)
+        return found
+    bundle = sources.ca_bundle()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        return reading.understood(File(str(bundle), bundle.read_bytes())) if bundle else []
+
+
+def _require(problems: list[Problem] | tuple[Problem, ...], *, partial: bool = False) -> None:
+    """Raises UserError when something is wrong that an installed certificate may not have."""
+    serious = [one for one in problems if not (partial and one.kind is Wrong.OTHER_NAMES)]
+    if serious:
+        first, *others = serious
+        raise UserError(
+            f"the certificate is not installed: {first.said}",
+            evidence="\n".join(one.said for one in others),
+            hint=first.hint
+            + ("; or --partial" if first.kind is Wrong.OTHER_NAMES and len(serious) == 1 else ""),
+        )
+
+
+def _table(told: Told, files: dict[str, str], *, installed: bool) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    rows = {
+        "certificate": f"{told.subject}, installed" if installed else f"{told.subject}, made by osbox",
+        "issuer": told.issuer,
+        "names": ", ".join(told.names),
+        "valid": f"{told.begin:{examine.TIME}} to {told.end:{examine.TIME}}: {told.days_left} days left",
+        "renewed": "by who issued it, not by osbox"
+        if installed
+        else f"by osbox, {decide.BEFORE.days} days before",
+        "SHA-256": told.fingerprint,
+        **files,
+    }
+    for name, value in rows.items():
+        table.add_row(name, escape(plain.text(value, " ")))
+    return table
+
+
+def _tell(problems: list[Problem]) -> None:
+    for one in problems:
+        log.warn(one.said + (f"; {one.hint}" if one.hint else ""))
