@@ -53,6 +53,7 @@ WORDS = {
     "string_too_long": "has more than {max_length} characters",
     "string_too_short": "must not be empty",
     "string_type": "{} is not text: put it in quotes",
+    "too_long": "has more than {max_length} items",
     "too_short": "must not be empty",
     "tuple_type": "must be a list",
 }
@@ -153,7 +154,7 @@ class Document:
             return model.model_validate(self.data), []
         except ValidationError as error:
             items = error.errors(include_url=False)
-            return None, [self.problem(item["loc"], _words(item, model) + _alike(item)) for item in items]
+            return None, [self.problem(item["loc"], said(item, model)) for item in items]
 
     def refuse(self, problems: Sequence[Problem], hint: str = "") -> UserError:
         """All problems as one error, in the order of the file."""
@@ -281,6 +282,11 @@ def _keys(node: yaml.Node | None, where: Location, known: dict[int, bool]) -> li
             found += _keys(item, (*where, index), known)
     known[id(node)] = True
     return found
+
+
+def said(item: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """What one of pydantic's errors says, in our words."""
+    return _words(item, model) + _alike(item)
 
 
 def _words(item: Mapping[str, Any], model: type[BaseModel]) -> str:
