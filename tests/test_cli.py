@@ -121,6 +121,35 @@ def test_a_home_that_cannot_be_one_is_refused(
     assert "Next: " in said
 
 
+@pytest.mark.parametrize(
+    "home", ["/", "//", "/var", "/usr/", "/var/../var", "/tmp/a:b", "/tmp/a\nb", "/dev/null/x"]
+)
+def test_a_home_that_cannot_be_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: str
+) -> None:
+    """A purge removes `tmp` and `logs` below it, and of / these are somebody else's."""
+    monkeypatch.setenv("OSBOX_HOME", home)
+    assert execute(["images"]) == 2
+    assert "Error: OSBOX_HOME " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--name", "", "down", "--purge"], "--name '': a name has lower-case letters"),
+        (["--name", "lab-", "plan"], "--name 'lab-': a name has lower-case letters"),
+        (["--engine", "", "plan"], "--engine  is not known"),
+        (["up", "--listen", ""], "--listen : "),
+        (["plan", "--listen", ""], "--listen : "),
+    ],
+)
+def test_an_empty_variable_is_no_wish(argv: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`osbox --name "$NAME" down --purge` of a variable that is not set would take the unnamed one."""
+    assert execute(argv) == 2
+    assert told in capsys.readouterr().err
+
+
 def test_help_is_for_strangers(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["--help"]) == 0
     page = capsys.readouterr().out

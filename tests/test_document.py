@@ -88,7 +88,22 @@ def test_many_nodes_are_compared() -> None:
     [
         ("a: 1\nb: \x07\n", "x.yaml:2: the control character U+0007"),
         ("[" * 5000, "x.yaml"),
-        ("a: &a [*a]\na: 1\n", "x.yaml:2: a: this key stands here a second time"),
+        ("a: &a [1]\na: *a\n", "x.yaml:2: a: this key stands here a second time"),
+        ("a: 1\nb: &a [*a]\n", "x.yaml:2: b[0]: an alias in it leads back to it"),
+        ("a: &a\n  <<: *a\n", "x.yaml:1: a.<<: an alias in it leads back to it"),
+        ("a: 1\nb: {yes: 1}\n", "x.yaml:2: b.yes: YAML reads this key as true or false: put it in quotes"),
+        ("a: 1\nb: [{7: 1}]\n", "x.yaml:2: b[0].7: YAML reads this key as a number: put it in quotes"),
+        ("a: 1\nb: {~: 1}\n", "x.yaml:2: b.~: YAML reads this key as nothing: put it in quotes"),
+        ("a: 1\n? [b]\n: 1\n", "x.yaml:2: a key in it is no word but a list or a mapping"),
+        ("a: 1\nb: !!int x\n", "x.yaml:2: this cannot be read as a number"),
+        ("a: 1\nb: !!float x\n", "x.yaml:2: this cannot be read as a number"),
+        ("a: 1\nb: !!bool x\n", "x.yaml:2: this cannot be read as true or false"),
+        (f"a: 1\nb: {'9' * 5000}\n", "x.yaml:2: this cannot be read as a number"),
+        ("a: 1\nb: !!binary aGVsbG8=\n", "x.yaml:2: what begins with ! is a tag that is not known here"),
+        ("a: 1\nb: !!timestamp 2026-01-01\n", "x.yaml:2: what begins with ! is a tag"),
+        ("a: 1\nb: !hunter2\n", "x.yaml:2: what begins with ! is a tag that is not known here: put it in"),
+        ("a: 1\nb: *hunter2\n", "x.yaml:2: what begins with * is an alias of something that is not there"),
+        ('A: 1\n"\\e[2J": 1\n"\\e[2J": 2\n', "x.yaml:3: \\x1b[2J: this key stands here a second"),
         ("a: [1, 2\nb: 3\n", "x.yaml:2: did not find expected ',' or ']'"),
         ("a: \t- 1\n\t- 2\n", "x.yaml:1: block sequence entries are not allowed in this context"),
     ],
@@ -99,6 +114,27 @@ def test_what_is_no_yaml_is_told_with_its_line(text: str, evidence: str, tmp_pat
     with pytest.raises(UserError, match=r"x\.yaml (is not valid YAML|has a problem)") as refused:
         document.read(file)
     assert refused.value.evidence.startswith(evidence)
+    assert "hunter2" not in refused.value.evidence
+
+
+def test_words_that_look_like_dates_and_numbers_are_text(tmp_path: Path) -> None:
+    """2026-02-30 was an error of Python's, told as a defect; a date has no place in JSON."""
+    file = tmp_path / "x.yaml"
+    file.write_text("[2026-02-30, 2026-01-01, 2026-01-01 25:00:00, 0x_, 0b_, =, 12:34, 1e3, 0o17]")
+    words = "2026-02-30 2026-01-01 2026-01-01_25:00:00 0x_ 0b_ = 12:34 1e3 0o17"
+    assert [word.replace(" ", "_") for word in document.read(file).data] == words.split()
+
+
+def test_a_mistake_beside_what_is_merged_in_has_its_own_line(tmp_path: Path) -> None:
+    file = tmp_path / "nodes.yaml"
+    file.write_text(
+        "nodes:\n- name: one\n  bmc: &bmc {address: bmc, username: root, password: x, port: 1}\n"
+        "  ports: [3c:ec:ef:00:00:01]\n- name: two\n  bmc:\n    <<: *bmc\n    address: other\n"
+        "    port: 99999\n  ports: [3c:ec:ef:00:00:02]\n"
+    )
+    with pytest.raises(UserError) as refused:
+        nodesfile.load(file)
+    assert refused.value.evidence == "nodes.yaml:9: nodes[1].bmc.port: '99999' is more than 65535"
 
 
 def test_an_alias_is_looked_at_once(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import difflib
 import gc
 import re
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,17 @@ Location = tuple[int | str, ...]
 SHOWN = (str, int, float)
 LARGEST = 64 << 20  # bytes; sixty thousand nodes have 20 MB
 NUMBERS = {
-    "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$"),
+    "tag:yaml.org,2002:int": re.compile(
+        r"[-+]?(?:0b_*[01][01_]*|0x_*[0-9a-fA-F][0-9a-fA-F_]*|0[0-7_]*|[1-9][0-9_]*)$"
+    ),
     "tag:yaml.org,2002:float": re.compile(
         r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?|\.inf)$|\.nan$"
     ),
 }
+READ_AS = {"null": "nothing", "bool": "true or false", "int": "a number", "float": "a number"}
+"""What YAML takes a bare word for, by the last word of its tag."""
+TAGS = (*READ_AS, "str", "seq", "map")
+"""What JSON has, too: a date is text, and there is nothing else that Ironic could not be sent."""
 WORDS = {
     "bool_type": "{} is neither true nor false",
     "dict_type": "must be a mapping",
@@ -40,16 +47,21 @@ WORDS = {
     "int_type": "{} is not a whole number",
     "less_than_equal": "{} is more than {le}",
     "missing": "is missing",
+    "path_type": "{} is not a path: put it in quotes",
     "model_type": "must be a mapping (keys: {fields})",
     "string_pattern_mismatch": "{} has characters that are not allowed here (allowed: {pattern})",
+    "string_too_long": "has more than {max_length} characters",
     "string_too_short": "must not be empty",
     "string_type": "{} is not text: put it in quotes",
+    "too_long": "has more than {max_length} items",
     "too_short": "must not be empty",
     "tuple_type": "must be a list",
 }
 """Pydantic's kinds of errors as a person would say them."""
 
 
+LONGEST = 60
+"""How much of a wrong value is shown."""
 TOLD = 100
 """Of many problems, how many are told: a mistake made in every one of ten thousand nodes is seen in fewer."""
 NO_YAML = yaml.reader.Reader.NON_PRINTABLE
@@ -59,12 +71,47 @@ fits the machine."""
 
 
 class Loader(yaml.CSafeLoader if BY_LIBYAML else yaml.SafeLoader):  # type: ignore[misc]  # whichever it is
-    """YAML without the numbers in base 60 of its version 1.1, which take 52:54:00:12:34:56 for one."""
+    """YAML without the numbers in base 60 of its version 1.1, which take 52:54:00:12:34:56 for one; without
+    its dates, of which 2026-02-30 is none; and without tags but those of what JSON has."""
+
+
+def _tag(word: str) -> str:
+    return f"tag:yaml.org,2002:{word}"
+
+
+def _refusing(kind: str) -> Callable[[Any, Any], Any]:
+    """What makes a value of a tag, but says with the line what Python's own functions raise something of
+    theirs for: `!!int x`, or a number of five thousand digits."""
+    made = yaml.SafeLoader.yaml_constructors[_tag(kind)]
+
+    def construct(loader: Any, node: yaml.Node) -> Any:
+        try:
+            return made(loader, node)
+        except (ValueError, KeyError):
+            problem = f"this cannot be read as {READ_AS[kind]}"
+            raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark) from None
+
+    return construct
+
+
+def _unknown(_: Any, node: yaml.Node) -> Any:
+    """A tag is told without its name: it may be a password that begins with a !."""
+    problem = "what begins with ! is a tag that is not known here: put it in quotes"
+    raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
 
 
 Loader.yaml_implicit_resolvers = {
-    first: [(tag, NUMBERS.get(tag, pattern)) for tag, pattern in resolvers]
+    first: [
+        (tag, NUMBERS.get(tag, pattern))
+        for tag, pattern in resolvers
+        if tag in {_tag(word) for word in (*TAGS, "merge")}
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Loader.yaml_constructors = {
+    None: _unknown,
+    **{_tag(kind): yaml.SafeLoader.yaml_constructors[_tag(kind)] for kind in TAGS},
+    **{_tag(kind): _refusing(kind) for kind in ("bool", "int", "float")},
 }
 
 
@@ -77,7 +124,7 @@ class Problem:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}" if self.where else self.what
+        return printable(f"{self.where}: {self.what}" if self.where else self.what)
 
 
 @dataclass(frozen=True)
@@ -107,7 +154,7 @@ class Document:
             return model.model_validate(self.data), []
         except ValidationError as error:
             items = error.errors(include_url=False)
-            return None, [self.problem(item["loc"], _words(item, model)) for item in items]
+            return None, [self.problem(item["loc"], said(item, model)) for item in items]
 
     def refuse(self, problems: Sequence[Problem], hint: str = "") -> UserError:
         """All problems as one error, in the order of the file."""
@@ -151,9 +198,9 @@ def read(file: Path, hint: str = "") -> Document:
     try:
         root = loader.get_single_node()
         document = Document(file.name, None, root)
-        twice = _doubled(root, (), set())
-        if twice:
-            raise document.refuse(twice, hint)
+        wrong = _keys(root, (), {})
+        if wrong:
+            raise document.refuse(wrong, hint)
         return Document(file.name, loader.construct_document(root) if root else None, root)
     except (yaml.YAMLError, RecursionError) as error:
         evidence = f"{file.name}{_complaint(error)}"
@@ -169,6 +216,8 @@ def _complaint(error: Exception) -> str:
     if not isinstance(error, yaml.MarkedYAMLError):
         return f": {error}"
     line = error.problem_mark.line + 1 if error.problem_mark else 1
+    if str(error.problem).startswith("found undefined alias"):  # its name may be a password
+        return f":{line}: what begins with * is an alias of something that is not there: put it in quotes"
     begun = error.context_mark.line + 1 if error.context_mark else 0
     return f":{line}: {error.problem}" + (f" ({error.context} that begins in line {begun})" if begun else "")
 
@@ -179,16 +228,22 @@ def path(location: Location) -> str:
     return text.removeprefix(".")
 
 
+def printable(text: str) -> str:
+    """The text with what nobody sees, or a terminal obeys, as an escape: \\x1b, \\u200b."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def guess(word: str, known: Sequence[str]) -> str:
-    """`, did you mean 'ports'?` or, with nothing alike, what there is."""
-    alike = difflib.get_close_matches(word, known, n=1)
-    return f", did you mean '{alike[0]}'?" if alike else f" (known: {', '.join(known)})"
+    """`, did you mean 'ports'?` or, with nothing alike in any case, what there is."""
+    lower = {name.lower(): name for name in known}
+    alike = difflib.get_close_matches(word.lower(), lower, n=1)
+    return f", did you mean '{lower[alike[0]]}'?" if alike else f" (known: {', '.join(known)})"
 
 
 def _child(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node, int] | None:
     """The node below and the line where it is announced: its key's, for the values of a mapping."""
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
+        for key, value in reversed(node.value):  # what is merged in stands before a mapping's own
             if key.value == str(part):
                 return value, key.start_mark.line + 1
     elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
@@ -196,48 +251,75 @@ def _child(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node, int] | N
     return None
 
 
-def _doubled(node: yaml.Node | None, where: Location, known: set[int]) -> list[Problem]:
-    """Keys that stand twice in one mapping: YAML would silently take the last.
+def _keys(node: yaml.Node | None, where: Location, known: dict[int, bool]) -> list[Problem]:
+    """Keys that stand twice in one mapping, of which YAML would silently take the last, and those that are no
+    text; and what contains itself.
 
-    known: nodes that were looked at, by id; an alias leads to one of them again, and may do so in a circle.
+    known: whether nodes that were looked at are done with, by id; an alias leads to one of them again.
     """
-    found: list[Problem] = []
+    if node is None or known.get(id(node)):
+        return []
     if id(node) in known:
-        return found
-    known.add(id(node))
+        return [Problem(node.start_mark.line + 1, path(where), "an alias in it leads back to it")]
+    known[id(node)] = False
+    found: list[Problem] = []
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            name = str(key.value)
-            here = (*where, name)
+            name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
+            here, line = (*where, name), key.start_mark.line + 1
             if name in seen:
-                found.append(
-                    Problem(key.start_mark.line + 1, path(here), "this key stands here a second time")
-                )
+                found.append(Problem(line, path(here), "this key stands here a second time"))
+            kind = READ_AS.get(key.tag.rpartition(":")[2])
+            if kind:
+                found.append(Problem(line, path(here), f"YAML reads this key as {kind}: put it in quotes"))
+            elif not isinstance(key, yaml.ScalarNode):
+                found.append(Problem(line, path(where), "a key in it is no word but a list or a mapping"))
             seen.add(name)
-            found += _doubled(value, here, known)
+            found += _keys(value, here, known)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            found += _doubled(item, (*where, index), known)
+            found += _keys(item, (*where, index), known)
+    known[id(node)] = True
     return found
+
+
+def said(item: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """What one of pydantic's errors says, in our words."""
+    return _words(item, model) + _alike(item)
 
 
 def _words(item: Mapping[str, Any], model: type[BaseModel]) -> str:
     """One of pydantic's errors in our words; values are shown where they are words or numbers and no
     secret."""
-    location, kind = item["loc"], item["type"]
-    value = (
-        f"'{item['input']}'" if isinstance(item["input"], SHOWN) and "password" not in location else "this"
-    )
+    location, kind, given = item["loc"], item["type"], item["input"]
+    value = f"'{shortened(given)}'" if isinstance(given, SHOWN) and "password" not in location else "this"
+    if kind == "string_type" and (given is None or isinstance(given, (list, dict))):
+        return "has no value" if given is None else "must be text, and no list or mapping"
     if kind == "value_error":
         return str(item["ctx"]["error"])
     if kind == "extra_forbidden":
         return "there is no such key" + guess(str(location[-1]), _fields(model, location[:-1]))
     if kind in ("enum", "literal_error"):
         known = item["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{value} is not known" + guess(str(item["input"]), known)
+        return f"{value} is not known" + guess(str(given), known)
     context = {"fields": ", ".join(_fields(model, location)), **item.get("ctx", {})}
     return WORDS.get(kind, f"{{}}: {item['msg'][:1].lower()}{item['msg'][1:]}").format(value, **context)
+
+
+def shortened(value: object) -> str:
+    """A value as an error shows it."""
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _alike(item: Mapping[str, Any]) -> str:
+    """What a wrong value has that looks like another letter: a Cyrillic а."""
+    given = item["input"]
+    if not isinstance(given, str) or "password" in item["loc"]:
+        return ""
+    odd = next((c for c in given[:LONGEST] if not c.isascii() and c.isprintable()), "")
+    return f"; its '{odd}' is U+{ord(odd):04X} {unicodedata.name(odd, '')}".rstrip() if odd else ""
 
 
 def _fields(model: type[BaseModel], location: Location) -> list[str]:

@@ -141,6 +141,7 @@ REFUSED = [
     ("DEFAULT.many", "x", "may stand several times in a file"),
     ("DEFAULT.transport_url", "rabbit://", "is a secret"),
     ("DEFAULT.state_path", "a\0b", "it has a NUL character"),
+    ("DEFAULT.state_path", "caf\udce9", "the value is not UTF-8"),
     (
         "DEFAULT.state_path",
         "$home/x",

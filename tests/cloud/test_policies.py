@@ -20,9 +20,9 @@ from osbox.site.site import Paths, Site
         ('["gold", "of silver"]', "'of silver' is no name: letters, digits and hyphens"),
         ('["gold,silver"]', "'gold,silver' is no name"),
         ('["gold\\n"]', "is no name"),
-        ("[]", "at least 1 item"),
-        (json.dumps([f"p{number}" for number in range(9)]), "at most 8 items"),
-        ('"gold"', "tuple"),
+        ("[]", "must not be empty"),
+        (json.dumps([f"p{number}" for number in range(9)]), "more than 8 items"),
+        ('"gold"', "must be a list"),
     ],
 )
 def test_policies_that_swift_would_not_take(tmp_path: Path, text: str, told: str) -> None:

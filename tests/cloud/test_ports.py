@@ -2,7 +2,7 @@
 
 import os
 import socket
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
@@ -45,6 +45,11 @@ def test_a_taken_port_names_its_holder(
         ports.require_free(SITE, running={service})
 
 
+def test_the_rack_has_a_port_of_its_own() -> None:
+    with pytest.raises(UserError, match=r"redfish_port = 6385 in site\.toml is the port of ironic-api"):
+        ports.require_free(SITE.model_copy(update={"redfish_port": 6385}), running={"ironic-api"})
+
+
 def test_boot_services_are_not_on_loopback() -> None:
     found = {(service, address) for service, address, _, _ in ports.published(SITE)}
     assert ("ipxe-httpd", "127.0.77.1") not in found
@@ -52,9 +57,10 @@ def test_boot_services_are_not_on_loopback() -> None:
 
 
 def test_listening_address_is_checked_too() -> None:
+    listening = SITE.model_copy(update={"listen": IPv4Address("127.0.79.1")})
     found = {
         address
-        for service, address, _, _ in ports.published(SITE.listening_on("127.0.79.1"))
+        for service, address, _, _ in ports.published(listening)
         if service in {api.service for api in APIS}
     }
     assert found == {"127.0.77.1", "127.0.78.1", "127.0.79.1"}

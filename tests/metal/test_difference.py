@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from osbox.metal import difference
-from osbox.metal.difference import OWN, NodeRecord, PortRecord, Settings
-from osbox.metal.node import Inventory, Node
+from osbox.metal.difference import NodeRecord, PortRecord, Settings
+from osbox.metal.node import OWN, Inventory, Node
 
 CASES = sorted((Path(__file__).parents[1] / "cases/enrol").glob("*.yaml"))
 SETTINGS = Settings("project-1", {"deploy_kernel": "kernel-1", "deploy_ramdisk": "ramdisk-1"}, b"key")

@@ -28,6 +28,7 @@ def prepared(case: Path, directory: Path) -> Path:
     """The case beside the password files that it may name, since a checkout cannot keep file modes."""
     damaged = AUTHORITY.replace("MIIB", "AAAA")
     contents = {"password": PASSWORD + "\n", "empty": "", "site-ca.pem": AUTHORITY, "damaged.pem": damaged}
+    contents |= {"two-lines": "hunter2\n# of u14\n", "long": "hunter2" * 3, "disk": "hunter2" * 1000}
     for name, text in contents.items():
         (directory / name).touch(mode=0o600)
         (directory / name).write_text(text)
@@ -70,6 +71,43 @@ def test_no_error_shows_a_password(case: Path, tmp_path: Path) -> None:
     except UserError as error:
         shown = f"{error.message}{error.evidence}{error.hint}"
     assert not any(password in shown for password in (PASSWORD, "s3cret", "hunter2"))
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ("{a: '" + "x" * 60_000 + "'}", "has more than 60000 bytes"),
+        ("{a: " + "[" * 60 + "]" * 60 + "}", "has more than 10000 values, or 50 in one another"),
+        (
+            "\n      a0: &a0 [1]\n"
+            + "\n".join(
+                f"      a{level}: &a{level} [*a{level - 1}, *a{level - 1}]" for level in range(1, 31)
+            ),
+            "has more than 10000 values",
+        ),
+    ],
+)
+def test_what_is_kept_for_a_person_has_an_end(extra: str, told: str, tmp_path: Path) -> None:
+    file = prepared(CASES / "rack.yaml", tmp_path)
+    file.write_text(f"{file.read_text()}    extra: {extra}\n")
+    with pytest.raises(UserError) as refused:
+        load(file)
+    assert refused.value.evidence.startswith(f"nodes.yaml:12: nodes[0].extra: {told}")
+
+
+@pytest.mark.parametrize(("key", "most"), [("name", 255), ("description", 4096), ("resource_class", 80)])
+def test_what_is_too_long_is_told_so(key: str, most: int, tmp_path: Path) -> None:
+    file = prepared(CASES / "rack.yaml", tmp_path)
+    text = file.read_text()
+    for size in (most, most + 1):
+        line = f"{key}: {'x' * size}\n"
+        file.write_text(text.replace("name: rack-1\n", line) if key == "name" else f"{text}    {line}")
+        if size > most:
+            with pytest.raises(UserError) as refused:
+                load(file)
+            assert refused.value.evidence.endswith(f"nodes[0].{key}: has more than {most} characters")
+        else:
+            load(file)
 
 
 def test_world_readable_password_file_is_told(tmp_path: Path) -> None:

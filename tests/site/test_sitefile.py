@@ -119,7 +119,7 @@ WRONG = {
     "no TOML": ("name = \n", "(at line 1, column 8)"),
     "a table that is a word": ("[options]\nnova = 1\n", "options.nova: "),
     "no group": ("[options.nova]\ndebug = true\n", "options.nova.debug: "),
-    "a date": ("[options.nova.DEFAULT]\ndebug = 2026-01-01\n", "options.nova.DEFAULT.debug."),
+    "a date": ("[options.nova.DEFAULT]\ndebug = 2026-01-01\n", "options.nova.DEFAULT.debug: "),
     "no workers": ("workers = 0\n", "workers: "),
 }
 

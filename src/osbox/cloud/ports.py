@@ -16,8 +16,15 @@ BOOT_ONLY = {"ipxe-httpd"}  # published on the provisioning network only
 
 
 def require_free(site: Site, running: set[str]) -> None:
-    """Raise UserError for the first port that somebody else holds; services that run already hold their
-    own."""
+    """Raise UserError for the first port that somebody else holds, and for the rack's when a service needs
+    the same; services that run already hold their own."""
+    here = (str(site.address), site.redfish_port, socket.SOCK_STREAM)
+    same = next((service for service, *port in published(site) if tuple(port) == here), "")
+    if same:
+        raise UserError(
+            f"redfish_port = {site.redfish_port} in site.toml is the port of {same}",
+            hint="choose another: 8000",
+        )
     for what, by in taken(site, running):
         raise UserError(what, evidence=by, hint=HINT)
 

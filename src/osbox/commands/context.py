@@ -162,7 +162,7 @@ def load(engine_kind: str | None, name: str | None = None) -> Context:
     """The context of this run; engine_kind is --engine, or None for what site.toml says; name is --name."""
     base = find_paths()
     base_site = load_site(base.home, {"engine": engine_kind} if engine_kind else {})
-    if not name or name == base_site.name:
+    if name is None or name == base_site.name:
         return Context(base, base_site, base, base_site)
     site = deployments.site(base, base_site, name, subnets.chooser(base, base_site, None))
     return Context(deployments.paths(base, name), site, base, base_site)

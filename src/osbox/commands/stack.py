@@ -26,7 +26,7 @@ from osbox.site.site import Site
 
 Version = Annotated[str, typer.Option("--version", metavar="TAG", help="Tag of the images to run.")]
 Listen = Annotated[
-    str, typer.Option(metavar="ADDRESS", help="Publish the APIs on this address of the host, too.")
+    str | None, typer.Option(metavar="ADDRESS", help="Publish the APIs on this address of the host, too.")
 ]
 Workers = Annotated[int | None, typer.Option(min=1, max=64, help="Processes of each API; kept in site.toml.")]
 
@@ -39,7 +39,7 @@ PENDING = 2  # the exit code of a plan with something in it
 def up(
     context: typer.Context,
     version: Version = "latest",
-    listen: Listen = "",
+    listen: Listen = None,
     workers: Workers = None,
     only_plan: Annotated[
         bool, typer.Option("--plan", help="Only show what would change, as osbox plan does.")
@@ -86,7 +86,7 @@ def up(
 def plan(
     context: typer.Context,
     version: Version = "latest",
-    listen: Listen = "",
+    listen: Listen = None,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
@@ -132,8 +132,8 @@ def plan(
     raise typer.Exit(PENDING if changes else 0)
 
 
-def _site(here: Context, listen: str, workers: int | None) -> Site:
-    site = here.site.listening_on(listen) if listen else here.site
+def _site(here: Context, listen: str | None, workers: int | None) -> Site:
+    site = here.site.listening_on(listen) if listen is not None else here.site
     return site.model_copy(update={"workers": workers}) if workers else site
 
 

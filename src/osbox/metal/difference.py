@@ -11,12 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from osbox.metal.node import Node
+from osbox.metal.node import OWN, Node
 from osbox.metal.states import CHANGEABLE
 from osbox.site.site import PHYSICAL_NETWORK
 
-OWN = "osbox"
-"""The key in `extra` of a node and of a port under which our marks are: {"password": …}, {"port": true}."""
 FINGERPRINT = "password"
 MASKED = ("redfish_password", "ipmi_password")
 """What Ironic's answers hide behind asterisks."""

@@ -21,9 +21,11 @@ from osbox import log, utf8
 from osbox.document import Document, Location, Problem, path, read, uncollected
 from osbox.errors import UserError
 from osbox.metal import authorities
+from osbox.metal.bmc import fits_ipmi, visible
 from osbox.metal.node import IPMI_PORT, Driver, Inventory, Node
 
 HINT = "docs/nodes.md describes the file"
+LONGEST_PASSWORD = 4096  # bytes of its file
 
 
 def load(file: Path, warn: Callable[[str], None] = log.warn) -> Inventory:
@@ -77,9 +79,18 @@ def _with_password(node: Node, directory: Path, warn: Callable[[str], None]) -> 
     if node.bmc.password_file is None:
         return node
     file = directory / utf8.at_home(node.bmc.password_file)
+    size = file.stat().st_size if file.is_file() else 0
+    if size > LONGEST_PASSWORD:
+        raise UserError(f"{file} has {size} bytes, and nothing but the password belongs into it")
     password = utf8.read(file).rstrip("\n")
     if not password:
         raise UserError(f"{file} is empty")
+    try:
+        visible(password)
+        if node.driver is Driver.IPMI:
+            fits_ipmi("password", password)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from None
     if file.stat().st_mode & stat.S_IROTH:
         warn(f"everybody on this machine can read {file}: chmod 600 {file}")
     return node.model_copy(update={"bmc": node.bmc.model_copy(update={"password": SecretStr(password)})})
@@ -99,7 +110,7 @@ def _duplicates(document: Document, nodes: Mapping[int, Node]) -> Iterator[Probl
                 yield document.problem(
                     here, f"'{value}' is already {path(first)} in line {document.line(first)}"
                 )
-    controllers: dict[tuple[Driver, str], _Controller] = {}
+    controllers: dict[tuple[Driver, tuple[str, int | None]], _Controller] = {}
     for index, node in nodes.items():
         other = controllers.setdefault((node.driver, _endpoint(node)), _Controller()).claim(index, node)
         if other is not None:
@@ -132,6 +143,6 @@ class _Controller:
         return other
 
 
-def _endpoint(node: Node) -> str:
-    bmc = node.bmc
-    return (bmc.url if node.driver is Driver.REDFISH else f"{bmc.address}:{bmc.port or IPMI_PORT}").lower()
+def _endpoint(node: Node) -> tuple[str, int | None]:
+    host, port = node.bmc.endpoint
+    return (host, None) if node.driver is Driver.IPMI and port == IPMI_PORT else (host, port)

@@ -14,8 +14,8 @@ from osbox import files, lock
 from osbox.errors import Error, UserError
 from osbox.site.load import load_site
 from osbox.site.site import FIRST_POLICY, Paths, Site
+from osbox.site.words import NAME
 
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 # Number n has 10.29.(29 + 8n).0/24 and 10.29.(28 + 8n).0/24, at 127.0.0.(1 + n); 0 is the deployment without
 # a name.
 FIRST, STEP, LAST = 29, 8, 27
@@ -31,9 +31,9 @@ def names(base: Paths) -> list[str]:
 
 def paths(base: Paths, name: str) -> Paths:
     """Where a deployment's own files are; raises UserError when it cannot be called so."""
-    if not NAME.fullmatch(name):
+    if not re.fullmatch(NAME, name):
         raise UserError(
-            f"--name {name}: a name has lower-case letters, digits and hyphens, 41 at most",
+            f"--name '{name}': a name has lower-case letters, digits, and hyphens within, 41 at most",
             hint="osbox --name lab up",
         )
     return Paths(base.project, base.deployments / name)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from osbox import utf8
+from osbox.document import printable, said
 from osbox.errors import UserError
 from osbox.site import package
 from osbox.site.site import HOME, Paths, Site
@@ -35,6 +36,10 @@ SYSTEM = {
     *("/var/cache", "/var/lib", "/var/log", "/var/tmp"),  # noqa: S108 - to refuse it
 }
 """Directories that others have things in, some of a name that osbox uses, too."""
+PART = r"""(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)"""
+KEY = re.compile(rf"\s*({PART}(?:\s*\.\s*{PART})*)\s*=")
+HEADING = re.compile(rf"\s*\[\[?\s*({PART}(?:\s*\.\s*{PART})*)\s*\]")
+HINT = "docs/commands.md has all keys"
 
 
 def find_paths() -> Paths:
@@ -83,30 +88,51 @@ def load_site(home: Path, shared: Mapping[str, Any] | None = None) -> Site:
     try:
         text = utf8.read(file) if file.exists() else ""
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{file} is not valid TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
+        why = str(error)
+        if not isinstance(error, tomllib.TOMLDecodeError):
+            recursion = isinstance(error, RecursionError)
+            why = "too many things in one another" if recursion else "a number has too many digits"
+        raise UserError(f"{file} is not valid TOML: {why}", hint=HINT) from error
     try:
         return Site.model_validate({**data, **(shared or {})})
     except ValidationError as error:
-        lines = "\n".join(_told(text, item["loc"], item["msg"]) for item in error.errors())
-        raise UserError(
-            f"{file} has wrong settings", evidence=lines, hint="known keys: " + ", ".join(Site.model_fields)
-        ) from error
+        items = error.errors()
+        deeper = {item["loc"][:depth] for item in items for depth in range(1, len(item["loc"]))}
+        # Of a list with wrong items pydantic says also that it is too short.
+        found = [item for item in items if item["loc"] not in deeper]
+        lines = "\n".join(printable(_told(text, item["loc"], said(item, Site))) for item in found)
+        raise UserError(f"{file} has wrong settings", evidence=lines, hint=HINT) from error
 
 
-def _told(text: str, where: tuple[int | str, ...], message: str) -> str:
+def _told(text: str, where: tuple[int | str, ...], reason: str) -> str:
     """What is wrong, with the lines of the file that it is about; what is said of no line is a default, or
     another deployment's."""
-    reason = message.removeprefix("Value error, ")
     # Of a quarrel between two keys pydantic names none; we name both.
-    keys = {str(part) for part in where[:1]} or set(re.findall(r"\w+", reason)) & Site.model_fields.keys()
-    found = [_line(text, key) for key in keys]
+    quarrel = [(key,) for key in set(re.findall(r"\w+", reason)) & Site.model_fields.keys()]
+    found = {_line(text, one) for one in ([where] if where else quarrel)}
     lines = ", ".join(f"line {number}" for number in sorted(filter(None, found)))
     what = ".".join(map(str, where))
     return (f"{lines}: " if lines else "") + (f"{what}: " if what else "") + reason
 
 
-def _line(text: str, key: str) -> int:
-    """The line that sets a key at the top of the file, or begins its table; 0 if none does."""
-    wanted = re.compile(rf"""\s*\[?\s*["']?{re.escape(key)}["']?\s*[=.\]]""")
-    return next((n for n, line in enumerate(text.splitlines(), 1) if wanted.match(line)), 0)
+def _line(text: str, where: tuple[int | str, ...]) -> int:
+    """The line that sets a key, or the nearest of the tables around it; 0 if none does."""
+    best = depth = 0
+    table: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        heading, key = HEADING.match(line), KEY.match(line)
+        if heading:
+            table = here = _parts(heading[1])
+        elif key:
+            here = table + _parts(key[1])
+        else:
+            continue
+        common = min(len(here), len(where))  # a.b = 1 is also the line of a
+        if common > depth and tuple(here[:common]) == where[:common]:
+            best, depth = number, common
+    return best
+
+
+def _parts(dotted: str) -> list[str]:
+    return [part.strip("\"'") for part in re.findall(PART, dotted)]

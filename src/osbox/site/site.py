@@ -10,11 +10,20 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, get_args, overload
+from typing import Annotated, Literal, get_args, overload
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from osbox.errors import UserError
+from osbox.site.words import NAME, Link, option_value, why_unreachable
 
 HOME = "/var/lib/osbox"
 LABEL = "io.osbox.deployment"
@@ -43,23 +52,26 @@ POOL_FIRST, POOL_LAST = 20, 200
 """What Neutron hands out to nodes, counted from the subnet's beginning; the 2015 range."""
 
 
+OptionValue = Annotated[Value, PlainValidator(option_value)]
+
+
 class Site(BaseModel):
     """One deployment. Two of them live side by side when name, bridges, subnets and loopback all differ."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field("os-in-a-box", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
+    name: str = Field("os-in-a-box", pattern=f"^{NAME}$")
     """Deployment name: the containers' domain (`keystone.os-in-a-box`) and the Compose project."""
-    bridge: str = Field("provisioning", pattern=r"^[a-zA-Z][a-zA-Z0-9-]{0,14}$")
+    bridge: Link = "provisioning"
     """The host's bridge for bare metal (a Linux interface name has at most 15 characters)."""
-    veth: tuple[str, str] = ("ext0", "ext1")
+    veth: tuple[Link, Link] = ("ext0", "ext1")
     """The veth pair between the bridge and br-ex: its end on the host, its end in the neutron namespace."""
     subnet: ipaddress.IPv4Network = ipaddress.IPv4Network("10.29.29.0/24")
     """The provisioning network; its first address is the host's."""
     control_subnet: ipaddress.IPv4Network = ipaddress.IPv4Network("10.29.28.0/24")
     """The containers' own network."""
-    control_bridge: str = "osbox"
-    engine_bridge: str = "osbox-engine"
+    control_bridge: Link = "osbox"
+    engine_bridge: Link = "osbox-engine"
     """The private engine's default bridge: its own, so that a stranger's docker0 is never touched."""
     engine_subnet: ipaddress.IPv4Network = ipaddress.IPv4Network("10.29.27.0/24")
     loopback: ipaddress.IPv4Address = ipaddress.IPv4Address("127.0.0.1")
@@ -68,20 +80,67 @@ class Site(BaseModel):
     """One more address of the host that the APIs are published on, for clients elsewhere."""
     tls: bool = False
     """Whether the APIs speak TLS."""
-    redfish_port: int = 8000
+    redfish_port: int = Field(8000, ge=1, le=65535, strict=True)
     """Where the rack answers Redfish, on the provisioning address."""
-    engine: str = Field("auto", pattern="^(auto|private|host)$")
-    workers: int = Field(1, ge=1, le=64)
+    engine: Literal["auto", "private", "host"] = "auto"
+    workers: int = Field(1, ge=1, le=64, strict=True)
     """Processes of each OpenStack API; each has 16 threads."""
     swift_policies: tuple[str, ...] = Field((FIRST_POLICY,), min_length=1, max_length=MOST_POLICIES)
     """Swift's storage policies; the first is the default one. Objects keep a policy's place, not its name."""
-    options: dict[str, dict[str, dict[str, Value]]] = {}
+    options: dict[str, dict[str, dict[str, OptionValue]]] = {}
     """OpenStack options by project or service, group and name: `options.nova.DEFAULT.debug`."""
 
     @field_validator("subnet", "control_subnet", "engine_subnet", mode="before")
     @classmethod
     def _network(cls, value: object) -> object:
-        return ipaddress.IPv4Network(value) if isinstance(value, str) else value
+        """TOML has no addresses, and Python takes a number for one."""
+        if isinstance(value, ipaddress.IPv4Network):
+            return value
+        shown = f"'{value}'" if isinstance(value, str) else "this"
+        wrong = ValueError(f'{shown} is no IPv4 network with its length ("10.29.29.0/24")')
+        if not isinstance(value, str) or "/" not in value:
+            raise wrong
+        try:
+            wide = ipaddress.IPv4Network(value, strict=False)
+        except ValueError:
+            raise wrong from None
+        if ipaddress.IPv4Address(value.partition("/")[0]) != wide.network_address:
+            raise ValueError(f"{value} has host bits set: the network is {wide}")
+        return wide
+
+    @field_validator("loopback", "listen", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        if isinstance(value, int):
+            raise ValueError('is no IPv4 address ("127.0.0.1")')  # noqa: TRY004 - pydantic wants ValueError
+        return value
+
+    @field_validator("loopback")
+    @classmethod
+    def _is_loopback(cls, value: ipaddress.IPv4Address) -> ipaddress.IPv4Address:
+        if not value.is_loopback or value.packed[1:] in (b"\0\0\0", b"\xff\xff\xff"):
+            raise ValueError(f"{value} is no loopback address of a host (127.0.0.1 to 127.255.255.254)")
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _can_be_told(cls, value: ipaddress.IPv4Address | None) -> ipaddress.IPv4Address | None:
+        why = why_unreachable(value) if value else ""
+        if why:
+            raise ValueError(f"{value}: {why}")
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _once(cls, value: dict[str, dict[str, dict[str, Value]]]) -> dict[str, dict[str, dict[str, Value]]]:
+        """A hyphen and an underscore are the same to whoever looks an option up."""
+        for word, groups in value.items():
+            for group, names in groups.items():
+                plain = [name.replace("-", "_") for name in names]
+                twice = next((name for name in plain if plain.count(name) > 1), "")
+                if twice:
+                    raise ValueError(f"{word}.{group}.{twice} is there twice, with - and with _")
+        return value
 
     @field_validator(*SMALLEST)
     @classmethod
@@ -114,7 +173,18 @@ class Site(BaseModel):
         for (one, mine), (other, theirs) in combinations(self.subnets().items(), 2):
             if mine.overlaps(theirs):
                 raise ValueError(f"{one} {mine} overlaps {other} {theirs}")
+        for (one, link), (other, same) in combinations(self._links(), 2):
+            if link == same:
+                both = f"both of {one}" if one == other else f"{one} and {other}"
+                raise ValueError(f"{both} have the same name, {link}")
+        if self.listen == self.address:
+            raise ValueError(f"listen {self.listen} is the first of subnet: the APIs are there anyway")
         return self
+
+    def _links(self) -> list[tuple[str, str]]:
+        mine = [("bridge", self.bridge), ("control_bridge", self.control_bridge)]
+        mine += [("veth", end) for end in self.veth]
+        return mine if self.engine == "host" else [*mine, ("engine_bridge", self.engine_bridge)]
 
     def subnets(self) -> dict[str, ipaddress.IPv4Network]:
         """The networks that there are or may be, by key: with the machine's own Docker there is none of a
@@ -130,11 +200,11 @@ class Site(BaseModel):
             raise UserError(
                 f"--listen {address}: {error}", hint="name an IPv4 address of this host"
             ) from error
-        if found.is_unspecified:
-            raise UserError(
-                f"--listen {address}: clients are told this address, so it must be one",
-                hint="name an IPv4 address of this host",
-            )
+        why = why_unreachable(found)
+        if not why and found == self.address:
+            why = "the APIs are there anyway, for it is the first of the provisioning network"
+        if why:
+            raise UserError(f"--listen {address}: {why}", hint="name an IPv4 address of this host")
         return self.model_copy(update={"listen": found})
 
     @property

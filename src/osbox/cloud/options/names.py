@@ -21,6 +21,7 @@ from osbox.site.site import Value
 
 TRUE, FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no")  # oslo.config's own, in any case
 REFERENCE = re.compile(r"\$(?:\$|\{?([_a-z][._a-z0-9]*)\}?)")  # oslo.config's own pattern
+SURROGATE = re.compile("[\ud800-\udfff]")
 WITHOUT = ("openvswitch",)  # of the project neutron, but no oslo.config program
 PROJECT_OF = {
     image.name.removeprefix("os-"): image.project
@@ -212,6 +213,8 @@ def text(address: Address, option: Option, value: Value, known: Known) -> str:
             raise UserError(f"{address}: an element of a list cannot have a comma in it")
     written = ",".join(map(plain, value)) if isinstance(value, list) else plain(value)
     why = "it has a NUL character" if "\0" in written else refused(option.type, written)
+    if SURROGATE.search(written):  # what Python makes of an argument's bytes that are not UTF-8
+        raise UserError(f"{address}: the value is not UTF-8", hint="write it in UTF-8, as the file will be")
     if why:
         raise UserError(f"{address} cannot be {written!r}: {why}", hint=f"it takes {allowed(option.type)}")
     for reference in filter(None, REFERENCE.findall(written)):
