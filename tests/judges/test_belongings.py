@@ -147,6 +147,13 @@ def test_names_that_only_a_test_gives(name: str, tests: bool) -> None:
     assert bool(belongings.of_tests([SimpleNamespace(name=name, id="1")])) == tests
 
 
+def test_a_domain_that_a_test_renames() -> None:
+    """By both: somebody's domain may be called so."""
+    theirs = SimpleNamespace(name="updated name 2", description="updated description 2", id="1")
+    mine = SimpleNamespace(name="updated name 2", description="of a company", id="2")
+    assert belongings.of_tests([theirs, mine]) == [theirs]
+
+
 def test_a_region_has_no_name_but_its_id() -> None:
     region = SimpleNamespace(name=None, id="region1764600000-0123456789abcdef0123456789abcdef")
     assert belongings.of_tests([region, SimpleNamespace(name=None, id="RegionOne")]) == [region]
