@@ -124,6 +124,7 @@ def test_an_engine_that_stays_silent_is_the_reason_in_the_end(
 def test_what_others_wait_for_is_told_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a bus that did not start, the log of neutron-server was shown, which waited for it."""
     monkeypatch.setattr(docker, "ask", lambda _, *words, **__: run.Result(0, f"log of {words[-1]}", ""))
+    monkeypatch.setattr(proof, "observe", lambda *_: {})
     late = {"neutron-server": "no answer", "ironic-conductor": "not alive", "rabbitmq": "restarting"}
     error = proof.not_ready(ENGINE, SITE, late)
     assert str(error.hint).startswith("osbox logs rabbitmq,")
@@ -133,4 +134,21 @@ def test_what_others_wait_for_is_told_first(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_is_not_ready_may_be_no_service_of_the_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker, "ask", lambda *_, **__: run.Result(0, "", ""))
+    monkeypatch.setattr(proof, "observe", lambda *_: {})
     assert "osbox logs rack" in str(proof.not_ready(ENGINE, SITE, {"rack": "starting"}).hint)
+
+
+def test_what_does_not_run_is_told_though_nobody_had_asked_for_it_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Keystone is asked first, through an entrance that did not start: its log is the one that says why."""
+    monkeypatch.setattr(docker, "ask", lambda _, *words, **__: run.Result(0, f"log of {words[-1]}", ""))
+    states = {
+        name: ServiceState(name, state, "", "", "", "")
+        for name, state in {"front": "restarting", "mysql": "running", "rack": "exited"}.items()
+    }
+    monkeypatch.setattr(proof, "observe", lambda *_: states)
+    error = proof.not_ready(ENGINE, SITE, {"keystone": "refused"})
+    assert error.evidence.splitlines()[:2] == ["front: restarting", "keystone: refused"]
+    assert f"log of front.{SITE.name}" in error.evidence
+    assert "rack" not in error.evidence

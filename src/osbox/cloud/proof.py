@@ -180,10 +180,20 @@ def container_reason(state: ServiceState | None) -> str:
     return "" if state.health in ("healthy", "") else state.health
 
 
+def _ended(engine: Engine, site: Site) -> dict[str, str]:
+    """Services whose container does not run: nobody may have asked for them yet, and they may be why."""
+    states = _containers(engine, site)
+    if isinstance(states, str):
+        return {}
+    return {
+        name: state.state for name, state in states.items() if name in SERVICES and state.state != "running"
+    }
+
+
 def not_ready(engine: Engine, site: Site, waiting: dict[str, str]) -> Error:
     """What stands beneath comes first and its log is shown: others wait for the bus, it waits for nobody."""
     order = {service: number for number, service in enumerate(SERVICES)}
-    late = sorted(waiting.items(), key=lambda item: order.get(item[0], -1))
+    late = sorted({**_ended(engine, site), **waiting}.items(), key=lambda item: order.get(item[0], -1))
     name, reason = late[0]
     lines = [f"{service}: {why}" for service, why in late]
     try:
