@@ -66,9 +66,11 @@ def test_what_is_shown_of_ours(paths: Paths, capsys: pytest.CaptureFixture[str])
     assert "clients have to be told: osbox tls ca" in flat(told.err)
     assert execute(["tls", "show"]) == 0
     shown = capsys.readouterr().out
-    for part in ("made by osbox", "CN=osbox CA os-in-a-box", "10.29.29.1", "89 days left", "front/front.pem"):
+    for part in ("made by osbox", "CN=osbox CA os-in-a-box", "10.29.29.1", "89 days left"):
         assert part in shown
-    assert re.search(r"SHA-256 +(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", shown)
+    whole = re.sub(r"\s+", "", shown)  # a narrow terminal folds them
+    assert "front/front.pem" in whole
+    assert re.search(r"SHA-256(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", whole)
 
 
 def test_programs_are_told_the_same(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:

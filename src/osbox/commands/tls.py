@@ -168,6 +168,8 @@ def _require(problems: list[Problem] | tuple[Problem, ...], *, partial: bool = F
 
 def _table(told: Told, files: dict[str, str], *, installed: bool) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # a path, or a fingerprint, that is cut is none
     rows = {
         "certificate": f"{told.subject}, installed" if installed else f"{told.subject}, made by osbox",
         "issuer": told.issuer,
