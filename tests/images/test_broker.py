@@ -71,6 +71,19 @@ def test_a_second_time_the_older_ones_go(box: Box) -> None:
     assert not (box.home / ".put-aside" / "mnesia" / "older").exists()
 
 
+def test_files_that_were_not_the_cause_are_not_thrown_away(box: Box) -> None:
+    """It fails without them, too, and Docker starts it again and again."""
+    (box.home / "mnesia" / "names").write_text("dear")
+    for _ in range(3):
+        assert box("mkdir -p mnesia; echo new > .erlang.cookie; exit 7").code == 7
+    assert (box.home / ".put-aside" / "mnesia" / "names").read_text() == "dear"
+
+
+def test_once_a_start_without_them_was_well_the_next_may_be_put_aside(box: Box) -> None:
+    box(f"[ ! -d mnesia ] || exit 1; touch {box.run}/well; sleep 3; exit 0")
+    assert not (box.home / ".put-aside" / "unproven").exists()
+
+
 def test_one_start_that_fails_loses_nothing(box: Box) -> None:
     result = box(f"[ $(wc -l < {box.starts}) -gt 1 ] || exit 1")
     assert (result.code, box.count()) == (0, 2)
