@@ -52,17 +52,28 @@ def post_worker_init(worker: Any) -> None:
     worker.set_accept_enabled = set_accept_enabled
 
 
-SENDING = {"01", "04", "09", "0B"}  # established, and those that end with something left to send
+ENDING = ("04", "09", "0B")  # states in which the connection's end, too, counts as a byte to be sent
+STILL_SECONDS = 10
 
 
 def on_exit(_server: Any) -> None:
     """Wait until the kernel has sent all that was written: with the container its network goes, and what is
-    still in a socket's queue. Docker ends it when the grace period is over."""
-    while unsent(Path("/proc/net/tcp").read_text(encoding="ascii")):
+    still in a socket's queue. Not for whom has taken nothing for a while."""
+    before, since = list[str](), time.monotonic()
+    while left := unsent(Path("/proc/net/tcp").read_text(encoding="ascii"), int(os.environ["OSBOX_PORT"])):
+        if left != before:
+            before, since = left, time.monotonic()
+        elif time.monotonic() - since > STILL_SECONDS:
+            return
         time.sleep(0.1)
 
 
-def unsent(table: str) -> bool:
-    """Whether a connection of /proc/net/tcp has bytes that its peer has not acknowledged."""
-    lines = (line.split() for line in table.splitlines()[1:])
-    return any(words[3] in SENDING and words[4].split(":")[0].strip("0") for words in lines)
+def unsent(table: str, port: int) -> list[str]:
+    """The connections of /proc/net/tcp to our port that have bytes which the peer has not acknowledged."""
+    found = []
+    for line in table.splitlines()[1:]:
+        _, mine, theirs, state, queues = line.split()[:5]
+        left = int(queues.split(":")[0], 16) - (state in ENDING)
+        if state in ("01", *ENDING) and left > 0 and int(mine.split(":")[1], 16) == port:
+            found.append(f"{theirs} {left}")
+    return found
