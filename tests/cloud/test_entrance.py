@@ -77,10 +77,19 @@ def test_only_apis_that_run_are_replaced_one_after_the_other() -> None:
     }
     changes = tuple(Change("container", name, action) for name, action in kinds.items())  # type: ignore[arg-type]
     here = {name: live(name) for name in kinds if name != "placement"} | {
-        "glance-api": live("glance-api", "exited")
+        "glance-api": live("glance-api", "exited"),
+        FRONT: live(FRONT),
     }
-    todo = Plan(changes, {}, {}, here, rack=False)
-    assert stack.one_after_the_other(todo) == ["keystone", "ironic-api"]
+    assert stack.one_after_the_other(Plan(changes, {}, {}, here, rack=False)) == ["keystone", "ironic-api"]
+    before = {name: item for name, item in here.items() if name != FRONT}
+    assert stack.one_after_the_other(Plan(changes, {}, {}, before, rack=False)) == [], "nothing would be held"
+
+
+def test_what_the_apis_stand_on_comes_before_them() -> None:
+    kinds = {"keystone": "recreate", "mysql": "start", "rabbitmq": "recreate", "nova-compute": "recreate"}
+    changes = tuple(Change("container", name, action) for name, action in kinds.items())  # type: ignore[arg-type]
+    todo = Plan((*changes, Change("volume", "mysql-data", "create")), {}, {}, {}, rack=False)
+    assert stack.beneath(todo) == ["mysql", "rabbitmq"]
 
 
 # --- Swift's end
@@ -120,6 +129,11 @@ TABLES = {
     "all is sent": (CONNECTION.format(state="01", queue="00000000"), False),
     "a part is not": (CONNECTION.format(state="01", queue="00025A00"), True),
     "closed, a part is not": (CONNECTION.format(state="04", queue="00025A00"), True),
+    "closed, only its end is not acknowledged": (CONNECTION.format(state="04", queue="00000001"), False),
+    "of a client of another's": (
+        CONNECTION.format(state="01", queue="00025A00").replace(":1F90", ":A1F9"),
+        False,
+    ),
     "waits for connections": (CONNECTION.format(state="0A", queue="00000010"), False),
     "was ended by the peer": (CONNECTION.format(state="06", queue="00000001"), False),
 }
@@ -133,7 +147,7 @@ def test_an_end_waits_for_what_the_kernel_has_not_sent(
     monkeypatch.setenv("OSBOX_WSGI", "x:y")
     monkeypatch.setenv("OSBOX_PORT", "1")
     gunicorn = runpy.run_path(str(PROJECT / "images" / "base" / "gunicorn.conf.py"))
-    assert gunicorn["unsent"](HEADING + lines) == waits
+    assert bool(gunicorn["unsent"](HEADING + lines, 8080)) == waits
     table, server = tmp_path / "tcp", tmp_path / "swift-like-server"
     table.write_text(HEADING + lines)
     server.write_text("#!/bin/sh\ntrap 'exit 0' HUP\ntouch up\nwhile :; do sleep 0.05; done\n")

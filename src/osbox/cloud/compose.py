@@ -148,10 +148,10 @@ def argv(engine: Engine, paths: Paths, *words: str, rack: bool = False) -> list[
     )
 
 
-def up(engine: Engine, paths: Paths, *, rack: bool, only: str = "") -> None:
-    """Have every container run as the files say, or only that of one service; raises Error with what Compose
-    said."""
-    words = ("--no-deps", only) if only else ("--remove-orphans",)
+def up(engine: Engine, paths: Paths, *only: str, rack: bool) -> None:
+    """Have every container run as the files say, or only those of some services; raises Error with what
+    Compose said."""
+    words = ("--no-deps", *only) if only else ("--remove-orphans",)
     result = _bring_up(engine, paths, *words, rack=rack)
     if result.code != 0:
         if "iptables: No chain/target/match" in result.err:

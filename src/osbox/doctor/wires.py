@@ -54,7 +54,7 @@ def check_bridge(facts: Facts) -> Iterator[Finding]:
 
 def _reach(facts: Facts, port: Port) -> Iterator[Finding]:
     site = facts.site
-    wanted = {8090: "ipxe-httpd", 6385: FRONT, 8080: FRONT, site.redfish_port: "rack"}
+    wanted = {8090: "ipxe-httpd", 6385: FRONT, 8080: FRONT, site.redfish_port: "rack"}  # front: Ironic, Swift
     numbers = [number for number, service in wanted.items() if service in facts.running]
     if not numbers:
         return
