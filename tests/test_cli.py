@@ -1,6 +1,7 @@
 """Every way a command can end: what is said, on which stream, and the exit code."""
 
 import errno
+import importlib
 import json
 import shlex
 import sys
@@ -355,13 +356,22 @@ def test_make_hands_on_the_number_of_jobs(options: list[str], jobs: str) -> None
     assert result.err == ""
 
 
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [
+        ("keystoneauth1.exceptions", "ConnectTimeout"),
+        ("openstack.exceptions", "ConflictException"),  # an OSError, too, by way of requests
+        ("openstack.exceptions", "NotFoundException"),
+        ("requests", "ConnectionError"),
+    ],
+)
 def test_a_refusal_of_the_cloud_is_no_defect(
-    monkeypatch: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]
+    module: str, kind: str, monkeypatch: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from keystoneauth1.exceptions import ConnectTimeout  # noqa: PLC0415 - slow to import
+    failure = getattr(importlib.import_module(module), kind)  # in here, for they are slow to import
 
     def refuse(*_: object) -> None:
-        raise ConnectTimeout("Request to http://127.0.0.1:6385 timed out")
+        raise failure("Request to http://127.0.0.1:6385 timed out")
 
     monkeypatch.setattr("osbox.cli._call", refuse)
     assert execute(["status"]) == 1
