@@ -104,6 +104,13 @@ def test_many_nodes_are_compared() -> None:
         ("a: 1\nb: !hunter2\n", "x.yaml:2: what begins with ! is a tag that is not known here: put it in"),
         ("a: 1\nb: *hunter2\n", "x.yaml:2: what begins with * is an alias of something that is not there"),
         ('A: 1\n"\\e[2J": 1\n"\\e[2J": 2\n', "x.yaml:3: \\x1b[2J: this key stands here a second"),
+        ("a: 1\nb: !!int ''\n", "x.yaml:2: this cannot be read as a number"),
+        ("a: 1\nb: !!float ''\n", "x.yaml:2: this cannot be read as a number"),
+        ("a: 1\nb: !!int '-'\n", "x.yaml:2: this cannot be read as a number"),
+        (
+            "a: 1\nb: <<\n",
+            "x.yaml:2: << is YAML's word for what is merged in, and no value: put it in quotes",
+        ),
         ("a: [1, 2\nb: 3\n", "x.yaml:2: did not find expected ',' or ']'"),
         ("a: \t- 1\n\t- 2\n", "x.yaml:1: block sequence entries are not allowed in this context"),
     ],

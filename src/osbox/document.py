@@ -87,7 +87,7 @@ def _refusing(kind: str) -> Callable[[Any, Any], Any]:
     def construct(loader: Any, node: yaml.Node) -> Any:
         try:
             return made(loader, node)
-        except (ValueError, KeyError):
+        except (ValueError, LookupError):
             problem = f"this cannot be read as {READ_AS[kind]}"
             raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark) from None
 
@@ -97,6 +97,8 @@ def _refusing(kind: str) -> Callable[[Any, Any], Any]:
 def _unknown(_: Any, node: yaml.Node) -> Any:
     """A tag is told without its name: it may be a password that begins with a !."""
     problem = "what begins with ! is a tag that is not known here: put it in quotes"
+    if node.tag == _tag("merge"):
+        problem = "<< is YAML's word for what is merged in, and no value: put it in quotes"
     raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
 
 
