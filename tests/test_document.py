@@ -150,3 +150,31 @@ def test_an_alias_is_looked_at_once(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("\n".join(["a0: &a0 [1]", *levels]))
     assert document.read(file).data["a0"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("passwort: geh\u00e4im", "nodes[0].bmc.passwort: there is no such key"),
+        ("passw\u043erd: secret", "its '\u043e' is U+043E CYRILLIC SMALL LETTER O"),
+        ("address: https://root:geh\u00e4im@bmc", "user and password do not belong into the address"),
+        ("address: b\u00e4mc.example", "its '\u00e4' is U+00E4"),
+        ("password: geh\u00e4im\\\u200b", ""),
+        ("username: {x: geh\u00e4im}", "nodes[0].bmc.username: must be text"),
+    ],
+)
+def test_of_a_value_that_is_not_shown_no_letter_is(line: str, told: str, tmp_path: Path) -> None:
+    """Of a mistyped key the value may be the password."""
+    key = line.partition(":")[0]
+    bmc = {"address": "bmc", "username": "root", "password": "x"}
+    lines = [line, *(f"{name}: {value}" for name, value in bmc.items() if name != key)]
+    file = tmp_path / "nodes.yaml"
+    file.write_text(
+        "nodes:\n- name: '-'\n  ports: ['52:54:00:00:00:01']\n  bmc:\n"
+        + "".join(f"    {one}\n" for one in lines)
+    )
+    with pytest.raises(UserError) as refused:
+        nodesfile.load(file)
+    assert told in refused.value.evidence
+    assert "geh" not in refused.value.evidence
+    assert ("U+00E4" in refused.value.evidence) == ("U+00E4" in told)

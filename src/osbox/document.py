@@ -288,7 +288,8 @@ def _keys(node: yaml.Node | None, where: Location, known: dict[int, bool]) -> li
 
 def said(item: Mapping[str, Any], model: type[BaseModel]) -> str:
     """What one of pydantic's errors says, in our words."""
-    return _words(item, model) + _alike(item)
+    words = _words(item, model)
+    return words + _alike(item, words)
 
 
 def _words(item: Mapping[str, Any], model: type[BaseModel]) -> str:
@@ -315,10 +316,14 @@ def shortened(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def _alike(item: Mapping[str, Any]) -> str:
-    """What a wrong value has that looks like another letter: a Cyrillic а."""
-    given = item["input"]
-    if not isinstance(given, str) or "password" in item["loc"]:
+def _alike(item: Mapping[str, Any], words: str) -> str:
+    """What a wrong value, or an unknown key, has that looks like another letter: a Cyrillic а.
+
+    Only of what is shown: a value that the words leave out may be a password.
+    """
+    unknown = item["type"] == "extra_forbidden"
+    given = item["loc"][-1] if unknown else item["input"]
+    if not isinstance(given, str) or not (unknown or f"'{given[: LONGEST - 1]}" in words):
         return ""
     odd = next((c for c in given[:LONGEST] if not c.isascii() and c.isprintable()), "")
     return f"; its '{odd}' is U+{ord(odd):04X} {unicodedata.name(odd, '')}".rstrip() if odd else ""
