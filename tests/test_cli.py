@@ -1,7 +1,9 @@
 """Every way a command can end: what is said, on which stream, and the exit code."""
 
 import errno
+import importlib
 import json
+import pwd
 import shlex
 import sys
 from pathlib import Path
@@ -119,6 +121,35 @@ def test_a_home_that_cannot_be_one_is_refused(
     said = capsys.readouterr().err
     assert message in said
     assert "Next: " in said
+
+
+@pytest.mark.parametrize(
+    ("place", "hint"),
+    [
+        ("/opt", "OSBOX_HOME=/opt/osbox, or without it /var/lib/osbox"),
+        *((place, f"OSBOX_HOME={place}/osbox, or without it") for place in ("/srv", "/mnt", "/media")),
+        ("HOME/ann", "OSBOX_HOME=HOME/ann/osbox, or without it"),
+        ("HOME/link", "OSBOX_HOME=HOME/ann/osbox, or without it"),
+        *((place, "unset it: it is /var/lib/osbox then") for place in ("/proc", "/sys", "/dev", "/run")),
+        *((place, "unset it: it is /var/lib/osbox then") for place in ("/tmp", "/bin", "/etc", "/var/tmp")),
+        ("HOME/service", ""),
+    ],
+)
+def test_a_place_of_others_is_refused_with_one_that_lasts(
+    place: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With sudo, ~ is root's: the home of who called it was taken. Below /tmp or /run nothing lasts."""
+    for name in ("ann", "service"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("ann")
+    users = [("ann", 1000), ("service", 999)]
+    of = [pwd.struct_passwd((name, "x", uid, uid, "", str(tmp_path / name), "")) for name, uid in users]
+    monkeypatch.setattr(pwd, "getpwall", lambda: of)
+    monkeypatch.setenv("OSBOX_HOME", place.replace("HOME/", f"{tmp_path}/"))
+    assert execute(["get"]) == (2 if hint else 0)
+    said = " ".join(capsys.readouterr().err.split())
+    assert ("which is not for osbox alone" in said) == bool(hint)
+    assert hint.replace("HOME/", f"{tmp_path}/") in said
 
 
 @pytest.mark.parametrize(
@@ -355,13 +386,22 @@ def test_make_hands_on_the_number_of_jobs(options: list[str], jobs: str) -> None
     assert result.err == ""
 
 
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [
+        ("keystoneauth1.exceptions", "ConnectTimeout"),
+        ("openstack.exceptions", "ConflictException"),  # an OSError, too, by way of requests
+        ("openstack.exceptions", "NotFoundException"),
+        ("requests", "ConnectionError"),
+    ],
+)
 def test_a_refusal_of_the_cloud_is_no_defect(
-    monkeypatch: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]
+    module: str, kind: str, monkeypatch: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from keystoneauth1.exceptions import ConnectTimeout  # noqa: PLC0415 - slow to import
+    failure = getattr(importlib.import_module(module), kind)  # in here, for they are slow to import
 
     def refuse(*_: object) -> None:
-        raise ConnectTimeout("Request to http://127.0.0.1:6385 timed out")
+        raise failure("Request to http://127.0.0.1:6385 timed out")
 
     monkeypatch.setattr("osbox.cli._call", refuse)
     assert execute(["status"]) == 1

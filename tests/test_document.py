@@ -104,6 +104,13 @@ def test_many_nodes_are_compared() -> None:
         ("a: 1\nb: !hunter2\n", "x.yaml:2: what begins with ! is a tag that is not known here: put it in"),
         ("a: 1\nb: *hunter2\n", "x.yaml:2: what begins with * is an alias of something that is not there"),
         ('A: 1\n"\\e[2J": 1\n"\\e[2J": 2\n', "x.yaml:3: \\x1b[2J: this key stands here a second"),
+        ("a: 1\nb: !!int ''\n", "x.yaml:2: this cannot be read as a number"),
+        ("a: 1\nb: !!float ''\n", "x.yaml:2: this cannot be read as a number"),
+        ("a: 1\nb: !!int '-'\n", "x.yaml:2: this cannot be read as a number"),
+        (
+            "a: 1\nb: <<\n",
+            "x.yaml:2: << is YAML's word for what is merged in, and no value: put it in quotes",
+        ),
         ("a: [1, 2\nb: 3\n", "x.yaml:2: did not find expected ',' or ']'"),
         ("a: \t- 1\n\t- 2\n", "x.yaml:1: block sequence entries are not allowed in this context"),
     ],
@@ -143,3 +150,31 @@ def test_an_alias_is_looked_at_once(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("\n".join(["a0: &a0 [1]", *levels]))
     assert document.read(file).data["a0"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("passwort: geh\u00e4im", "nodes[0].bmc.passwort: there is no such key"),
+        ("passw\u043erd: secret", "its '\u043e' is U+043E CYRILLIC SMALL LETTER O"),
+        ("address: https://root:geh\u00e4im@bmc", "user and password do not belong into the address"),
+        ("address: b\u00e4mc.example", "its '\u00e4' is U+00E4"),
+        ("password: geh\u00e4im\\\u200b", ""),
+        ("username: {x: geh\u00e4im}", "nodes[0].bmc.username: must be text"),
+    ],
+)
+def test_of_a_value_that_is_not_shown_no_letter_is(line: str, told: str, tmp_path: Path) -> None:
+    """Of a mistyped key the value may be the password."""
+    key = line.partition(":")[0]
+    bmc = {"address": "bmc", "username": "root", "password": "x"}
+    lines = [line, *(f"{name}: {value}" for name, value in bmc.items() if name != key)]
+    file = tmp_path / "nodes.yaml"
+    file.write_text(
+        "nodes:\n- name: '-'\n  ports: ['52:54:00:00:00:01']\n  bmc:\n"
+        + "".join(f"    {one}\n" for one in lines)
+    )
+    with pytest.raises(UserError) as refused:
+        nodesfile.load(file)
+    assert told in refused.value.evidence
+    assert "geh" not in refused.value.evidence
+    assert ("U+00E4" in refused.value.evidence) == ("U+00E4" in told)

@@ -115,8 +115,8 @@ def execute(argv: Sequence[str]) -> int:
         return INTERRUPTED
     except Error as error:
         return _tell(error)
-    except OSError as error:
-        return _tell(_of_the_machine(error))
+    except OSError as error:  # what requests raises is one, and so is an API's refusal in the SDK
+        return _tell(_of_the_cloud(error) or _of_the_machine(error))
     except Exception as error:  # noqa: BLE001 - the last resort: one line, and the trace in a file
         return _tell(_of_the_cloud(error) or _unexpected(error))
 

@@ -87,7 +87,7 @@ def _refusing(kind: str) -> Callable[[Any, Any], Any]:
     def construct(loader: Any, node: yaml.Node) -> Any:
         try:
             return made(loader, node)
-        except (ValueError, KeyError):
+        except (ValueError, LookupError):
             problem = f"this cannot be read as {READ_AS[kind]}"
             raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark) from None
 
@@ -97,6 +97,8 @@ def _refusing(kind: str) -> Callable[[Any, Any], Any]:
 def _unknown(_: Any, node: yaml.Node) -> Any:
     """A tag is told without its name: it may be a password that begins with a !."""
     problem = "what begins with ! is a tag that is not known here: put it in quotes"
+    if node.tag == _tag("merge"):
+        problem = "<< is YAML's word for what is merged in, and no value: put it in quotes"
     raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
 
 
@@ -286,7 +288,8 @@ def _keys(node: yaml.Node | None, where: Location, known: dict[int, bool]) -> li
 
 def said(item: Mapping[str, Any], model: type[BaseModel]) -> str:
     """What one of pydantic's errors says, in our words."""
-    return _words(item, model) + _alike(item)
+    words = _words(item, model)
+    return words + _alike(item, words)
 
 
 def _words(item: Mapping[str, Any], model: type[BaseModel]) -> str:
@@ -313,10 +316,14 @@ def shortened(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def _alike(item: Mapping[str, Any]) -> str:
-    """What a wrong value has that looks like another letter: a Cyrillic а."""
-    given = item["input"]
-    if not isinstance(given, str) or "password" in item["loc"]:
+def _alike(item: Mapping[str, Any], words: str) -> str:
+    """What a wrong value, or an unknown key, has that looks like another letter: a Cyrillic а.
+
+    Only of what is shown: a value that the words leave out may be a password.
+    """
+    unknown = item["type"] == "extra_forbidden"
+    given = item["loc"][-1] if unknown else item["input"]
+    if not isinstance(given, str) or not (unknown or f"'{given[: LONGEST - 1]}" in words):
         return ""
     odd = next((c for c in given[:LONGEST] if not c.isascii() and c.isprintable()), "")
     return f"; its '{odd}' is U+{ord(odd):04X} {unicodedata.name(odd, '')}".rstrip() if odd else ""

@@ -72,6 +72,37 @@ def test_the_default_route_of_ipv6() -> None:
         assert not netlink._is_default_ipv6(message(oif=2, **words)), words
 
 
+def announced(link: int, metric: int = 1024, dst: str = "default") -> Any:
+    return message(family=socket.AF_INET6, dst=dst, gateway="fe80::1", oif=link, priority=metric)
+
+
+def no_cable(route: Any) -> Any:
+    route["flags"] |= 16
+    return route
+
+
+TUNNEL = 9
+
+
+@pytest.mark.parametrize(
+    ("routes", "links"),
+    [
+        ([], set()),
+        ([announced(2)], {2}),
+        ([announced(2, 100), announced(3)], {2}),
+        ([announced(2), announced(3)], set()),
+        ([announced(2), announced(2, 512)], {2}),
+        ([announced(2), announced(TUNNEL, 50)], {2, TUNNEL}),
+        ([announced(2, 100), no_cable(announced(3, 50))], {2}),
+        ([announced(2), announced(3, 50, "::/1"), announced(3, 50, "8000::/1")], {2, 3}),
+        ([message(((2, "fe80::1"), (3, "fe80::2")), family=socket.AF_INET6)], set()),
+    ],
+)
+def test_a_second_best_way_of_ipv6_cuts_nothing_off(routes: list[Any], links: set[int]) -> None:
+    """A provisioning interface where a router announces itself was refused, though another has the way."""
+    assert netlink._routers(routes, {TUNNEL}) == links
+
+
 def test_a_gateway_comes_after_the_way_to_it() -> None:
     """As DHCP sets it for an address of /32: "Nexthop has invalid gateway": the machine stayed cut off."""
     way, out = Route(dst="172.31.1.1/32"), Route(dst="default", gateway="172.31.1.1")

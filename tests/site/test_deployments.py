@@ -105,6 +105,26 @@ def test_a_directory_with_a_lock_alone_is_none(base: Paths) -> None:
     assert deployments.names(base) == ["lab"]
 
 
+def test_one_of_a_name_that_is_none_any_more(base: Paths) -> None:
+    """`lab-` could be begun once: it could not be removed, and no other one be begun beside it."""
+    first = settled(base, "lab")
+    (base.home / "clouds" / "lab").rename(base.home / "clouds" / "lab-")
+    file = base.home / "clouds" / "lab-" / "site.toml"
+    file.write_text(file.read_text().replace('"lab"', '"lab-"'))
+    assert settled(base, "lab-") == first.model_copy(update={"name": "lab-"})
+    assert str(settled(base, "ci").subnet) == "10.29.45.0/24"
+    assert deployments.names(base) == ["ci", "lab-"]
+    with pytest.raises(UserError, match="--name 'ci-'"):
+        deployments.settle(base, Site(), "ci-", anything)
+
+
+def test_a_copy_that_somebody_put_aside_is_none(base: Paths) -> None:
+    settled(base, "lab")
+    (base.home / "clouds" / "lab").rename(base.home / "clouds" / "lab.old")
+    assert str(settled(base, "ci").subnet) == "10.29.37.0/24"
+    assert deployments.names(base) == ["ci"]
+
+
 @pytest.mark.parametrize("name", ["", "Lab", "../x", "a" * 42, "-x", "a b"])
 def test_a_name_that_is_none(base: Paths, name: str) -> None:
     with pytest.raises(UserError, match="--name"):

@@ -136,6 +136,14 @@ OTHERS = {
 """What was taken, to fail later or to mean something else, or was told in the words of a library."""
 
 
+def test_links_may_have_a_dot(tmp_path: Path) -> None:
+    """As those of VLANs have."""
+    (tmp_path / "site.toml").write_text(
+        'bridge = "br.29"\ncontrol_bridge = "br.28"\nengine_bridge = "br.27"\nveth = ["a.1", "b_1"]\n'
+    )
+    assert load_site(tmp_path).control_bridge == "br.28"
+
+
 @pytest.mark.parametrize("text", OTHERS)
 def test_what_cannot_be_is_told_once_with_its_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "site.toml").write_text(text)

@@ -26,17 +26,17 @@ UNPACK: Mapping[str, Callable[[], Any]] = {
     "bzip2": bz2.BZ2Decompressor,
     "zstd": lambda: zstandard.ZstdDecompressor().decompressobj(),
 }
-LONGEST = 6  # bytes of a magic number
 PIECE = {"xz": 1 << 16, "gzip": 1 << 12, "bzip2": 1 << 16, "zstd": 1 << 8}
 """What is unpacked at once. zlib and zstd know no limit of what comes of it: up to 1032 times as much, and
 blocks of 128 KiB that are packed into 4 bytes."""
 MAGIC = {
-    "xz": (b"\xfd7zXZ\0",),
-    "gzip": (b"\x1f\x8b\x08",),
-    "bzip2": (b"BZh",),
-    "zstd": (b"\x28\xb5\x2f\xfd", *(bytes([n]) + b"\x2a\x4d\x18" for n in range(0x50, 0x60))),
+    packing: tuple(
+        one.magic for one in diskformat.MAGIC if (one.kind.name, one.kind.use) == (packing, "packed")
+    )
+    for packing in UNPACK
 }
 """What a frame begins with; also those of zstd that are skipped."""
+LONGEST = max(len(magic) for magics in MAGIC.values() for magic in magics)
 SPARE = 1 << 30
 """Bytes that stay free on the disk."""
 SUFFIXES = (".xz", ".gz", ".zst", ".zstd", ".bz2")

@@ -33,6 +33,7 @@ IFF_UP, IFF_LOOPBACK = 0x1, 0x8
 IPV6_PERMANENT = 0x80
 PROTO_KERNEL, SCOPE_LINK = 2, 253
 RTNH_F_ONLINK = 4
+NO_WAY = 1 | 16  # RTNH_F_DEAD, RTNH_F_LINKDOWN: no cable
 ETHERNET = 1  # ARPHRD_ETHER of linux/if_arp.h
 
 
@@ -87,12 +88,8 @@ def links(ends: Collection[str]) -> tuple[Link, ...]:
     with _netlink() as ip:
         found, addresses = list(ip.get_links()), list(ip.get_addr())
         routes = list(ip.get_routes(family=socket.AF_INET))
-        routers = {
-            hop.get("oif")
-            for one in ip.get_routes(family=socket.AF_INET6)
-            for hop in _hops(one)
-            if _is_default_ipv6(one)
-        }
+        tunnels = {item["index"] for item in found if _medium(item) == "other"}
+        routers = _routers(list(ip.get_routes(family=socket.AF_INET6)), tunnels)
     names = {item["index"]: str(item.get("ifname")) for item in found}
     return tuple(
         Link(
@@ -190,6 +187,26 @@ def _is_default_ipv6(item: Any) -> bool:
         return False
     table = item.get("table") or item["table"]
     return bool(table == MAIN and item["dst_len"] <= 1 and ROUTE_KINDS.get(item["type"]) == "unicast")
+
+
+def _routers(routes: Sequence[Any], tunnels: Collection[int]) -> set[int]:
+    """Links that IPv6's default route leads through, but those without which another's would do as well.
+
+    A router on a second link announces itself, too, with a metric that is no better. A tunnel's default is
+    none that would do: its own packets may leave by the link.
+    """
+    ways = [
+        ((one.get("dst"), one["dst_len"]), hop.get("oif"), (hop["flags"] & NO_WAY, one.get("priority") or 0))
+        for one in routes
+        if _is_default_ipv6(one)
+        for hop in _hops(one)
+    ]
+    spare = [way for way in ways if way[1] not in tunnels]
+    return {
+        link
+        for dst, link, rank in ways
+        if not any(dst == to and link != other and better <= rank for to, other, better in spare)
+    }
 
 
 def _route(item: Any, hop: Any) -> Route:

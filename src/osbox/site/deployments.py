@@ -14,7 +14,7 @@ from osbox import files, lock
 from osbox.errors import Error, UserError
 from osbox.site.load import load_site
 from osbox.site.site import FIRST_POLICY, Paths, Site
-from osbox.site.words import NAME
+from osbox.site.words import EARLIER_NAME, NAME
 
 # Number n has 10.29.(29 + 8n).0/24 and 10.29.(28 + 8n).0/24, at 127.0.0.(1 + n); 0 is the deployment without
 # a name.
@@ -25,13 +25,20 @@ def names(base: Paths) -> list[str]:
     """The deployments that have a directory, and in it what they go by: without that it is what a purge that
     was killed left, or a lock that somebody waited for."""
     place = base.deployments
-    found = [path.name for path in place.iterdir()] if place.is_dir() else []
-    return sorted(name for name in found if Paths(base.project, place / name).site_toml.exists())
+    return (
+        sorted(path.name for path in place.iterdir() if _is_there(base, path.name)) if place.is_dir() else []
+    )
+
+
+def _is_there(base: Paths, name: str) -> bool:
+    """Whether there is a deployment of a name; the copy of one that somebody put aside (lab.old) is none."""
+    own = Paths(base.project, base.deployments / name)
+    return bool(re.fullmatch(EARLIER_NAME, name)) and own.site_toml.exists()
 
 
 def paths(base: Paths, name: str) -> Paths:
     """Where a deployment's own files are; raises UserError when it cannot be called so."""
-    if not re.fullmatch(NAME, name):
+    if not re.fullmatch(NAME, name) and not _is_there(base, name):
         raise UserError(
             f"--name '{name}': a name has lower-case letters, digits, and hyphens within, 41 at most",
             hint="osbox --name lab up",
@@ -48,13 +55,21 @@ def site(base: Paths, base_site: Site, name: str, usable: Usable) -> Site:
     own = paths(base, name)
     if not own.site_toml.exists():
         return _free(base, base_site, name, usable)
-    found = load_site(own.home, _shared(base_site))
+    found = _load(base, base_site, name)
     if found.name != name:
         raise UserError(
             f"{own.site_toml} says name = {found.name}, not {name}",
             hint="the directory and the name in it have to agree",
         )
     return found
+
+
+def _load(base: Paths, base_site: Site, name: str) -> Site:
+    """What the site.toml of a deployment says."""
+    home, shared = paths(base, name).home, _shared(base_site)
+    if re.fullmatch(NAME, name):
+        return load_site(home, shared)
+    return load_site(home, {**shared, "name": base_site.name}).model_copy(update={"name": name})
 
 
 def _shared(base_site: Site) -> dict[str, object]:
@@ -87,10 +102,7 @@ def _write(file: Path, wish: Site) -> None:
 
 def _free(base: Paths, base_site: Site, name: str, usable: Usable) -> Site:
     """The first set of subnets and link names that no deployment has, nor anything else on this machine."""
-    others = [
-        base_site,
-        *(load_site(paths(base, other).home, _shared(base_site)) for other in names(base) if other != name),
-    ]
+    others = [base_site, *(_load(base, base_site, other) for other in names(base) if other != name)]
     for number in range(1, LAST + 1):
         wish = base_site.model_copy(
             update={

@@ -1,6 +1,7 @@
 """Where a deployment is and what its site.toml says, read from this machine."""
 
 import os
+import pwd
 import re
 import tomllib
 from collections.abc import Mapping
@@ -16,29 +17,18 @@ from osbox.site import package
 from osbox.site.site import HOME, Paths, Site
 
 ELSEWHERE = f"set it to a directory of its own, such as {HOME}, or unset it"
-SYSTEM = {
-    *(
-        "/",
-        "/bin",
-        "/boot",
-        "/dev",
-        "/etc",
-        "/home",
-        "/lib",
-        "/lib64",
-        "/proc",
-        "/root",
-        "/run",
-        "/sbin",
-        "/sys",
-    ),
-    *("/tmp", "/usr", "/usr/local", "/usr/share", "/var"),  # noqa: S108 - to refuse it
-    *("/var/cache", "/var/lib", "/var/log", "/var/tmp"),  # noqa: S108 - to refuse it
+LASTING = {"/", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/usr/local", "/var", "/var/lib"}
+"""Of SYSTEM, where a directory of one's own may be: others are programs', the kernel's, or emptied."""
+SYSTEM = LASTING | {
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys"),
+    *("/tmp", "/usr", "/usr/share", "/var/cache", "/var/log", "/var/tmp"),  # noqa: S108 - to refuse it
 }
 """Directories that others have things in, some of a name that osbox uses, too."""
 PART = r"""(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)"""
 KEY = re.compile(rf"\s*({PART}(?:\s*\.\s*{PART})*)\s*=")
 HEADING = re.compile(rf"\s*\[\[?\s*({PART}(?:\s*\.\s*{PART})*)\s*\]")
+PEOPLE = 1000
+"""The first user number of a person: a home of the system's own users may be all that osbox has."""
 HINT = "docs/commands.md has all keys"
 
 
@@ -72,11 +62,22 @@ def _require_usable(home: Path, project: Path) -> None:
     except OSError as error:
         raise UserError(f"OSBOX_HOME cannot be used: {error.strerror}: {home}", hint=ELSEWHERE) from error
     place = os.path.realpath(home)
-    if str(home) != HOME and place in {*SYSTEM, os.path.realpath(os.path.expanduser("~")), str(project)}:  # noqa: PTH111 - of nobody's home it says nothing
+    if str(home) == HOME:
+        return
+    own = _homes() | {str(project)}
+    if place in own | {os.path.realpath(one) for one in SYSTEM}:
+        below = f"OSBOX_HOME={Path(place) / 'osbox'}, or without it {HOME}"
         raise UserError(
             f"OSBOX_HOME is {place}, which is not for osbox alone: osbox down --purge would empty it",
-            hint=f"OSBOX_HOME={Path(place) / 'osbox'}, or without it {HOME}",
+            hint=below if place in (own - SYSTEM) | LASTING else f"unset it: it is {HOME} then",
         )
+
+
+def _homes() -> set[str]:
+    """Where people are at home: with sudo, ~ is root's."""
+    people = [user.pw_dir for user in pwd.getpwall() if user.pw_uid >= PEOPLE]
+    found = {os.path.realpath(one) for one in (os.path.expanduser("~"), *people) if one}  # noqa: PTH111 - of nobody's home it says nothing
+    return found - {HOME, "/"}
 
 
 def load_site(home: Path, shared: Mapping[str, Any] | None = None) -> Site:

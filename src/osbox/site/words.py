@@ -7,7 +7,9 @@ from pydantic import AfterValidator, Field
 
 NAME = r"[a-z0-9](?:[a-z0-9-]{0,39}[a-z0-9])?"
 """Of a deployment: a part of a domain's name."""
-LINK = r"^[a-zA-Z][a-zA-Z0-9_-]{0,14}$"
+EARLIER_NAME = r"[a-z0-9][a-z0-9-]{0,40}"
+"""What one could be called before: one that is there has to go away, too."""
+LINK = r"^[a-zA-Z][a-zA-Z0-9_.-]{0,14}$"
 NOT_OURS = ("all", "default", "docker0", "lo")
 """Names of links that the kernel or a machine's own Docker has."""
 
