@@ -118,14 +118,15 @@ def _guests(here: Judge, python: Path) -> Iterator[Clouds]:
         raise
     try:
         _clean(here, python, clouds)
-    except Error as error:  # what the suite has shown counts all the same
-        log.warn(f"not all is removed, the next run does it: {error.message}")
-    left = people.left(clouds.project)
-    if left:
-        log.warn(f"the suite left behind: {', '.join(left)}")
+        if left := people.left(clouds.project):
+            log.warn(f"the suite left behind: {', '.join(left)}")
+    except Exception as error:  # noqa: BLE001 - what the suite has shown counts all the same
+        told = error.message if isinstance(error, Error) else str(error)
+        log.warn(f"not all is removed, the next run does it: {told}")
 
 
 def _prepare(here: Judge, clouds: Clouds, source: Path | None, workers: int) -> Run:
+    people.require_ours(clouds.project, (*PEOPLE[here.name], objects.PERSON))
     logins = people.make(clouds.project, PEOPLE[here.name])
     files.write(here.place / "pytest.ini", INI)
     if source:
