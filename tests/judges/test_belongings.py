@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ from osbox.errors import Error
 from osbox.judges import belongings
 from osbox.judges.belongings import NAMED, OWNED, Kind
 from osbox.judges.people import MARK, Clouds
-from tests.fakecloud import Cloud, serving
+from tests.fakecloud import LOST, Cloud, serving
 
 APIS = {"identity": "/v3", "network": "/v2.0", "compute": "/v2.1", "image": "/v2", "baremetal": "/v1"}
 LISTS = {
@@ -151,7 +152,8 @@ def test_a_domain_that_a_test_renames() -> None:
     """By both: somebody's domain may be called so."""
     theirs = SimpleNamespace(name="updated name 2", description="updated description 2", id="1")
     mine = SimpleNamespace(name="updated name 2", description="of a company", id="2")
-    assert belongings.of_tests([theirs, mine]) == [theirs]
+    assert belongings.of_tests([theirs, mine], is_domain=True) == [theirs]
+    assert belongings.of_tests([theirs]) == [], "a user, a project"
 
 
 def test_a_region_has_no_name_but_its_id() -> None:
@@ -159,12 +161,13 @@ def test_a_region_has_no_name_but_its_id() -> None:
     assert belongings.of_tests([region, SimpleNamespace(name=None, id="RegionOne")]) == [region]
 
 
-def test_what_bears_a_name_of_a_test_goes(services: Services, clouds: Clouds) -> None:
+def test_what_bears_a_name_of_a_test_goes(services: Services, clouds: Clouds, tmp_path: Path) -> None:
+    belongings.note(clouds, tmp_path)
     for kind, path in ((kind, path) for kind in NAMED for path, key in LISTS.items() if key == kind.every):
         services.has[path] = [{"id": kind.one, "name": NAME}, {"id": "x", "name": "mine"}]
     services.has["/v3/regions"] = [{"id": NAME}, {"id": "RegionOne"}]
     services.busy = {"/v3/domains/domain": 9}
-    assert belongings.remove_named(clouds, kept=["project"]) == []
+    assert belongings.remove_named(clouds, tmp_path, kept=["project"]) == []
     assert services.gone == [
         "/v2.1/flavors/flavor",
         "/v2.1/os-aggregates/aggregate",
@@ -179,7 +182,36 @@ def test_what_bears_a_name_of_a_test_goes(services: Services, clouds: Clouds) ->
     assert any("flavors/detail?is_public=None" in line for line in services.asked), "private ones, too"
 
 
-def test_projects_of_suites_and_of_tests(services: Services, clouds: Clouds) -> None:
+@pytest.mark.parametrize("ran", [True, False])
+def test_such_a_name_that_was_there_before_is_somebodys(
+    services: Services, clouds: Clouds, tmp_path: Path, ran: bool
+) -> None:
+    """Without a note, too: no test of ours has run."""
+    services.has["/v3/users"] = [{"id": "theirs", "name": NAME}]
+    services.has["/v3/projects"] = [{"id": "p", "name": NAME, "description": None}]
+    services.has["/v3/domains"] = [{"id": "d", "name": "updated name", "description": "updated description"}]
+    if ran:
+        belongings.note(clouds, tmp_path)
+        services.has["/v3/users"].append({"id": "a-tests", "name": NAME})
+        belongings.note(clouds, tmp_path)  # of the run after one that was killed
+    assert belongings.projects(clouds, tmp_path) == []
+    assert belongings.remove_named(clouds, tmp_path) == []
+    assert services.gone == (["/v3/users/a-tests"] if ran else [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_domain_of_a_project_that_stays(services: Services, clouds: Clouds, tmp_path: Path) -> None:
+    belongings.note(clouds, tmp_path)
+    services.has["/v3/domains"] = [{"id": "d", "name": NAME}]
+    services.has["/v3/projects"] = [{"id": "p", "name": NAME, "domain_id": "d"}]
+    belongings.remove_named(clouds, tmp_path, kept=["p"])
+    assert services.gone == []
+    belongings.remove_named(clouds, tmp_path)
+    assert services.gone == ["/v3/projects/p", "change /v3/domains/d", "/v3/domains/d"]
+
+
+def test_projects_of_suites_and_of_tests(services: Services, clouds: Clouds, tmp_path: Path) -> None:
+    belongings.note(clouds, tmp_path)
     services.has["/v3/projects"] = [
         {"id": "1", "name": "test", "description": MARK},
         {
@@ -190,7 +222,7 @@ def test_projects_of_suites_and_of_tests(services: Services, clouds: Clouds) -> 
         {"id": "3", "name": "demo", "description": "of somebody else"},
         {"id": "4", "name": "admin", "description": None},
     ]
-    assert belongings.projects(clouds) == ["1", "2"]
+    assert belongings.projects(clouds, tmp_path) == ["1", "2"]
 
 
 def test_what_is_in_use_is_tried_again_and_then_told(services: Services, clouds: Clouds) -> None:
@@ -199,6 +231,20 @@ def test_what_is_in_use_is_tried_again_and_then_told(services: Services, clouds:
     services.busy = {"/v2.0/ports/p": 1, "/v2.0/networks/n": 9}
     assert belongings.remove(clouds, [OURS]) == {OURS: ["network net"]}
     assert services.gone == ["/v2.0/ports/p"]
+
+
+def test_a_protected_namespace_is_one_no_more(services: Services, clouds: Clouds) -> None:
+    services.has["/v2/metadefs/namespaces"] = [{"namespace": "n", "owner": OURS, "protected": True}]
+    services.busy = {"/v2/metadefs/namespaces/n": 9}
+    services.answers = {"PUT /v2/metadefs/namespaces/n": (200, json.dumps({"namespace": "n"}))}
+    belongings.remove(clouds, [OURS])
+    assert any(line.startswith("PUT /v2/metadefs/namespaces/n") for line in services.asked)
+
+
+def test_a_connection_that_ends_is_told(services: Services, clouds: Clouds) -> None:
+    services.answers = {"GET /v2.0/ports": (LOST, "")}
+    with pytest.raises(Error, match="network did not list its ports"):
+        belongings.remove(clouds, [OURS])
 
 
 def test_a_protected_image_is_one_no_more(services: Services, clouds: Clouds) -> None:

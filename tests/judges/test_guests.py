@@ -7,11 +7,13 @@ from typing import Any, cast
 import pytest
 
 from osbox.engine.engine import Engine
-from osbox.errors import Error
-from osbox.judges import people, run
+from osbox.errors import Error, UserError
+from osbox.judges import objects, people, run
+from osbox.judges.people import Clouds
 from osbox.judges.run import Judge
 from osbox.site.load import load_site
 from osbox.site.site import Paths
+from tests.judges.fakeidentity import Identity, speaking
 
 
 class Cleaning:
@@ -67,9 +69,26 @@ def test_the_first_error_is_told(paths: Paths, cleaning: Cleaning, second: Excep
         suite(paths, Error("the disk is full"))
 
 
+@pytest.mark.parametrize("second", [Error("Swift did not list"), RuntimeError("Swift did not list")])
 def test_what_the_suite_has_shown_counts_all_the_same(
-    paths: Paths, cleaning: Cleaning, capsys: pytest.CaptureFixture[str]
+    paths: Paths, cleaning: Cleaning, capsys: pytest.CaptureFixture[str], second: Exception
 ) -> None:
-    cleaning.ends = {2: Error("Swift did not list")}
+    cleaning.ends = {2: second}
     suite(paths, None)
     assert "not all is removed, the next run does it: Swift did not list" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["users", "projects"])
+def test_who_empties_the_accounts_is_refused_before_anything_is_made(paths: Paths, kind: str) -> None:
+    """Else the suite would run, and none of its containers could be removed."""
+    keystone = Identity()
+    keystone.put(kind, "osbox-judge-sweeper", domain_id=keystone.put("domains", "Default"))
+    here = Judge(paths, load_site(paths.home), Engine("host", "28"), "swift", "2026.1")
+    with speaking(keystone) as cloud, pytest.raises(UserError, match="called osbox-judge-sweeper"):
+        run._prepare(here, Clouds(cloud, cloud), None, 0)
+    assert keystone.done == []
+
+
+def test_who_empties_the_accounts_needs_no_name_of_a_suite() -> None:
+    """Somebody's project of that name would keep all suites from being cleaned up after."""
+    assert objects.PERSON.project not in {one.project for team in run.PEOPLE.values() for one in team}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -27,7 +27,12 @@ class Ironic:
     def get(self, path: str, **_: object) -> SimpleNamespace:
         kind = urlsplit(path).path.rsplit("/", 1)[1]
         status = self.broken.get(kind, 200)
-        return SimpleNamespace(status_code=status, text="", json=lambda: {kind: list(self.kinds[kind])})
+        after = parse_qs(urlsplit(path).query).get("marker", [""])[0]
+        keys = [one.get("uuid", one.get("name")) for one in self.kinds[kind]]
+        rest = self.kinds[kind][keys.index(after) + 1 if after else 0 :]
+        page = [{"uuid": one.get("name"), **one} for one in rest[: leftovers.PAGE]]
+        said = {kind: page, **({"next": "more"} if len(rest) > len(page) else {})}
+        return SimpleNamespace(status_code=status, text="", json=lambda: said)
 
     def delete(self, path: str, **_: object) -> SimpleNamespace:
         kind, key = path.split("/")[-2:]
@@ -70,6 +75,37 @@ def test_what_tests_made_goes_and_nothing_else(ironic: Ironic, tmp_path: Path) -
     assert ironic.names("nodes") == ["1", "3", "4"]
     assert leftovers.remove(ironic.system, tmp_path) == [], "the note is gone, too"
     assert ironic.names("nodes") == ["1", "3", "4"]
+
+
+def test_more_than_one_answer_lists(ironic: Ironic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leftovers, "PAGE", 2)
+    test_what_tests_made_goes_and_nothing_else(ironic, tmp_path)
+
+
+def test_what_is_made_after_a_removal_that_failed_stays(ironic: Ironic, tmp_path: Path) -> None:
+    """The note that waits for one thing is no licence for what an operator makes later."""
+    leftovers.note(ironic.system, tmp_path)
+    add(ironic)
+    ironic.firm = {"2"}
+    leftovers.remove(ironic.system, tmp_path)
+    ironic.kinds["runbooks"].append({"name": "CUSTOM_8"})
+    ironic.firm = set()
+    assert leftovers.remove(ironic.system, tmp_path) == []
+    assert "CUSTOM_8" in ironic.names("runbooks")
+    assert ironic.names("nodes") == ["1", "3", "4"]
+
+
+def test_a_run_after_a_removal_that_failed(ironic: Ironic, tmp_path: Path) -> None:
+    leftovers.note(ironic.system, tmp_path)
+    add(ironic)
+    ironic.firm = {"2"}
+    leftovers.remove(ironic.system, tmp_path)
+    ironic.kinds["runbooks"].append({"name": "CUSTOM_8"})
+    leftovers.note(ironic.system, tmp_path)
+    ironic.firm = set()
+    assert leftovers.remove(ironic.system, tmp_path) == []
+    assert "CUSTOM_8" in ironic.names("runbooks")
+    assert ironic.names("nodes") == ["1", "3", "4"], "and what was left goes"
 
 
 def test_a_run_that_did_not_end_counts_from_its_beginning(ironic: Ironic, tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ A test removes what it has made; one that was interrupted does not.
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from osbox import answers, waiting
 from osbox.errors import Error
+from osbox.judges.notes import Note
 from osbox.judges.people import MARK, Clouds
 
 UNIQUE = re.compile(r"\d{10}-[0-9a-f]{32}")
@@ -19,6 +21,7 @@ RENAMED = (("updated name", "updated description"), ("updated name 2", "updated 
 """Name and description of a domain that functional/cloud/test_identity.py makes, and does not find again to
 remove it: the next run was refused the name."""
 WITHIN_SECONDS, PAUSE_SECONDS = 4, 2  # Nova takes a server down while it has answered already
+NOTE = "named.json"
 UNKNOWN = (404, 406)  # to this release, or without an extension
 
 
@@ -55,12 +58,13 @@ OWNED = (
     Kind("baremetal", "runbooks", "runbook", "owner", {"details": True}),
 )
 """In this order they are removed: who uses something goes before it."""
+PROJECTS = Kind("identity", "projects", "project", "")
 NAMED = (
     Kind("compute", "flavors", "flavor", "", {"is_public": "None"}),  # Nova's word for both kinds
     Kind("compute", "aggregates", "aggregate", ""),
     Kind("identity", "users", "user", ""),
     Kind("identity", "groups", "group", ""),
-    Kind("identity", "projects", "project", ""),
+    PROJECTS,
     Kind("identity", "domains", "domain", ""),
     Kind("identity", "roles", "role", ""),
     Kind("identity", "services", "service", ""),  # with its endpoints
@@ -78,20 +82,32 @@ def of_projects(kind: Kind, listed: Iterable[Any], projects: Collection[str]) ->
     ]
 
 
-def of_tests(listed: Iterable[Any]) -> list[Any]:
+def of_tests(listed: Iterable[Any], *, is_domain: bool = False) -> list[Any]:
     """Which of them only a test calls so; a region has no name but its id."""
     return [
         one
         for one in listed
         if UNIQUE.search(str(getattr(one, "name", None) or one.id))
-        or (getattr(one, "name", None), getattr(one, "description", None)) in RENAMED
+        or (is_domain and (one.name, one.description) in RENAMED)
     ]
 
 
-def projects(clouds: Clouds) -> list[str]:
-    """The ids of those that were made for a suite, or by a test."""
-    identity: Any = clouds.project.identity
-    return [one.id for one in identity.projects() if one.description == MARK or UNIQUE.search(one.name)]
+def note(clouds: Clouds, place: Path) -> None:
+    """Write down what bears such a name before a suite runs: that is somebody's.
+
+    Raises Error when a service does not say.
+    """
+    Note(place / NOTE).begin({kind.one: [one.id for one in _named(clouds, kind)] for kind in NAMED})
+
+
+def projects(clouds: Clouds, place: Path) -> list[str]:
+    """The ids of those that were made for a suite, or by a test since the note in place."""
+    written = Note(place / NOTE)
+    return [
+        one.id
+        for one in _listed(clouds, PROJECTS)
+        if one.description == MARK or (of_tests([one]) and written.has_come(PROJECTS.one, one.id))
+    ]
 
 
 def remove(clouds: Clouds, projects: Collection[str]) -> dict[str, list[str]]:
@@ -106,13 +122,28 @@ def remove(clouds: Clouds, projects: Collection[str]) -> dict[str, list[str]]:
     return kept
 
 
-def remove_named(clouds: Clouds, kept: Collection[str] = ()) -> list[str]:
-    """Remove what belongs to no project and bears a test's name; returns what is kept all the same.
+def remove_named(clouds: Clouds, place: Path, kept: Collection[str] = ()) -> list[str]:
+    """Remove what belongs to no project, bears a test's name and has come since the note in place; returns
+    what is kept all the same.
 
-    kept: ids of projects that are not to go yet.
+    kept: ids of projects that are not to go yet, nor their domains, in which they would. Only when nothing is
+    left the note goes, too.
     """
-    found = [(kind, one) for kind in NAMED for one in of_tests(_listed(clouds, kind)) if one.id not in kept]
-    return [_called(kind, one) for kind, one in _removed(clouds, found)]
+    written = Note(place / NOTE)
+    if not written.file.exists():
+        return []
+    holding = {one.domain_id for one in _listed(clouds, PROJECTS) if one.id in kept}
+    came = [
+        (kind, one) for kind in NAMED for one in _named(clouds, kind) if written.has_come(kind.one, one.id)
+    ]
+    waiting_for = {*kept, *holding}
+    left = _removed(clouds, [(kind, one) for kind, one in came if one.id not in waiting_for])
+    written.end((kind.one, one.id) for kind, one in [*left, *(it for it in came if it[1].id in waiting_for)])
+    return [_called(kind, one) for kind, one in left]
+
+
+def _named(clouds: Clouds, kind: Kind) -> list[Any]:
+    return of_tests(_listed(clouds, kind), is_domain=kind.one == "domain")
 
 
 def _removed(clouds: Clouds, found: list[tuple[Kind, Any]]) -> list[tuple[Kind, Any]]:
@@ -136,13 +167,14 @@ def _api(clouds: Clouds, kind: Kind) -> Any:
 
 def _listed(clouds: Clouds, kind: Kind) -> list[Any]:
     """All of a kind; none where the release does not know it."""
+    from keystoneauth1.exceptions import ClientException  # noqa: PLC0415 - slow to import
     from openstack import exceptions  # noqa: PLC0415 - slow to import
 
     try:
         return list(getattr(_api(clouds, kind), kind.every)(**kind.asked))
     except exceptions.NotSupported:
         return []
-    except exceptions.SDKException as error:
+    except (exceptions.SDKException, ClientException) as error:
         if getattr(error, "status_code", None) in UNKNOWN:
             return []
         told = f"{kind.api} did not list its {kind.every.replace('_', ' ')}"
@@ -150,15 +182,16 @@ def _listed(clouds: Clouds, kind: Kind) -> list[Any]:
 
 
 def _deleted(clouds: Clouds, kind: Kind, one: Any) -> bool:
+    from keystoneauth1.exceptions import ClientException  # noqa: PLC0415 - slow to import
     from openstack import exceptions  # noqa: PLC0415 - slow to import
 
     api = _api(clouds, kind)
     try:
-        if getattr(one, "is_protected", False):  # an image
-            api.update_image(one, is_protected=False)
+        if getattr(one, "is_protected", False):  # an image, a metadata namespace
+            getattr(api, f"update_{kind.one}")(one, is_protected=False)
         if kind.one == "domain":
             api.update_domain(one, is_enabled=False)
         getattr(api, f"delete_{kind.one}")(one, ignore_missing=True)
-    except exceptions.SDKException:
+    except (exceptions.SDKException, ClientException):
         return False
     return True

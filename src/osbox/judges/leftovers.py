@@ -3,18 +3,20 @@
 By what was there before, for their names are like anybody's.
 """
 
-import json
 import re
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osbox import answers, files
+from osbox import answers
+from osbox.judges.notes import Note
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
 BEFORE = "before.json"
+PAGE = 1000
+"""Ironic answers no more at once (max_limit)."""
 RUNBOOKS = "1.92"
 """Ironic's first API with them (docs.openstack.org/ironic/latest/contributor/webapi-version-history.html)"""
 LISTS = {"deploy_templates": "name", "runbooks": "name", "nodes": "uuid"}
@@ -31,26 +33,25 @@ def note(system: "Connection", place: Path) -> None:
 
     Raises Error when Ironic does not say.
     """
-    if not (place / BEFORE).exists():
-        files.write(place / BEFORE, json.dumps({kind: list(_listed(system, kind)) for kind in LISTS}))
+    Note(place / BEFORE).begin({kind: _listed(system, kind) for kind in LISTS})
 
 
 def remove(system: "Connection", place: Path) -> list[str]:
     """Remove what has come since and is the tests'; returns what could not be removed.
 
-    Only when nothing is left the note goes, too.
+    The note goes, too, or names what is left: nothing that is made later goes by it.
     """
-    file = place / BEFORE
-    if not file.exists():
+    note = Note(place / BEFORE)
+    if not note.file.exists():
         return []
-    before, kept = json.loads(file.read_text()), list[str]()
-    for kind in before:
-        for key, one in _listed(system, kind).items():
-            if key not in before[kind] and _is_of_a_test(kind, one) and not _deleted(system, kind, key):
-                kept.append(f"{kind}/{key}")
-    if not kept:
-        file.unlink()
-    return kept
+    kept = [
+        (kind, key)
+        for kind in LISTS
+        for key, one in _listed(system, kind).items()
+        if note.has_come(kind, key) and _is_of_a_test(kind, one) and not _deleted(system, kind, key)
+    ]
+    note.end(kept)
+    return [f"{kind}/{key}" for kind, key in kept]
 
 
 def _is_of_a_test(kind: str, one: dict[str, Any]) -> bool:
@@ -62,11 +63,16 @@ def _is_of_a_test(kind: str, one: dict[str, Any]) -> bool:
 def _listed(system: "Connection", kind: str) -> dict[str, dict[str, Any]]:
     """All of a kind by the word that they are known by; none where the release does not know the kind."""
     fields = "&fields=uuid,name,driver" if kind == "nodes" else ""
-    answer = system.baremetal.get(f"/{kind}?limit=1000{fields}", microversion=RUNBOOKS)
-    if answer.status_code in UNKNOWN:
-        return {}
-    found = answers.read(answer, f"Ironic did not list its {kind}")[kind]
-    return {str(one[LISTS[kind]]): one for one in found}
+    found, more = dict[str, dict[str, Any]](), ""
+    while True:
+        answer = system.baremetal.get(f"/{kind}?limit={PAGE}{fields}{more}", microversion=RUNBOOKS)
+        if answer.status_code in UNKNOWN:
+            return {}
+        said = answers.read(answer, f"Ironic did not list its {kind}")
+        found |= {str(one[LISTS[kind]]): one for one in said[kind]}
+        if not said.get("next") or not said[kind]:
+            return found
+        more = f"&marker={said[kind][-1]['uuid']}"
 
 
 def _deleted(system: "Connection", kind: str, key: str) -> bool:

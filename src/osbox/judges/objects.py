@@ -15,7 +15,7 @@ from osbox.site.site import Site
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
 
-PERSON = Person("osbox-judge-sweeper", "osbox-judge", ("ResellerAdmin",))
+PERSON = Person("osbox-judge-sweeper", "osbox-judge-sweeper", ("ResellerAdmin",))
 """Whoever has this role may remove in all accounts. The administrator has it not, and shall not keep it when
 we are killed: this user bears our mark and goes with the others."""
 PREFIXES = ("AUTH", "SERVICE")

@@ -53,7 +53,7 @@ def make(cloud: "Connection", people: Sequence[Person]) -> dict[str, Login]:
     """All of them with new passwords, by the name of the user. Raises UserError when a name is somebody
     else's."""
     identity: Any = cloud.identity
-    _require_ours(identity, people)
+    require_ours(cloud, people)
     domains = {name: _domain(identity, name) for name in dict.fromkeys(one.domain for one in people)}
     wanted = dict.fromkeys(role for one in people for role in (*one.roles, *one.system))
     roles = {name: _role(identity, name) for name in wanted}
@@ -115,8 +115,9 @@ def left(cloud: "Connection") -> list[str]:
     return [f"{kind} {one.name}" for kind, found in kinds for one in found if one.description == MARK]
 
 
-def _require_ours(identity: Any, people: Sequence[Person]) -> None:
+def require_ours(cloud: "Connection", people: Sequence[Person]) -> None:
     """Before anything is made: who is refused has nothing to tidy up."""
+    identity: Any = cloud.identity
     for name in dict.fromkeys(one.domain for one in people):
         for domain in identity.domains(name=name):
             if name != DEFAULT and domain.description != MARK:

@@ -118,14 +118,17 @@ def _guests(here: Judge, python: Path) -> Iterator[Clouds]:
         raise
     try:
         _clean(here, python, clouds)
-    except Error as error:  # what the suite has shown counts all the same
-        log.warn(f"not all is removed, the next run does it: {error.message}")
-    left = people.left(clouds.project)
-    if left:
-        log.warn(f"the suite left behind: {', '.join(left)}")
+        if left := people.left(clouds.project):
+            log.warn(f"the suite left behind: {', '.join(left)}")
+    except Exception as error:  # noqa: BLE001 - what the suite has shown counts all the same
+        told = error.message if isinstance(error, Error) else str(error)
+        log.warn(f"not all is removed, the next run does it: {told}")
 
 
 def _prepare(here: Judge, clouds: Clouds, source: Path | None, workers: int) -> Run:
+    people.require_ours(clouds.project, (*PEOPLE[here.name], objects.PERSON))
+    if here.name == "sdk":
+        belongings.note(clouds, here.paths.judges / "sdk")
     logins = people.make(clouds.project, PEOPLE[here.name])
     files.write(here.place / "pytest.ini", INI)
     if source:
@@ -179,13 +182,15 @@ def _clean(here: Judge, python: Path, clouds: Clouds) -> None:
 
 def _emptied(here: Judge, clouds: Clouds) -> Collection[str]:
     """Remove what tests have made themselves; returns the ids of projects that still have something."""
-    projects, kept = belongings.projects(clouds), dict[str, list[str]]()
+    place = here.paths.judges / "sdk"  # only its tests give such names
+    projects, kept = belongings.projects(clouds, place), dict[str, list[str]]()
     if projects:
         with log.step("Remove what the suites' projects have"):
             kept = objects.remove(clouds, here.site, projects)
             for project, things in belongings.remove(clouds, projects).items():
                 kept.setdefault(project, []).extend(things)
-    told = [thing for things in (*kept.values(), belongings.remove_named(clouds, kept)) for thing in things]
+    named = belongings.remove_named(clouds, place, kept)
+    told = [thing for things in (*kept.values(), named) for thing in things]
     if told:
         log.warn(f"not removed, the next run tries again: {', '.join(told)}")
     return kept
