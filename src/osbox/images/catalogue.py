@@ -57,7 +57,6 @@ IMAGES: tuple[Image, ...] = (
             "httpboot": ["httpboot"],
             "tftpboot": ["tftpboot"],
             "autodns": ["autodns"],
-            "front": ["front"],
         },
     ),
     *_rows(GROUND, {"rack": ["rack"]}, builder=True),
