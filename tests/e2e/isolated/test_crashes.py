@@ -136,7 +136,7 @@ def test_container_killed_in_the_middle_of_up(cloud: Tool, service: str) -> None
 
 
 BUS = "rabbitmq"
-DATA = HOME / "engine" / "data" / "volumes" / "rabbitmq-data" / "_data"
+DATA = HOME / "engine" / "data" / "volumes" / f"{NAME}-{BUS}-data" / "_data"
 EMPTIED = (
     ".erlang.cookie",
     "mnesia/rabbit@localhost-feature_flags",
