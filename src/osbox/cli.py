@@ -125,9 +125,8 @@ def _tell(error: Error) -> int:
     """Tell an error; its exit code, also where nobody can be told."""
     try:
         log.failure(error)
-    except (
-        OSError
-    ):  # what is left unwritten would fail once more at the end of this process, with another code
+    except OSError:
+        # What is left unwritten would fail once more at the end of this process, with another code.
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno() if sys.__stderr__ else 2)
     return error.code

@@ -79,7 +79,7 @@ class Site(BaseModel):
     listen: ipaddress.IPv4Address | None = None
     """One more address of the host that the APIs are published on, for clients elsewhere."""
     tls: bool = False
-    """Whether the APIs speak TLS."""
+    """Whether the APIs speak TLS; nothing asks for it yet."""
     redfish_port: int = Field(8000, ge=1, le=65535, strict=True)
     """Where the rack answers Redfish, on the provisioning address."""
     engine: Literal["auto", "private", "host"] = "auto"
