@@ -5,6 +5,9 @@ gunicorn's options.
 """
 
 import os
+import time
+from pathlib import Path
+from typing import Any
 
 wsgi_app = os.environ["OSBOX_WSGI"]
 bind = [f"0.0.0.0:{os.environ['OSBOX_PORT']}"]
@@ -13,9 +16,64 @@ worker_class = "gthread"
 threads = int(os.environ.get("OSBOX_THREADS", "16"))
 keepalive = 30  # seconds; clients hold connections open between calls
 timeout = 300  # seconds without a heartbeat of the worker's main loop
-graceful_timeout = 5
+# An image that is being read arrives whole, and so does the answer of a call that waits for a conductor.
+# No connection is kept by the entrance: who ends idle ends at once. compose/stack.yaml waits 10 s more.
+graceful_timeout = 130
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - gunicorn's heartbeat file wants a memory file system
 control_socket_disable = True
 accesslog = "-" if os.environ.get("OSBOX_ACCESS_LOG") else None
 errorlog = "-"
 loglevel = "warning"
+
+
+def post_worker_init(worker: Any) -> None:
+    """Lose nothing of what reached the listening socket when the service ends.
+
+    gunicorn 25 and later stops accepting at SIGTERM, but keeps the socket open until its last request is
+    done: the kernel goes on answering who connects, and what waits there is reset at the end. This takes in
+    what waits and closes the socket at once: who comes later is refused, and the entrance tries again.
+    gunicorn 23 closes its sockets first.
+    """
+    stock = getattr(worker, "set_accept_enabled", None)
+    if stock is None:
+        return
+
+    def set_accept_enabled(enabled: bool) -> None:
+        stock(enabled)
+        if enabled or worker.alive:
+            return
+        for listener in worker.sockets:
+            before = -1
+            while before != worker.nr_conns:  # one call takes one connection, or none
+                before = worker.nr_conns
+                worker.accept(listener)
+            listener.close()
+
+    worker.set_accept_enabled = set_accept_enabled
+
+
+ENDING = ("04", "09", "0B")  # states in which the connection's end, too, counts as a byte to be sent
+STILL_SECONDS = 10
+
+
+def on_exit(_server: Any) -> None:
+    """Wait until the kernel has sent all that was written: with the container its network goes, and what is
+    still in a socket's queue. Not for whom has taken nothing for a while."""
+    before, since = list[str](), time.monotonic()
+    while left := unsent(Path("/proc/net/tcp").read_text(encoding="ascii"), int(os.environ["OSBOX_PORT"])):
+        if left != before:
+            before, since = left, time.monotonic()
+        elif time.monotonic() - since > STILL_SECONDS:
+            return
+        time.sleep(0.1)
+
+
+def unsent(table: str, port: int) -> list[str]:
+    """The connections of /proc/net/tcp to our port that have bytes which the peer has not acknowledged."""
+    found = []
+    for line in table.splitlines()[1:]:
+        _, mine, theirs, state, queues = line.split()[:5]
+        left = int(queues.split(":")[0], 16) - (state in ENDING)
+        if state in ("01", *ENDING) and left > 0 and int(mine.split(":")[1], 16) == port:
+            found.append(f"{theirs} {left}")
+    return found

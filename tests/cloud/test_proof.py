@@ -141,14 +141,14 @@ def test_what_is_not_ready_may_be_no_service_of_the_cloud(monkeypatch: pytest.Mo
 def test_what_does_not_run_is_told_though_nobody_had_asked_for_it_yet(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Keystone is asked first, and waits for a database that did not start: whose log says why."""
+    """Keystone is asked first, through an entrance that did not start: its log is the one that says why."""
     monkeypatch.setattr(docker, "ask", lambda _, *words, **__: run.Result(0, f"log of {words[-1]}", ""))
     states = {
         name: ServiceState(name, state, "", "", "", "")
-        for name, state in {"mysql": "restarting", "memcached": "running", "rack": "exited"}.items()
+        for name, state in {"front": "restarting", "mysql": "running", "rack": "exited"}.items()
     }
     monkeypatch.setattr(proof, "observe", lambda *_: states)
     error = proof.not_ready(ENGINE, SITE, {"keystone": "refused"})
-    assert error.evidence.splitlines()[:2] == ["mysql: restarting", "keystone: refused"]
-    assert f"log of mysql.{SITE.name}" in error.evidence
+    assert error.evidence.splitlines()[:2] == ["front: restarting", "keystone: refused"]
+    assert f"log of front.{SITE.name}" in error.evidence
     assert "rack" not in error.evidence

@@ -166,4 +166,4 @@ auth_type = password
 
 def test_the_grace_period_is_composes() -> None:
     specs = load(PROJECT / "compose")
-    assert (specs["os-mysql"].grace, specs["os-rack"].grace, specs["os-keystone"].grace) == (60, 40, 15)
+    assert (specs["os-mysql"].grace, specs["os-rack"].grace, specs["os-keystone"].grace) == (60, 40, 140)

@@ -59,6 +59,9 @@ def environment(paths: Paths, site: Site, version: str, of_release: Mapping[str,
         "OSBOX_CONTROL_BRIDGE": site.control_bridge,
         "OSBOX_EXT1": site.veth[1],
         "OSBOX_CONTROL_SUBNET": str(site.control_subnet),
+        # Docker hands addresses out from the lower end; the last but one stands for a service that is away.
+        "OSBOX_FRONT": str(site.control_subnet[-2]),
+        "OSBOX_NOBODY": str(site.control_subnet[-3]),
         "OSBOX_REDFISH_PORT": str(site.redfish_port),
         "OSBOX_VOLUME_PREFIX": "" if site.name == "os-in-a-box" else f"{site.name}-",
         "OSBOX_LISTEN": str(site.listen or ""),
@@ -145,9 +148,11 @@ def argv(engine: Engine, paths: Paths, *words: str, rack: bool = False) -> list[
     )
 
 
-def up(engine: Engine, paths: Paths, *, rack: bool) -> None:
-    """Have every container run as the files say; raises Error with what Compose said."""
-    result = _bring_up(engine, paths, "--remove-orphans", rack=rack)
+def up(engine: Engine, paths: Paths, *only: str, rack: bool) -> None:
+    """Have every container run as the files say, or only those of some services; raises Error with what
+    Compose said."""
+    words = ("--no-deps", *only) if only else ("--remove-orphans",)
+    result = _bring_up(engine, paths, *words, rack=rack)
     if result.code != 0:
         if "iptables: No chain/target/match" in result.err:
             raise firewall.gone(engine.kind)

@@ -7,12 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from osbox.cloud.services import APIS, PORTS, UDP_PORTS
+from osbox.cloud.services import FRONT, PORTS, UDP_PORTS
 from osbox.errors import UserError
 from osbox.site.site import Site
 
 HINT = "stop that program, or set another loopback address in site.toml"
-BOOT_ONLY = {"ipxe-httpd"}  # published on the provisioning network only
 
 
 def require_free(site: Site, running: set[str]) -> None:
@@ -42,12 +41,11 @@ def taken(site: Site, running: set[str]) -> Iterator[tuple[str, str]]:
 
 def published(site: Site) -> list[tuple[str, str, int, socket.SocketKind]]:
     """Every port that is published: service, address, number, kind."""
-    apis = {api.service for api in APIS}
     found = []
     for service, numbers in PORTS.items():
         for number in numbers:
             found.append((service, str(site.address), number, socket.SOCK_STREAM))
-            more = [site.loopback, site.listen] if service in apis else []
+            more = [site.loopback, site.listen] if service == FRONT else []
             found += [(service, str(address), number, socket.SOCK_STREAM) for address in more if address]
     found += [
         (service, str(site.address), number, socket.SOCK_DGRAM) for service, number in UDP_PORTS.items()

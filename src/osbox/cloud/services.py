@@ -73,6 +73,7 @@ INFRASTRUCTURE = (
     "rabbitmq",
     "memcached",
     "autodns",
+    "front",
     "ipxe-httpd",
     "pxe-tftp",
     "neutron-network",
@@ -87,10 +88,8 @@ SERVICES = tuple(
 )
 """Every service of compose/stack.yaml; a test compares."""
 
-PORTS = {
-    "keystone": (5000, 35357),
-    "ipxe-httpd": (8090,),
-    **{api.service: (api.port,) for api in APIS if api.service != "keystone"},
-}
-"""TCP ports that a service publishes, on the provisioning address and, APIs only, on loopback."""
+FRONT = "front"
+"""The entrance: all APIs are published by it alone."""
+PORTS = {FRONT: (35357, *(api.port for api in APIS)), "ipxe-httpd": (8090,)}
+"""TCP ports that a service publishes, on the provisioning address and, the entrance, on loopback."""
 UDP_PORTS = {"autodns": 53, "pxe-tftp": 69}

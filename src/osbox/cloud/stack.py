@@ -5,7 +5,8 @@
 
 import time
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException
 from threading import Thread
 
 from osbox import log, run, waiting
@@ -15,6 +16,7 @@ from osbox.cloud.applied import Applied
 from osbox.cloud.changes import Change, Start, observed
 from osbox.cloud.compose import RACK, observe
 from osbox.cloud.plan import release
+from osbox.cloud.services import APIS, FRONT, INFRASTRUCTURE, Api
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
@@ -24,6 +26,8 @@ from osbox.site.site import Paths, Site
 __all__ = ["RACK", "down", "logs_argv", "observe", "plan", "release", "require_up", "start_rack", "up"]
 
 RACK_SECONDS = 90
+BACK_SECONDS = 75  # the entrance holds a request for 60
+BY_SERVICE = {api.service: api for api in APIS}
 plan = planning.read
 
 
@@ -47,24 +51,33 @@ def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> 
     changed = [change for change in todo.changes if change.kind != "container"]
     secrets.ensure(paths)
     compose.write(paths, todo.files)
-    ports.require_free(site, running={name for name, item in todo.live.items() if item.state == "running"})
-    begin, done = time.monotonic(), list[Change]()
+    running = {name for name, item in todo.live.items() if item.state == "running"}
+    if FRONT not in todo.live and running & set(BY_SERVICE):
+        running.add(
+            FRONT
+        )  # a cloud of before there was an entrance: its APIs hold the ports, and are replaced first
+    ports.require_free(site, running)
+    begin, took, done = time.monotonic(), dict[str, float](), list[Change]()
     acts = any(change.kind in ("container", "network", "volume") for change in todo.changes)
     if acts:
-        _act(paths, site, engine, todo)
+        begin, took = _act(paths, site, engine, todo)
         done = _with_reasons(observed(todo.live, compose.live(engine, site)), todo.changes)
     elif early.ident:
         early.join()
     since = _heartbeats_since(site, engine, todo, done)
     ready, made = proof.prove(paths, site, engine, since, logged_in=not acts and login == [""])
-    _remember(paths, todo, done, {name: moment - begin for name, moment in ready.items()})
+    _remember(paths, todo, done, {name: moment - begin for name, moment in ready.items()} | took)
     credentials.write_credentials(paths, site)
     return [*changed, *done, *(Change("cloud", name, "change") for name in made)]
 
 
-def _act(paths: Paths, site: Site, engine: Engine, todo: planning.Plan) -> None:
+def _act(paths: Paths, site: Site, engine: Engine, todo: planning.Plan) -> tuple[float, dict[str, float]]:
     """Remove what is left over, let Compose do its part, and restart those whose network namespace is a
-    former one."""
+    former one.
+
+    Returns when the last part began (time.monotonic), and how many seconds each API was away that was
+    replaced by itself before that.
+    """
     gone = [
         todo.live[change.name].container
         for change in todo.changes
@@ -72,11 +85,57 @@ def _act(paths: Paths, site: Site, engine: Engine, todo: planning.Plan) -> None:
     ]
     if gone:
         docker.docker(engine, "rm", "--force", *gone)
+    took = dict[str, float]()
+    apis = one_after_the_other(todo)
+    if apis and (below := beneath(todo)):
+        compose.up(engine, paths, *below, rack=todo.rack)
+    for name in apis:
+        begin = time.monotonic()
+        with log.step(f"Replace {name}"):
+            compose.up(engine, paths, name, rack=todo.rack)
+            _let_come_back(site, BY_SERVICE[name])
+        took[name] = time.monotonic() - begin
+    begin = time.monotonic()
     compose.up(engine, paths, rack=todo.rack)
     late = [f"{change.name}.{site.name}" for change in todo.changes if change.action == "restart"]
     if late:
         docker.docker(engine, "restart", *late)
     _remember(paths, todo, [], {})  # who is killed while it waits has applied it nevertheless
+    return begin, took
+
+
+def beneath(todo: planning.Plan) -> list[str]:
+    """What the APIs stand on and is to be made or started: before them, or they wait for it, or it is taken
+    from under them."""
+    acts = ("create", "start", "recreate")
+    changed = {change.name for change in todo.changes if change.kind == "container" and change.action in acts}
+    return [name for name in INFRASTRUCTURE if name in changed]
+
+
+def one_after_the_other(todo: planning.Plan) -> list[str]:
+    """The APIs that are replaced while they run, in the order of the catalogue.
+
+    Compose stops all that it replaces before it starts any: seven at once, and what the entrance holds for
+    them comes in a heap that takes minutes. So each by itself, and the next when this one answers. Without
+    an entrance that holds anything (a cloud of before there was one) all at once is the shorter outage.
+    """
+    front = todo.live.get(FRONT)
+    if front is None or front.state != "running":
+        return []
+    replaced = {
+        change.name for change in todo.changes if (change.kind, change.action) == ("container", "recreate")
+    }
+    return [name for name in BY_SERVICE if name in replaced and todo.live[name].state == "running"]
+
+
+def _let_come_back(site: Site, api: Api) -> None:
+    """Wait until the entrance has an answer of the API, whatever it says; it holds the question meanwhile."""
+    with (
+        suppress(OSError, HTTPException),  # the proof comes to it again
+        closing(HTTPConnection(str(site.loopback), api.port, timeout=BACK_SECONDS)) as connection,
+    ):
+        connection.request("GET", "/")
+        connection.getresponse()
 
 
 def _with_reasons(seen: list[Change], planned: tuple[Change, ...]) -> list[Change]:

@@ -9,6 +9,7 @@ from osbox.bootpath import crossing, dhcp, dhcpclient
 from osbox.bootpath import port as bridgeport
 from osbox.bootpath.dhcp import Kind
 from osbox.bootpath.port import Port
+from osbox.cloud.services import FRONT
 from osbox.doctor.finding import SILENT, Facts, Finding, error, ok, warning
 from osbox.errors import Error
 from osbox.metal.firmware import BootMode
@@ -53,7 +54,7 @@ def check_bridge(facts: Facts) -> Iterator[Finding]:
 
 def _reach(facts: Facts, port: Port) -> Iterator[Finding]:
     site = facts.site
-    wanted = {8090: "ipxe-httpd", 6385: "ironic-api", 8080: "swift-proxy", site.redfish_port: "rack"}
+    wanted = {8090: "ipxe-httpd", 6385: FRONT, 8080: FRONT, site.redfish_port: "rack"}  # front: Ironic, Swift
     numbers = [number for number, service in wanted.items() if service in facts.running]
     if not numbers:
         return

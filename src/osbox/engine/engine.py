@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 START_SECONDS = 90
-STOP_SECONDS = 60
+STOP_SECONDS = 160  # its containers have 140 at most, to finish what is under way (compose/stack.yaml)
 REMOVE_SECONDS = 120  # of some dozen containers on a busy disk
 MIN_FREE_BYTES = 8 << 30  # images 1.5 GB, build cache 3 GB, guest and virtual disks: seen to need about 6 GB
 

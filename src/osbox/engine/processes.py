@@ -18,7 +18,7 @@ from osbox.errors import Error
 from osbox.site.site import Paths
 
 GRACE_SECONDS = 10  # what `docker stop` gives a container
-DAEMON_SECONDS = 60
+DAEMON_SECONDS = 160
 KILL_SECONDS = 20
 
 

@@ -57,6 +57,7 @@ IMAGES: tuple[Image, ...] = (
             "httpboot": ["httpboot"],
             "tftpboot": ["tftpboot"],
             "autodns": ["autodns"],
+            "front": ["front"],
         },
     ),
     *_rows(GROUND, {"rack": ["rack"]}, builder=True),

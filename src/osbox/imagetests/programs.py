@@ -30,6 +30,7 @@ VERSION: dict[str, list[str]] = {
     "os-httpboot": ["nginx", "-v"],
     "os-tftpboot": ["dnsmasq", "--version"],
     "os-autodns": ["dnsmasq", "--version"],
+    "os-front": ["haproxy", "-v"],
     "os-rack": ["libvirtd", "--version"],
     "os-openvswitch": ["ovs-vswitchd", "--version"],
     "os-keystone": ["keystone-manage", "--version"],

@@ -117,11 +117,11 @@ def test_a_plan_for_images_of_another_version(cloud: Tool) -> None:
 
 
 def test_a_port_taken_between_plan_and_up_is_told(cloud: Tool) -> None:
-    engine("docker", "stop", f"placement.{NAME}")
-    assert changes.of_containers(changes.plan()) == {"placement": "start"}
+    engine("docker", "stop", f"front.{NAME}")
+    assert changes.of_containers(changes.plan()) == {"front": "start"}
     with socket.create_server((LOOPBACK, 8778)):
         text = cloud("up", code=2)
-        assert f"port 8778/tcp on {LOOPBACK}, which placement needs, is in use" in text
+        assert f"port 8778/tcp on {LOOPBACK}, which front needs, is in use" in text
         assert f"pid {os.getpid()}" in text
     done, _, _ = changes.up_does_what_is_planned(cloud)
-    assert done == {"placement": "start"}
+    assert done == {"front": "start"}

@@ -1,0 +1,173 @@
+"""The entrance: its files say what the rest of the project says of the APIs; how services behind it end."""
+
+import os
+import re
+import runpy
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from osbox import waiting
+from osbox.cloud import stack
+from osbox.cloud.changes import Change, Live
+from osbox.cloud.plan import Plan
+from osbox.cloud.services import APIS, FRONT, PORTS
+from tests.home import PROJECT
+
+STACK = yaml.safe_load((PROJECT / "compose" / "stack.yaml").read_text())["services"]
+
+
+def test_every_api_has_a_part_of_its_own() -> None:
+    text = (PROJECT / "images" / "front" / "apis.cfg").read_text()
+    found = re.findall(
+        r"frontend (\S+) from clients\n  bind :(\d+)\n  default_backend \1\nbackend \1 from services\n"
+        r"  server \1 \1:\2\n",
+        text,
+    )
+    assert found == [(api.service, str(api.port)) for api in APIS]
+    assert text.count("frontend ") == len(found)
+
+
+def test_nobody_else_publishes_an_api() -> None:
+    numbers = {
+        service: {int(port.split(":")[-2]) for port in config.get("ports", []) if not port.endswith("udp")}
+        for service, config in STACK.items()
+    }
+    assert {service: found for service, found in numbers.items() if found} == {
+        service: set(found) for service, found in PORTS.items()
+    }
+
+
+def test_listen_is_for_all_of_them() -> None:
+    overlay = yaml.safe_load((PROJECT / "compose" / "listen.yaml").read_text())["services"]
+    assert list(overlay) == [FRONT]
+    assert {int(port.split(":")[-2]) for port in overlay[FRONT]["ports"]} == set(PORTS[FRONT])
+
+
+def test_who_calls_an_api_calls_the_entrance() -> None:
+    """All but those that call none; who shares another's network has its /etc/hosts."""
+    none = {"mysql", "rabbitmq", "memcached", "autodns", FRONT, "ipxe-httpd", "pxe-tftp"}
+    none |= {"swift-account", "swift-container", "swift-object", "swift-daemons"}
+    hosts = {
+        service: set(config["extra_hosts"]) for service, config in STACK.items() if "extra_hosts" in config
+    }
+    assert all(found == {api.service for api in APIS} for found in hosts.values())
+    shared = {service for service, config in STACK.items() if "network_mode" in config}
+    assert set(hosts) == set(STACK) - none - shared
+
+
+# --- one after the other
+
+
+def live(service: str, state: str = "running") -> Live:
+    return Live(service, "c", state, "", "", "", 0)
+
+
+def test_only_apis_that_run_are_replaced_one_after_the_other() -> None:
+    kinds = {
+        "ironic-api": "recreate",
+        "keystone": "recreate",
+        "nova-compute": "recreate",
+        "placement": "create",
+        "glance-api": "recreate",
+    }
+    changes = tuple(Change("container", name, action) for name, action in kinds.items())  # type: ignore[arg-type]
+    here = {name: live(name) for name in kinds if name != "placement"} | {
+        "glance-api": live("glance-api", "exited"),
+        FRONT: live(FRONT),
+    }
+    assert stack.one_after_the_other(Plan(changes, {}, {}, here, rack=False)) == ["keystone", "ironic-api"]
+    before = {name: item for name, item in here.items() if name != FRONT}
+    assert stack.one_after_the_other(Plan(changes, {}, {}, before, rack=False)) == [], "nothing would be held"
+
+
+def test_what_the_apis_stand_on_comes_before_them() -> None:
+    kinds = {"keystone": "recreate", "mysql": "start", "rabbitmq": "recreate", "nova-compute": "recreate"}
+    changes = tuple(Change("container", name, action) for name, action in kinds.items())  # type: ignore[arg-type]
+    todo = Plan((*changes, Change("volume", "mysql-data", "create")), {}, {}, {}, rack=False)
+    assert stack.beneath(todo) == ["mysql", "rabbitmq"]
+
+
+# --- Swift's end
+
+SERVER = """#!/bin/sh
+# As Swift: a parent, and a worker that finishes after its parent has left.
+trap 'touch TOP/asked; exit 0' HUP
+( trap '' HUP; exec TOP/swift-like-server-worker ) &
+touch TOP/up
+while :; do sleep 0.05; done
+"""
+
+
+def test_swifts_end_waits_for_the_last_worker(tmp_path: Path) -> None:
+    server = tmp_path / "swift-like-server"
+    server.write_text(SERVER.replace("TOP", str(tmp_path)))
+    # The kernel keeps 15 letters of a name: the worker is called as its parent is.
+    worker = tmp_path / "swift-like-server-worker"
+    worker.write_text(f"#!/bin/sh\nsleep 1.2\ntouch {tmp_path}/finished\n")
+    for file in (server, worker):
+        file.chmod(0o755)
+    program = PROJECT / "images" / "swift" / "graceful"
+    with subprocess.Popen([program, server]) as process:
+        assert waiting.happens((tmp_path / "up").exists, 10, poll=0.02)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+    assert (tmp_path / "asked").exists(), "SIGTERM was passed on as SIGHUP"
+    assert (tmp_path / "finished").exists(), "the worker had time to finish"
+
+
+HEADING = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+CONNECTION = (
+    "   0: 0100007F:1F90 0100007F:C350 {state} {queue}:00000000 00:00000000 00000000     0        0 1 1\n"
+)
+TABLES = {
+    "none": ("", False),
+    "all is sent": (CONNECTION.format(state="01", queue="00000000"), False),
+    "a part is not": (CONNECTION.format(state="01", queue="00025A00"), True),
+    "closed, a part is not": (CONNECTION.format(state="04", queue="00025A00"), True),
+    "closed, only its end is not acknowledged": (CONNECTION.format(state="04", queue="00000001"), False),
+    "of a client of another's": (
+        CONNECTION.format(state="01", queue="00025A00").replace(":1F90", ":A1F9"),
+        False,
+    ),
+    "waits for connections": (CONNECTION.format(state="0A", queue="00000010"), False),
+    "was ended by the peer": (CONNECTION.format(state="06", queue="00000001"), False),
+}
+
+
+@pytest.mark.parametrize(("lines", "waits"), TABLES.values(), ids=TABLES.keys())
+def test_an_end_waits_for_what_the_kernel_has_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, waits: bool
+) -> None:
+    """The last 400 KB of a download were lost with the container's network."""
+    monkeypatch.setenv("OSBOX_WSGI", "x:y")
+    monkeypatch.setenv("OSBOX_PORT", "1")
+    gunicorn = runpy.run_path(str(PROJECT / "images" / "base" / "gunicorn.conf.py"))
+    assert bool(gunicorn["unsent"](HEADING + lines, 8080)) == waits
+    table, server = tmp_path / "tcp", tmp_path / "swift-like-server"
+    table.write_text(HEADING + lines)
+    server.write_text("#!/bin/sh\ntrap 'exit 0' HUP\ntouch up\nwhile :; do sleep 0.05; done\n")
+    server.chmod(0o755)
+    program = PROJECT / "images" / "swift" / "graceful"
+    with subprocess.Popen([program, server], env={**os.environ, "TCP": str(table)}, cwd=tmp_path) as process:
+        assert waiting.happens((tmp_path / "up").exists, 10, poll=0.02)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.6)
+        assert (process.poll() is None) == waits
+        table.write_text(HEADING)
+        assert process.wait(5) == 0
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_server_that_ends_by_itself_is_the_end(tmp_path: Path, code: int) -> None:
+    server = tmp_path / "swift-like-server"
+    server.write_text(f"#!/bin/sh\nexit {code}\n")
+    server.chmod(0o755)
+    done = subprocess.run(
+        [PROJECT / "images" / "swift" / "graceful", server], check=False, timeout=10, env={**os.environ}
+    )
+    assert done.returncode == code

@@ -1,0 +1,233 @@
+"""The entrance: while a service is replaced, is away or was killed, requests wait; none is lost."""
+
+import hashlib
+import http.client
+import json
+import statistics
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from osbox import waiting
+from osbox.cloud import sessions
+from osbox.cloud.services import APIS, Api
+from osbox.site.load import load_site
+from tests.e2e import crash
+from tests.e2e.asking import engine, started
+from tests.e2e.conftest import Tool
+from tests.home import HOME, LOOPBACK, NAME
+from tests.samples import params
+
+pytestmark = pytest.mark.e2e
+
+RATE = 20  # requests a second at the API that is replaced, 5 at each of the others
+OTHERS = 5
+PATHS = {
+    "keystone": "/v3",
+    "glance-api": "/v2/images?limit=1",
+    "swift-proxy": "/healthcheck",
+    "placement": "/",
+    "nova-api": "/v2.1/flavors?limit=1",
+    "neutron-server": "/v2.0/networks?limit=1",
+    "ironic-api": "/v1/nodes?limit=1",
+}
+OPTIONS = {
+    "keystone": "keystone",
+    "glance-api": "glance",
+    "placement": "placement",
+    "nova-api": "nova",
+    "neutron-server": "neutron",
+    "ironic-api": "ironic",
+}
+"""The project whose option replaces the service. Swift's have none: its container is stopped and started."""
+WAIT_SECONDS = 90
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def ready(cloud: Tool) -> Tool:
+    cloud("up")
+    return cloud
+
+
+def ask(api: Api, path: str, token: str = "", timeout: float = WAIT_SECONDS) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(LOOPBACK, api.port, timeout=timeout)
+    try:
+        headers = {"X-Auth-Token": token} if token else {}
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+class Load:
+    """Requests at a steady rate whatever becomes of those before; each has a connection of its own."""
+
+    def __init__(self, api: Api, rate: float, token: str) -> None:
+        self.api, self.pause, self.token = api, 1 / rate, token
+        self.seen, self.waits = Counter[str](), list[float]()
+        self.stop, self.threads = threading.Event(), list[threading.Thread]()
+        self.clock = threading.Thread(target=self._send)
+
+    def _send(self) -> None:
+        begin, number = time.monotonic(), 0
+        while not self.stop.wait(max(0, begin + number * self.pause - time.monotonic())):
+            self.threads.append(threading.Thread(target=self._one))
+            self.threads[-1].start()
+            number += 1
+
+    def _one(self) -> None:
+        begin = time.monotonic()
+        try:
+            status, _ = ask(self.api, PATHS[self.api.service], self.token)
+            self.seen[str(status)] += 1
+        except (OSError, http.client.HTTPException) as error:
+            self.seen[type(error).__name__] += 1
+        self.waits.append(time.monotonic() - begin)
+
+
+@contextmanager
+def load(*loads: Load) -> Iterator[None]:
+    """The load for as long as the block takes, and until all of it has been answered."""
+    for one in loads:
+        one.clock.start()
+    try:
+        yield
+    finally:
+        for one in loads:
+            one.stop.set()
+        for one in loads:
+            one.clock.join()
+            for thread in one.threads:
+                thread.join(2 * WAIT_SECONDS)
+    for one in loads:
+        median = statistics.median(one.waits)
+        print(
+            f"{one.api.service}: {sum(one.seen.values())} requests, {dict(one.seen)}, median"
+            f" {median * 1000:.0f} ms, longest {max(one.waits):.1f} s"
+        )
+
+
+def token() -> str:
+    return str(sessions.session(crash.PATHS, load_site(HOME)).get_token())
+
+
+def replace(cloud: Tool, api: Api) -> None:
+    """As a person does it: by an option of the service, and `osbox up`."""
+    option = OPTIONS.get(api.service)
+    if option is None:
+        engine("docker", "restart", f"{api.service}.{NAME}")
+        return
+    cloud("set", f"{option}.DEFAULT.rate_limit_burst=1")
+    cloud("up")
+
+
+@pytest.mark.parametrize("api", params(APIS, ids=lambda api: api.service))
+def test_no_request_is_lost_while_an_api_is_replaced(ready: Tool, api: Api) -> None:
+    cloud, login = ready, token()
+    loads = [Load(one, RATE if one is api else OTHERS, login) for one in APIS]
+    try:
+        with load(*loads):
+            replace(cloud, api)
+    finally:
+        if option := OPTIONS.get(api.service):
+            cloud("unset", f"{option}.DEFAULT.rate_limit_burst")
+            cloud("up")
+    lost = {one.api.service: dict(one.seen) for one in loads if set(one.seen) - {"200", "300"}}
+    assert lost == {}
+    assert max(loads[APIS.index(api)].waits) > 1, "the service was away for a while"
+
+
+def test_a_request_waits_for_a_service_that_is_away(ready: Tool) -> None:
+    [placement] = [api for api in APIS if api.service == "placement"]
+    answered = list[tuple[int, float]]()
+
+    def one() -> None:
+        begin = time.monotonic()
+        answered.append((ask(placement, "/")[0], time.monotonic() - begin))
+
+    engine("docker", "stop", f"placement.{NAME}")
+    try:
+        asking = threading.Thread(target=one)
+        asking.start()
+        time.sleep(3)
+        assert not answered
+    finally:
+        started("placement")
+    asking.join(WAIT_SECONDS)
+    [(status, seconds)] = answered
+    assert status == 200
+    assert seconds > 3
+
+
+@pytest.mark.full
+def test_a_service_that_stays_away_is_named(ready: Tool) -> None:
+    [placement] = [api for api in APIS if api.service == "placement"]
+    engine("docker", "stop", f"placement.{NAME}")
+    try:
+        begin = time.monotonic()
+        status, body = ask(placement, "/")
+        took = time.monotonic() - begin
+    finally:
+        started("placement")
+    assert status == 503
+    assert json.loads(body)["error"]["message"] == "placement did not answer within 60 s"
+    assert 55 < took < 75
+
+
+def download(api: Api, path: str, login: str, begun: threading.Event, pause: float) -> str:
+    """The checksum of what comes, read slowly; begun is set with the first MiB."""
+    connection = http.client.HTTPConnection(LOOPBACK, api.port, timeout=WAIT_SECONDS)
+    connection.request("GET", path, headers={"X-Auth-Token": login})
+    answer = connection.getresponse()
+    found = hashlib.sha256()
+    while part := answer.read(MIB):
+        found.update(part)
+        begun.set()
+        time.sleep(pause)
+    connection.close()
+    return found.hexdigest()
+
+
+def test_a_download_arrives_whole_while_its_service_is_replaced(ready: Tool) -> None:
+    [swift] = [api for api in APIS if api.service == "swift-proxy"]
+    session = sessions.session(crash.PATHS, load_site(HOME))
+    login, project = str(session.get_token()), session.get_project_id()
+    place = f"http://{LOOPBACK}:8080/v1/AUTH_{project}/entrance-{uuid.uuid4().hex}"
+    content = hashlib.sha256(b"osbox").digest() * (96 * MIB // 32)
+    session.put(place)
+    session.put(f"{place}/large", data=content)
+    begun, came = threading.Event(), list[str]()
+    path = place.partition(":8080")[2] + "/large"
+    reading = threading.Thread(target=lambda: came.append(download(swift, path, login, begun, 0.08)))
+    try:
+        reading.start()
+        assert begun.wait(30)
+        engine("docker", "restart", f"swift-proxy.{NAME}")
+        reading.join(WAIT_SECONDS)
+    finally:
+        session.delete(f"{place}/large")
+        session.delete(place)
+    assert came == [hashlib.sha256(content).hexdigest()]
+
+
+def test_a_killed_entrance_is_back_at_once(ready: Tool) -> None:
+    [swift] = [api for api in APIS if api.service == "swift-proxy"]
+
+    def answers() -> bool:
+        try:
+            return ask(swift, "/healthcheck", timeout=5)[0] == 200
+        except OSError:
+            return False
+
+    assert answers()
+    begin = time.monotonic()
+    crash.kill_container("front")
+    assert waiting.happens(answers, 30, poll=0.1)
+    print(f"back after {time.monotonic() - begin:.1f} s")
