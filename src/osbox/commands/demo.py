@@ -156,7 +156,7 @@ def _create(here: Context, words: list[str]) -> None:
         log.say(f"The server {SERVER} is there: {have.status}")
         return
     servers.delete(connection, SERVER)
-    servers.wait_schedulable(sessions.session(here.paths, here.site), here.site, names.RESOURCE_CLASS)
+    servers.wait_schedulable(connection, here.site, names.RESOURCE_CLASS)
     run.run([credentials.client(), *words], env=credentials.client_environment(here.paths, here.site.name))
 
 
@@ -165,7 +165,10 @@ def _active(here: Context) -> servers.Server:
         sessions.connect(here.paths, here.site),
         sessions.connect(here.paths, here.site, system=True),
     )
-    return servers.wait_active(project, system, SERVER, log.state)
+    at = here.engine()
+    return servers.wait_active(
+        project, system, SERVER, log.state, lambda server: servers.scheduling(at, here.site, server)
+    )
 
 
 def _login(here: Context, server: servers.Server) -> str:

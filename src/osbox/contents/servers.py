@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from osbox import answers, log, run, waiting
+from osbox.engine import docker
 from osbox.errors import Error
 from osbox.site.site import Paths, Site
 
@@ -14,10 +15,15 @@ if TYPE_CHECKING:
     from keystoneauth1.session import Session
     from openstack.connection import Connection
 
+    from osbox.engine.engine import Engine
+
 ACTIVE_SECONDS = 1800  # Ironic's own deploy_callback_timeout: a slow disk under emulation included
 LOGIN_SECONDS = 900
 SSH_SECONDS = 240
 POLL_SECONDS = 1
+SCHEDULING_LINES = 6
+REFUSED = re.compile(r"returned 0 hosts|Got no allocation candidates")
+"""What nova-scheduler writes (INFO) of a request that nothing fits; not all of it names the server."""
 FIRMWARE = ("SeaBIOS (", "BdsDxe: starting")
 """What firmware prints first: the virtual nodes' BIOS and UEFI."""
 
@@ -48,22 +54,34 @@ def placeable(session: "Session", site: Site, resource_class: str) -> set[str]:
     return set(answers.read(answer, "Placement did not say which nodes it offers")["provider_summaries"])
 
 
-def wait_schedulable(session: "Session", site: Site, resource_class: str) -> None:
-    """Nova hears of a new node at its next periodic look: until then every request ends in "No valid
+def wait_schedulable(cloud: "Connection", site: Site, resource_class: str) -> None:
+    """Nova hears of a new node at its next periodic look, and its scheduler passes over the nodes of a
+    nova-compute that has not said for a minute that it is up: until then every request ends in "No valid
     host"."""
     with log.step("Wait until Placement offers the node"):
         waiting.wait(
             "Placement offering a node",
-            lambda: placeable(session, site, resource_class),
+            lambda: placeable(cloud.session, site, resource_class),
             240,
             hint="osbox node list: is one available?",
+        )
+        waiting.wait(
+            "nova-compute being up",
+            lambda: any(one.state == "up" for one in cloud.compute.services(binary="nova-compute")),
+            120,
+            hint="osbox logs nova-compute",
         )
 
 
 def wait_active(
-    cloud: "Connection", system: "Connection", name: str, report: Callable[[str, str], None]
+    cloud: "Connection",
+    system: "Connection",
+    name: str,
+    report: Callable[[str, str], None],
+    told_of: Callable[[str], str] = lambda _: "",
 ) -> Server:
-    """Wait until Nova says ACTIVE; report(name, state) tells each state of the server and its node.
+    """Wait until Nova says ACTIVE; report(name, state) tells each state of the server and its node;
+    told_of(id) is what Nova's logs say of a server.
 
     Raises Error with Nova's fault, or with the node's last state when the time is over.
     """
@@ -81,7 +99,7 @@ def wait_active(
             report(name, state)
             told = state
         if server.status == "ERROR":
-            raise _broken(cloud, server, node)
+            raise _broken(cloud, server, node, told_of(server.id))
         ready = server.status == "ACTIVE" and node and node.provision_state == "active"
         return Server(server.id, name, _address(server), node.name) if ready else None
 
@@ -93,9 +111,19 @@ def wait_active(
     raise Error(f"{name} was not ACTIVE within {ACTIVE_SECONDS // 60} minutes", evidence=evidence, hint=hint)
 
 
-def _broken(cloud: "Connection", server: Any, node: Any) -> Error:
+def scheduling(engine: "Engine", site: Site, server: str) -> str:
+    """What nova-scheduler wrote of the server with this id: which filter left no host, or that Placement
+    offered none. Nova's own fault says only that there was none."""
+    found = docker.ask(engine, "logs", "--since", "15m", f"nova-scheduler.{site.name}", check=False)
+    told = [line for line in (found.out + found.err).splitlines() if server in line or REFUSED.search(line)]
+    return "\n".join(told[-SCHEDULING_LINES:])
+
+
+def _broken(cloud: "Connection", server: Any, node: Any, told: str) -> Error:
     fault = (cloud.compute.get_server(server.id).fault or {}).get("message", "")
     evidence = fault or (node.last_error if node else "")
+    if told:
+        evidence = f"{evidence}\n--- nova-scheduler\n{told}"
     return Error(
         f"Nova could not build {server.name}",
         evidence=evidence,
