@@ -433,19 +433,20 @@ def test_every_service_ends_when_it_is_asked_to(osbox: Tool, *, one_by_one: bool
     kept = {f"rack.{NAME}", f"neutron-network.{NAME}"}
     names = sorted(set(engine("docker", "ps", "--format", "{{.Names}}").split()) - kept)
     assert len(names) == len(SERVICES) - 1
-    if one_by_one:  # none may need another one to end
-        for name in names:
-            engine("docker", "stop", name)
-    else:
-        engine("docker", "stop", *names)
-    codes = {
-        item["Name"].strip("/"): item["State"]["ExitCode"]
-        for item in json.loads(engine("docker", "inspect", *names))
-    }
-    # 1 is how oslo.service ends when what had begun was not done in time; 137 is Docker's SIGKILL.
-    assert {name: code for name, code in codes.items() if code not in (0, 1, 143)} == {}
-    engine("docker", "start", *names)
-    osbox("up")
+    try:
+        if one_by_one:  # none may need another one to end
+            for name in names:
+                engine("docker", "stop", name)
+        else:
+            engine("docker", "stop", *names)
+        found = json.loads(engine("docker", "inspect", *names))
+    finally:  # what comes next has need of all of them
+        engine("docker", "start", *names)
+        osbox("up")
+    codes = {item["Name"].strip("/"): item["State"]["ExitCode"] for item in found}
+    # 1, or 142 (SIGALRM), is how oslo.service ends when what had begun was not done in time; 137 is Docker's
+    # SIGKILL.
+    assert {name: code for name, code in codes.items() if code not in (0, 1, 142, 143)} == {}
     assert "bm-node-1" in ssh("hostname")
 
 
