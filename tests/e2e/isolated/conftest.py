@@ -8,9 +8,11 @@ from contextlib import suppress
 
 import pytest
 
+from osbox.engine import footprint
 from osbox.errors import Error
 from osbox.judges import environment
 from osbox.releases.release import DEFAULT
+from osbox.site.load import load_site
 from osbox.site.site import Paths
 from tests import lanes, namespaces
 from tests.conftest import PROJECT
@@ -32,6 +34,8 @@ def cloud(osbox: Tool) -> Iterator[Tool]:
         with suppress(Error):  # test_judges.py says it; nobody else needs them
             paths = Paths(PROJECT, HOME)
             environment.swift(paths, environment.ready(paths), DEFAULT)
+    # Its bridge and rules on the host, too: what is recorded later is about the namespace.
+    footprint.undo(Paths(PROJECT, HOME), load_site(HOME))
     lanes.leave_the_host()
     with namespaces.alone():
         yield osbox
