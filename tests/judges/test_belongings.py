@@ -228,7 +228,7 @@ def test_projects_of_suites_and_of_tests(services: Services, clouds: Clouds, tmp
 def test_what_is_in_use_is_tried_again_and_then_told(services: Services, clouds: Clouds) -> None:
     services.has["/v2.0/ports"] = [{"id": "p", "name": "", "project_id": OURS}]
     services.has["/v2.0/networks"] = [{"id": "n", "name": "net", "project_id": OURS}]
-    services.busy = {"/v2.0/ports/p": 1, "/v2.0/networks/n": 9}
+    services.busy = {"/v2.0/ports/p": 1, "/v2.0/networks/n": 999}  # more often than it is tried
     assert belongings.remove(clouds, [OURS]) == {OURS: ["network net"]}
     assert services.gone == ["/v2.0/ports/p"]
 
