@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,27 @@ class Cloud:
     def get_server(self, server: str) -> SimpleNamespace:
         assert server == "1234"
         return SimpleNamespace(fault={"message": "No valid host was found."})
+
+
+def test_of_two_the_one_that_is_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A demo was killed while it asked for a server, and the next one asked for another: it took the newest
+    for its own, which found no node."""
+    states = {"2": "ERROR", "1": "BUILD"}
+    gone = list[str]()
+    compute = SimpleNamespace(
+        servers=lambda name: iter([SimpleNamespace(id=one, status=state) for one, state in states.items()]),
+        delete_server=gone.append,
+        wait_for_delete=lambda *_, **__: None,
+    )
+    cloud: Any = SimpleNamespace(compute=compute)
+    assert servers.find(cloud, "bm").id == "1"
+    assert servers.delete(cloud, "bm", broken=True)
+    assert gone == ["2"]
+    states["1"] = "ERROR"
+    assert servers.find(cloud, "bm").id == "2", "the newest, whose fault is told"
+    states.clear()
+    assert servers.find(cloud, "bm") is None
+    assert not servers.delete(cloud, "bm")
 
 
 def test_a_request_waits_for_nova_compute(monkeypatch: pytest.MonkeyPatch) -> None:

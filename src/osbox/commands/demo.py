@@ -155,9 +155,11 @@ def _create(here: Context, words: list[str]) -> None:
     if have and have.status != "ERROR":
         log.say(f"The server {SERVER} is there: {have.status}")
         return
-    servers.delete(connection, SERVER)
+    servers.delete(connection, SERVER, broken=True)
     servers.wait_schedulable(connection, here.site, names.RESOURCE_CLASS)
-    run.run([credentials.client(), *words], env=credentials.client_environment(here.paths, here.site.name))
+    # Were it to go on when we are killed, the next demo would not see its server yet, and ask for another.
+    line = [*run.ENDS_WITH_US, credentials.client(), *words]
+    run.run(line, env=credentials.client_environment(here.paths, here.site.name))
 
 
 def _active(here: Context) -> servers.Server:
@@ -166,9 +168,11 @@ def _active(here: Context) -> servers.Server:
         sessions.connect(here.paths, here.site, system=True),
     )
     at = here.engine()
-    return servers.wait_active(
+    active = servers.wait_active(
         project, system, SERVER, log.state, lambda server: servers.scheduling(at, here.site, server)
     )
+    servers.delete(project, SERVER, broken=True)
+    return active
 
 
 def _login(here: Context, server: servers.Server) -> str:

@@ -39,7 +39,14 @@ class Server:
 
 
 def find(cloud: "Connection", name: str) -> Any:
-    return next(iter(cloud.compute.servers(name=f"^{name}$")), None)
+    """The server of that name; None when there is none. Of several one that is not in ERROR: a demo was
+    killed while it asked for a server, the next one asked for another, and the node can have one only."""
+    found = _called(cloud, name)
+    return next((one for one in found if one.status != "ERROR"), next(iter(found), None))
+
+
+def _called(cloud: "Connection", name: str) -> list[Any]:
+    return list(cloud.compute.servers(name=f"^{name}$"))
 
 
 def placeable(session: "Session", site: Site, resource_class: str) -> set[str]:
@@ -195,14 +202,17 @@ def ssh(paths: Paths, user: str, address: str, command: str) -> str:
     return results[-1].out
 
 
-def delete(cloud: "Connection", name: str) -> bool:
-    """Delete a server and wait until it is gone; False if there was none."""
-    server = find(cloud, name)
-    if server is None:
-        return False
-    cloud.compute.delete_server(server.id)
-    cloud.compute.wait_for_delete(server, interval=POLL_SECONDS, wait=ACTIVE_SECONDS)
-    return True
+def delete(cloud: "Connection", name: str, *, broken: bool = False) -> bool:
+    """Delete the servers of that name and wait until they are gone; False if there was none.
+
+    broken: only those in ERROR.
+    """
+    found = [one for one in _called(cloud, name) if not broken or one.status == "ERROR"]
+    for server in found:
+        cloud.compute.delete_server(server.id)
+    for server in found:
+        cloud.compute.wait_for_delete(server, interval=POLL_SECONDS, wait=ACTIVE_SECONDS)
+    return bool(found)
 
 
 def require_client() -> None:
