@@ -45,7 +45,7 @@ class Cloud:
 
     def add(self, name: str, stamp: str = "", **more: Any) -> str:
         """An image that is there; returns its id."""
-        key = str(uuid.UUID(int=len(self.images) + 1))
+        key = str(uuid.UUID(int=max((uuid.UUID(one).int for one in self.images), default=0) + 1))
         image = {"id": key, "name": name, "status": "active", **more}
         self.images[key] = image | ({"osbox_inputs": stamp} if stamp else {})
         return key

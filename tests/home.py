@@ -19,6 +19,9 @@ NAME = f"check{SUFFIX}"
 NET = 30 + 10 * (LANE - 1)  # 10.29.30 to 10.29.32, 10.29.40 to 10.29.42
 ADDRESS = f"10.29.{NET + 1}.1"
 LOOPBACK = f"127.0.29.{LANE}"
+APIS = f"https://{LOOPBACK}"
+TRUSTED = HOME / "tls" / "trusted" / "ca.pem"
+"""What the APIs there are verified by."""
 SITE = f"""\
 name = "{NAME}"
 bridge = "prov-{NAME}"

@@ -107,7 +107,7 @@ def test_an_old_engine_here_is_seen_whatever_the_client_is_set_to(
 def test_sessions_use_no_proxy(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    made: Session = sessions.log_in(Site(), "admin", "x", {})
+    made: Session = sessions.log_in(paths, Site(), "admin", "x", {})
     assert not made.session.trust_env
     told = credentials.client_environment(paths, "x")
     assert (told["http_proxy"], told["HTTPS_PROXY"], told["no_proxy"]) == ("", "", "*")

@@ -113,6 +113,7 @@ IN_PLACE = {
     "cli.py": "a defect's trace",
     "commands/inventory.py": "where the user said",
     "contents/download.py": "a download, under another name",
+    "contents/images.py": "a file without a name",
     "engine/docker.py": "logins, in a private directory of the block",
     "engine/footprint.py": "the kernel's settings",
     "engine/root.py": "inside of a root that is renamed when it is whole",

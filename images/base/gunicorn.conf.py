@@ -19,6 +19,11 @@ timeout = 300  # seconds without a heartbeat of the worker's main loop
 # An image that is being read arrives whole, and so does the answer of a call that waits for a conductor.
 # No connection is kept by the entrance: who ends idle ends at once. compose/stack.yaml waits 10 s more.
 graceful_timeout = 130
+# The entrance alone says by which scheme a request came: it takes away what clients say of that. No other
+# header becomes a part of the address, as by default of those who may say the scheme.
+forwarded_allow_ips = "*"
+secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
+forwarder_headers = ""
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - gunicorn's heartbeat file wants a memory file system
 control_socket_disable = True
 accesslog = "-" if os.environ.get("OSBOX_ACCESS_LOG") else None

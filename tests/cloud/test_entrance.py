@@ -4,19 +4,31 @@ import os
 import re
 import runpy
 import signal
+import socket
+import ssl
 import subprocess
+import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
-from osbox import waiting
-from osbox.cloud import stack
+from osbox import run, waiting
+from osbox.cloud import entrance, stack
 from osbox.cloud.changes import Change, Live
 from osbox.cloud.plan import Plan
 from osbox.cloud.services import APIS, FRONT, PORTS
+from osbox.engine import docker
+from osbox.engine.engine import Engine
+from osbox.errors import Error
+from osbox.site import secrets
+from osbox.site.site import Paths, Site
+from osbox.tls import store
 from tests.home import PROJECT
 
 STACK = yaml.safe_load((PROJECT / "compose" / "stack.yaml").read_text())["services"]
@@ -25,12 +37,24 @@ STACK = yaml.safe_load((PROJECT / "compose" / "stack.yaml").read_text())["servic
 def test_every_api_has_a_part_of_its_own() -> None:
     text = (PROJECT / "images" / "front" / "apis.cfg").read_text()
     found = re.findall(
-        r"frontend (\S+) from clients\n  bind :(\d+)\n  default_backend \1\nbackend \1 from services\n"
-        r"  server \1 \1:\2\n",
+        r"frontend (\S+) from clients\n  bind :(\d+)\n"
+        r'.if streq\("\$\{FRONT_TLS\}",""\)\n  bind :(\d+)\n.endif\n'
+        r"  default_backend \1\nbackend \1 from services\n  server \1 \1:\2\n",
         text,
     )
-    assert found == [(api.service, str(api.port)) for api in APIS]
-    assert text.count("frontend ") == len(found)
+    assert found == [(api.service, str(api.port), str(api.port + 10_000)) for api in APIS]
+    doors = re.findall(r"^  bind :(\d+)$", text.partition("frontend gate ")[2], re.MULTILINE)
+    assert doors == [outside for *_, outside in found]
+    behind = re.findall(r"^  use_backend (\S+) if \{ dst_port (\d+) \}$", text, re.MULTILINE)
+    assert behind == [(service, outside) for service, _, outside in found]
+
+
+def test_what_is_published_is_what_may_speak_tls() -> None:
+    for file in ("stack.yaml", "listen.yaml"):
+        front = yaml.safe_load((PROJECT / "compose" / file).read_text())["services"][FRONT]
+        pairs = [port.split(":")[-2:] for port in front["ports"]]
+        assert {int(inside) for _, inside in pairs} == {api.port + 10_000 for api in APIS}
+        assert all(int(inside) in (int(outside) + 10_000, 15_000) for outside, inside in pairs)
 
 
 def test_nobody_else_publishes_an_api() -> None:
@@ -190,3 +214,118 @@ def test_a_server_that_ends_by_itself_is_the_end(tmp_path: Path, code: int) -> N
         [PROJECT / "images" / "swift" / "graceful", server], check=False, timeout=10, env={**os.environ}
     )
     assert done.returncode == code
+
+
+# --- the certificate that is shown
+
+SITE = Site.model_validate({"loopback": "127.0.29.178", "tls": True})
+
+
+class Shown:
+    """Who speaks TLS at Keystone's address, with the certificate that it was told of last."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.asked = file, list[tuple[str, ...]]()
+        self.takes = True
+        self.load()
+
+    def load(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.file)
+        self.context = context
+
+    def ask(self, _: object, *words: str, check: bool) -> run.Result:
+        assert not check
+        self.asked.append(words)
+        if self.takes:
+            self.load()
+        return run.Result(0 if self.takes else 1, "", "unable to load certificate")
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        with socket.create_server((str(SITE.loopback), 0)) as listening:
+            entrance.PORT = listening.getsockname()[1]
+            listening.settimeout(0.05)
+            end = threading.Event()
+
+            def serve() -> None:
+                while not end.is_set():
+                    with suppress(OSError):
+                        link, _ = listening.accept()
+                        with link, self.context.wrap_socket(link, server_side=True) as spoken:
+                            spoken.recv(1)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            try:
+                yield
+            finally:
+                end.set()
+                thread.join()
+
+
+@pytest.fixture
+def front(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Shown:
+    monkeypatch.setattr(secrets, "UID", os.geteuid())
+    store.ensure(paths, SITE, store.names_here(SITE), datetime.now(UTC))
+    made = Shown(paths.tls / "front" / "front.pem")
+    monkeypatch.setattr(docker, "ask", made.ask)
+    monkeypatch.setattr(entrance, "PORT", 1)  # where nobody listens
+    return made
+
+
+def test_the_entrance_follows_its_file(paths: Paths, front: Shown) -> None:
+    at = Engine("private", "26")
+    with front.serving():
+        assert not entrance.follow(paths, SITE, at)
+        store.ensure(paths, SITE, store.names_here(SITE), datetime.now(UTC), anew=True)
+        assert entrance.follow(paths, SITE, at)
+        assert front.asked == [("exec", f"front.{SITE.name}", "front-renew")]
+        assert not entrance.follow(paths, SITE, at)
+
+
+def test_an_entrance_that_takes_no_certificate_is_told(paths: Paths, front: Shown) -> None:
+    front.takes = False
+    with front.serving():
+        store.ensure(paths, SITE, store.names_here(SITE), datetime.now(UTC), anew=True)
+        with pytest.raises(Error, match="does not show the certificate") as caught:
+            entrance.follow(paths, SITE, Engine("private", "26"))
+    assert "unable to load" in caught.value.evidence
+
+
+def test_an_entrance_that_is_away_is_no_matter_of_certificates(
+    paths: Paths, front: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entrance, "SECONDS", 0)
+    assert not entrance.follow(paths, SITE, Engine("private", "26"))
+    assert not entrance.follow(paths, Site(), Engine("private", "26")), "tls = false"
+
+
+@pytest.mark.parametrize("answer", ["Success!", "Can't replace"])
+def test_haproxy_is_told_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str
+) -> None:
+    """By the words of its management guide (set ssl cert, commit ssl cert); an empty line would end the
+    file."""
+    renew = runpy.run_path(str(PROJECT / "images" / "front" / "renew.py"))
+    file, said = tmp_path / "front.pem", list[str]()
+    file.write_text("one\n\ntwo\n")
+    monkeypatch.setenv("FRONT_TLS", str(file))
+    renew["main"].__globals__["SOCKET"] = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        listening.listen()
+
+        def serve() -> None:
+            for _ in range(2 if answer == "Success!" else 3):
+                link, _ = listening.accept()
+                with link, link.makefile("rb") as words:
+                    said.append(words.read().decode())
+                    link.sendall(answer.encode() + b"\n\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert renew["main"]() == (0 if answer == "Success!" else 1)
+        thread.join()
+    assert said[:2] == [f"set ssl cert {file} <<\none\ntwo\n\n", f"commit ssl cert {file}\n"]
+    assert (answer in capsys.readouterr().err) == (answer != "Success!")

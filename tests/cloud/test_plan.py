@@ -1,6 +1,9 @@
 """What a plan says of a wish and of what lives, as data; no engine needed."""
 
 import json
+import os
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from osbox.images.catalogue import IMAGES
 from osbox.network import connect as network
 from osbox.site import secrets
 from osbox.site.site import Paths, Site
+from osbox.tls import store
 
 CONFIG = {
     "image": "os-nova-api:latest",
@@ -266,10 +270,32 @@ def test_an_empty_machine_is_planned_and_nothing_is_written(system: Paths) -> No
         ("container", "nova-api", "create"),
         ("network", "x-control", "create"),
         ("volume", "mysql-data", "create"),
+        ("certificate", "of the entrance", "create"),
         ("file", "stack.env", "write"),
         *(("secret", name, "create") for name in (*secrets.NAMES, *secrets.OWN)),
     }
     assert not system.home.exists()
+
+
+def test_a_certificate_that_ends_is_planned(system: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "UID", os.geteuid())
+    ours = Site()
+
+    def planned(site: Site = ours) -> list[tuple[str, str]]:
+        changes = planning.read(system, site, ENGINE, "latest").changes
+        return [(one.action, one.reasons[0]) for one in changes if one.kind == "certificate"]
+
+    now = datetime.now(UTC)
+    assert planned() == [("create", "there is none")]
+    store.ensure(system, Site(), store.names_here(Site()), now - timedelta(days=61))
+    [(action, why)] = planned()
+    assert action == "change"
+    assert why.startswith("it ends at ")
+    store.ensure(system, Site(), store.names_here(Site()), now)
+    assert planned() == []
+    [(action, why)] = planned(Site().model_copy(update={"loopback": IPv4Address("127.0.0.9")}))
+    assert (action, "127.0.0.9" in why) == ("change", True)
+    assert planned(Site(tls=False)) == []
 
 
 def test_files_that_are_as_they_should_be_are_no_change(system: Paths) -> None:

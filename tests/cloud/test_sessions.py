@@ -3,8 +3,10 @@
 import json
 import os
 import shlex
+import ssl
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,10 +15,12 @@ import pytest
 from osbox import run
 from osbox.cloud import checks, sessions, stack
 from osbox.errors import Error
+from osbox.site import secrets
 from osbox.site.site import Paths, Site
+from osbox.tls import store
 
 ADDRESS = "127.0.29.177"
-SITE = Site.model_validate({"loopback": ADDRESS, "name": "logins"})
+SITE = Site.model_validate({"loopback": ADDRESS, "name": "logins", "tls": False})
 
 
 class Keystone(BaseHTTPRequestHandler):
@@ -44,6 +48,27 @@ class Keystone(BaseHTTPRequestHandler):
         self.send_header("X-Subject-Token", "token")
         self.end_headers()
         self.wfile.write(text)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_keystone_is_verified(paths: Paths, monkeypatch: pytest.MonkeyPatch, ours: bool) -> None:
+    """By the deployment's own authority, and nobody else's."""
+    monkeypatch.setattr(secrets, "UID", os.geteuid())
+    address = f"127.0.29.{179 + ours}"
+    site = Site.model_validate({"loopback": address, "name": "logins"})
+    now, names = datetime.now(UTC), store.names_here(site)
+    store.ensure(paths, site, names, now)
+    other = Paths(paths.project, paths.home / "other")
+    shown = paths if ours else other
+    store.ensure(other, site, names, now)
+    with ThreadingHTTPServer((address, 5000), Keystone) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(shown.tls / "front" / "front.pem")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
+        said = checks.probe_identity(with_password(paths, "right"), site)
+        server.shutdown()
+    assert said == "" if ours else "SSL" in said
 
 
 @pytest.fixture

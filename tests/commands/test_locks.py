@@ -166,6 +166,8 @@ def test_no_image_to_boot_goes_while_nodes_are_enrolled(
     kernel = initramfs = tmp_path / "build" / "kernel"
     kernel.parent.mkdir()
     kernel.write_bytes(b"kernel")
+    here.paths.trusted.parent.mkdir(parents=True)
+    here.paths.trusted.write_text("ours")
     built = SimpleNamespace(kernel=kernel, initramfs=initramfs)
     monkeypatch.setattr(setup, "first", lambda *_: [])
     monkeypatch.setattr(cloud, "release", lambda *_: "")
@@ -180,6 +182,7 @@ def test_no_image_to_boot_goes_while_nodes_are_enrolled(
         def enrol() -> None:
             told = {"name": "rack-1", "uuid": "a", "driver_info": {"deploy_kernel": old}}
             glance.answers["GET /v1/nodes/detail"] = (200, json.dumps({"nodes": [told]}))
+            glance.answers["PATCH /v1/nodes/a"] = (409, '{"error_message": "locked"}')
 
         with held(here.paths.lock("nodes"), enrol) as pid:
             contents.prepare(context, disk=False)

@@ -1,6 +1,9 @@
 """What the tests ask of the cloud that they made, as its users would: the client, the engine's shell, SSH."""
 
+import http.client
+import ssl
 import time
+import urllib.request
 
 from osbox import run
 from osbox.cloud import sessions as cloud
@@ -11,7 +14,7 @@ from osbox.network import connect as network
 from osbox.site.load import load_site
 from tests.e2e import crash
 from tests.e2e.conftest import ENVIRONMENT, Tool
-from tests.home import HOME, NAME
+from tests.home import HOME, LOOPBACK, NAME, TRUSTED
 
 
 def ssh(command: str) -> str:
@@ -34,6 +37,21 @@ def server_address() -> str:
     project = cloud.connect(crash.PATHS, load_site(HOME))
     [server] = project.compute.servers(name="^bm-node-1$")
     return str(server.addresses["external"][0]["addr"])
+
+
+def link(port: int, timeout: float) -> http.client.HTTPSConnection:
+    """To an API, which is verified."""
+    return http.client.HTTPSConnection(LOOPBACK, port, timeout=timeout, context=context())
+
+
+def opener() -> urllib.request.OpenerDirector:
+    """As `urlopen`, without a proxy, for our APIs."""
+    direct = urllib.request.ProxyHandler({})
+    return urllib.request.build_opener(direct, urllib.request.HTTPSHandler(context=context()))
+
+
+def context() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(TRUSTED))
 
 
 def client(*words: str) -> str:

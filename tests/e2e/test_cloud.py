@@ -28,9 +28,19 @@ from osbox.site.site import STATE, Lifetime
 from tests.bootpath import bootserver
 from tests.conftest import PROJECT
 from tests.e2e import bootfaults, changes, clock, crash, weather
-from tests.e2e.asking import client, contents, engine, is_healthy, server_address, ssh, started, try_ssh
+from tests.e2e.asking import (
+    client,
+    contents,
+    engine,
+    is_healthy,
+    opener,
+    server_address,
+    ssh,
+    started,
+    try_ssh,
+)
 from tests.e2e.conftest import ENVIRONMENT, Tool, differences, host
-from tests.home import ADDRESS, HOME, LOOPBACK, NAME
+from tests.home import ADDRESS, APIS, HOME, LOOPBACK, NAME
 from tests.samples import sample, turn
 
 pytestmark = pytest.mark.e2e
@@ -463,10 +473,10 @@ def test_logins_at_once_are_all_answered(osbox: Tool) -> None:
         }
         body = json.dumps({"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}})
         request = urllib.request.Request(
-            f"http://{LOOPBACK}:5000/v3/auth/tokens", body.encode(), {"Content-Type": "application/json"}
+            f"{APIS}:5000/v3/auth/tokens", body.encode(), {"Content-Type": "application/json"}
         )
         try:
-            direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            direct = opener()
             return int(direct.open(request, timeout=60).status)
         except urllib.error.HTTPError as error:
             return error.code

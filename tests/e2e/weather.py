@@ -176,7 +176,7 @@ class Client:
 
     def _call(self, session: Any, verb: str, path: str, **options: Any) -> Any:
         return session.request(
-            f"http://{self.site.loopback}{path}",
+            f"{self.site.scheme}://{self.site.loopback}{path}",
             verb,
             headers=HEADERS,
             raise_exc=False,

@@ -14,7 +14,7 @@ from osbox.errors import Error
 from osbox.judges import environment
 from osbox.releases import folder, lock
 from osbox.run import Result
-from osbox.site.site import Paths
+from osbox.site.site import Paths, Site
 from tests.conftest import PROJECT
 
 RELEASE = folder.known(PROJECT / "releases")[-1]
@@ -178,9 +178,10 @@ def test_an_environment_stays_when_the_source_is_refused(
 # --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("theirs", ["", "/of/a/person"])
 def test_the_suites_see_what_is_meant_for_them(
-    paths: Paths, monkeypatch: pytest.MonkeyPatch, theirs: str
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, theirs: str, tls: bool
 ) -> None:
     """A person's PYTHONPATH took ours, and with it the recorder, away from the suite."""
     for name in ("PYTHONPATH", "PYTHONHOME", "OS_CLOUD", "OS_AUTH_URL", "https_proxy"):
@@ -191,7 +192,8 @@ def test_the_suites_see_what_is_meant_for_them(
         '#!/bin/sh\necho "$PYTHONPATH,$PYTHONHOME,$OS_CLOUD,$OS_AUTH_URL,$https_proxy"\n'
     )
     (place / "bin/python").chmod(0o755)
-    more = environment.variables({"PYTHONPATH": "/ours", "OS_CLOUD": "judge"})
+    more = environment.variables(paths, Site(tls=tls), {"PYTHONPATH": "/ours", "OS_CLOUD": "judge"})
+    assert more.get("SSL_CERT_FILE") == (str(paths.trusted) if tls else None)
     assert run.run(environment.python(place, "-m", "pytest"), env=more).out == "/ours,,judge,,\n"
     assert more["no_proxy"] == "*"
 

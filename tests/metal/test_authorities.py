@@ -66,7 +66,7 @@ def test_the_conductor_gets_the_certificates_and_no_key(file: Path, paths: Paths
     mounts = yaml.safe_load((PROJECT / "compose/stack.yaml").read_text())["services"]["ironic-conductor"][
         "volumes"
     ]
-    (mount,) = (item for item in mounts if isinstance(item, dict))
+    (mount,) = (item for item in mounts if isinstance(item, dict) and "bmc-ca" in item["source"])
     assert (mount["target"], mount["source"]) == (
         str(authorities.INSIDE),
         f"${{OSBOX_HOME:-/var/lib/osbox}}/{paths.bmc_ca.name}",

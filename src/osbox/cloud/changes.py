@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["container", "network", "volume", "secret", "file", "engine", "host", "cloud"]
+Kind = Literal["container", "network", "volume", "secret", "file", "certificate", "engine", "host", "cloud"]
 Action = Literal["create", "recreate", "start", "restart", "remove", "write", "change"]
 Config = Mapping[str, Any]
 """A service's settings, as `docker compose config --format json` has them."""

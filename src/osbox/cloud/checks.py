@@ -29,9 +29,7 @@ def probe_api(authenticated: "Session", site: Site, api: Api) -> str:
     """ "" when the authenticated call that proves the API works does so, else why not."""
     path = api.path % {"project_id": authenticated.get_project_id()} if "%" in api.path else api.path
     try:
-        answer = authenticated.get(
-            f"http://{site.loopback}:{api.port}{path}{api.probe}", headers=HEADERS, raise_exc=False
-        )
+        answer = authenticated.get(f"{site.api(api.port)}{path}{api.probe}", headers=HEADERS, raise_exc=False)
     except Exception as error:  # noqa: BLE001
         return _reason(error)
     return "" if answer.status_code in (200, 204) else f"HTTP {answer.status_code}: {answer.text[:120]}"
@@ -59,7 +57,7 @@ def told_of_agents(authenticated: "Session", site: Site, agent: Agent) -> Told:
     api = BY_TYPE[agent.api]
     try:
         answer = authenticated.get(
-            f"http://{site.loopback}:{api.port}{api.path}{agent.path}", headers=HEADERS, raise_exc=False
+            f"{site.api(api.port)}{api.path}{agent.path}", headers=HEADERS, raise_exc=False
         )
         return list(answers.read(answer, agent.api)[agent.key])
     except Exception as error:  # noqa: BLE001

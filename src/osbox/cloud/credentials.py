@@ -4,6 +4,7 @@ them."""
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -17,12 +18,13 @@ def write_credentials(paths: Paths, site: Site) -> None:
     """Write clouds.yaml and openrc (0600) for people and their tools."""
     password = secrets.read(paths, "admin-password")
     auth = {
-        "auth_url": f"http://{site.loopback}:5000/v3",
+        "auth_url": f"{site.api(5000)}/v3",
         "username": "admin",
         "password": password,
         "user_domain_id": "default",
     }
-    common = {"region_name": REGION, "identity_api_version": 3}
+    common: dict[str, Any] = {"region_name": REGION, "identity_api_version": 3}
+    common |= {"cacert": str(paths.trusted)} if site.tls else {}
     project = {**auth, "project_name": "admin", "project_domain_id": "default"}
     clouds = {
         site.name: {"auth": project, **common},
@@ -32,7 +34,9 @@ def write_credentials(paths: Paths, site: Site) -> None:
         paths.clouds_yaml, yaml.safe_dump({"clouds": clouds}, sort_keys=False), mode=files.PRIVATE
     )
     lines = [f"export OS_{key.upper()}={value}" for key, value in project.items()]
-    openrc = "\n".join([*lines, "export OS_IDENTITY_API_VERSION=3", f"export OS_REGION_NAME={REGION}", ""])
+    lines += ["export OS_IDENTITY_API_VERSION=3", f"export OS_REGION_NAME={REGION}"]
+    lines += [f"export OS_CACERT={paths.trusted}"] if site.tls else []
+    openrc = "\n".join([*lines, ""])
     files.write_changed(paths.openrc, openrc, mode=files.PRIVATE)
 
 

@@ -23,9 +23,9 @@ def ensure_catalogue(paths: Paths, site: Site, public: str) -> list[str]:
     from keystoneauth1.adapter import Adapter  # noqa: PLC0415 - takes a second to import
 
     keystone = Adapter(
-        session(paths, site), service_type="identity", endpoint_override=f"http://{site.loopback}:5000/v3"
+        session(paths, site), service_type="identity", endpoint_override=f"{site.api(5000)}/v3"
     )
-    return [*_ensure_users(keystone, paths), *_ensure_endpoints(keystone, public)]
+    return [*_ensure_users(keystone, paths), *_ensure_endpoints(keystone, site, public)]
 
 
 def _ensure_users(keystone: "Adapter", paths: Paths) -> list[str]:
@@ -57,7 +57,7 @@ def _ensure_users(keystone: "Adapter", paths: Paths) -> list[str]:
     return changed
 
 
-def _ensure_endpoints(keystone: "Adapter", public: str) -> list[str]:
+def _ensure_endpoints(keystone: "Adapter", site: Site, public: str) -> list[str]:
     changed = []
     services = {item["type"]: item["id"] for item in _read(keystone, "/services")["services"]}
     endpoints = {
@@ -68,12 +68,12 @@ def _ensure_endpoints(keystone: "Adapter", public: str) -> list[str]:
             services[api.type] = _create(keystone, "service", {"name": api.name, "type": api.type})
             changed.append(f"service {api.type}")
         for interface in ("public", "internal", "admin"):
-            host = public if interface == "public" else api.service
+            at = site.api(api.port, public) if interface == "public" else f"http://{api.service}:{api.port}"
             wish = {
                 "service_id": services[api.type],
                 "interface": interface,
                 "region_id": REGION,
-                "url": f"http://{host}:{api.port}{api.path}",
+                "url": f"{at}{api.path}",
             }
             have = endpoints.get((services[api.type], interface))
             if have is None:
@@ -90,12 +90,13 @@ def ensure_temp_url_key(paths: Paths, site: Site) -> bool:
     """Set the key that signs Swift's temporary URLs on the account of the project `service`; True if it was
     changed."""
     glance = log_in(
+        paths,
         site,
         "glance",
         secrets.read(paths, "service-glance"),
         {"project_name": "service", "project_domain_id": "default"},
     )
-    account = f"http://{site.loopback}:8080/v1/AUTH_{glance.get_project_id()}"
+    account = f"{site.api(8080)}/v1/AUTH_{glance.get_project_id()}"
     key = secrets.read(paths, "temp-url-key")
     if glance.head(account, raise_exc=False).headers.get("X-Account-Meta-Temp-Url-Key") == key:
         return False

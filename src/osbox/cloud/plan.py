@@ -4,6 +4,7 @@ about it. Writes nothing."""
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from osbox.images.catalogue import BY_NAME, IMAGES
 from osbox.releases import folder as releases
 from osbox.site import secrets
 from osbox.site.site import LABEL, Paths, Site
+from osbox.tls import decide, store
+from osbox.tls.decide import Do
 
 REMOVE = {"container": "docker rm --force", "network": "docker network rm", "volume": "docker volume rm"}
 """What Compose makes under names of ours; and how one is removed, in the order in which that goes: what is in
@@ -70,6 +73,7 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
     files = compose.files(paths, values, chosen)
     changes = [
         *(Change("secret", name, "create", ("it is not there",)) for name in secrets.missing(paths)),
+        *_certificate(paths, site),
         *(_file(paths, file, files) for file in compose.outdated(paths, files)),
         *_missing("network", model["networks"], networks.result()),
         *_missing("volume", model["volumes"], volumes.result()),
@@ -142,6 +146,14 @@ def _refusal(site: Site, found: list[tuple[str, str]]) -> UserError:
 def _missing(kind: Any, declared: Mapping[str, Mapping[str, Any]], existing: list[str]) -> list[Change]:
     names = sorted(str(item["name"]) for item in declared.values())
     return [Change(kind, name, "create", ("it is not there",)) for name in names if name not in existing]
+
+
+def _certificate(paths: Paths, site: Site) -> list[Change]:
+    if not site.tls:
+        return []
+    due = store.due(paths, store.names_here(site), datetime.now(UTC))
+    action: Any = "create" if due.why == decide.NONE else "change"
+    return [] if due.do is Do.FRESH else [Change("certificate", "of the entrance", action, (due.why,))]
 
 
 def _file(paths: Paths, file: Path, texts: Mapping[Path, str]) -> Change:

@@ -27,7 +27,7 @@ class RefusedError(Error):
 def session(paths: Paths, site: Site, *, system: bool = False) -> "Session":
     """An authenticated session of the administrator, of the project `admin` or of the whole system; the same
     one every time."""
-    key = (str(site.loopback), system)
+    key = (site.api(5000), system)
     if key not in _sessions:
         _sessions[key] = _administrator(paths, site, system=system)
     return _sessions[key]
@@ -49,22 +49,24 @@ def renew(paths: Paths, site: Site) -> None:
             hint=f"was it changed on purpose, write the new one into that file; else give Keystone this one"
             f" again: osbox engine shell -- docker exec keystone.{site.name} {RESET}",
         ) from None
-    _sessions[str(site.loopback), False] = fresh
+    _sessions[site.api(5000), False] = fresh
 
 
 def _administrator(paths: Paths, site: Site, *, system: bool) -> "Session":
     scope = {"system_scope": "all"} if system else {"project_name": "admin", "project_domain_id": "default"}
-    return log_in(site, "admin", secrets.read(paths, "admin-password"), scope)
+    return log_in(paths, site, "admin", secrets.read(paths, "admin-password"), scope)
 
 
-def log_in(site: Site, user: str, password: str, scope: dict[str, str]) -> "Session":
+def log_in(paths: Paths, site: Site, user: str, password: str, scope: dict[str, str]) -> "Session":
     """A session of a user of the default domain, within a scope."""
     from keystoneauth1.identity import v3  # noqa: PLC0415 - see above
     from keystoneauth1.session import Session  # noqa: PLC0415
 
     whole: dict[str, Any] = {"username": user, "password": password, "user_domain_id": "default", **scope}
     made = Session(
-        auth=v3.Password(auth_url=f"http://{site.loopback}:5000/v3", **whole), timeout=CALL_SECONDS
+        auth=v3.Password(auth_url=f"{site.api(5000)}/v3", **whole),
+        timeout=CALL_SECONDS,
+        verify=site.verify(paths),
     )
     made.session.trust_env = (
         False  # no proxy of the environment: it knows nothing of the addresses here (osbox.environment)

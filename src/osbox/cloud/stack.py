@@ -3,14 +3,16 @@
 `up` does what its plan says, and proves the result by authenticated calls.
 """
 
+import ssl
 import time
 from collections.abc import Iterable
 from contextlib import closing, suppress
-from http.client import HTTPConnection, HTTPException
+from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from threading import Thread
 
 from osbox import log, run, waiting
-from osbox.cloud import applied, checks, compose, credentials, ports, proof, sessions
+from osbox.cloud import applied, checks, compose, credentials, entrance, ports, proof, sessions
 from osbox.cloud import plan as planning
 from osbox.cloud.applied import Applied
 from osbox.cloud.changes import Change, Start, observed
@@ -22,6 +24,7 @@ from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.site import secrets
 from osbox.site.site import Paths, Site
+from osbox.tls import store
 
 __all__ = ["RACK", "down", "logs_argv", "observe", "plan", "release", "require_up", "start_rack", "up"]
 
@@ -50,6 +53,8 @@ def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> 
     todo = plan(paths, site, engine, version)
     changed = [change for change in todo.changes if change.kind != "container"]
     secrets.ensure(paths)
+    if site.tls:
+        store.ensure(paths, site, store.names_here(site), datetime.now(UTC))
     compose.write(paths, todo.files)
     running = {name for name, item in todo.live.items() if item.state == "running"}
     if FRONT not in todo.live and running & set(BY_SERVICE):
@@ -64,6 +69,8 @@ def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> 
         done = _with_reasons(observed(todo.live, compose.live(engine, site)), todo.changes)
     elif early.ident:
         early.join()
+    if entrance.follow(paths, site, engine):
+        log.say("The entrance shows another certificate")
     since = _heartbeats_since(site, engine, todo, done)
     ready, made = proof.prove(paths, site, engine, since, logged_in=not acts and login == [""])
     _remember(paths, todo, done, {name: moment - begin for name, moment in ready.items()} | took)
@@ -93,7 +100,7 @@ def _act(paths: Paths, site: Site, engine: Engine, todo: planning.Plan) -> tuple
         begin = time.monotonic()
         with log.step(f"Replace {name}"):
             compose.up(engine, paths, name, rack=todo.rack)
-            _let_come_back(site, BY_SERVICE[name])
+            _let_come_back(paths, site, BY_SERVICE[name])
         took[name] = time.monotonic() - begin
     begin = time.monotonic()
     compose.up(engine, paths, rack=todo.rack)
@@ -128,14 +135,21 @@ def one_after_the_other(todo: planning.Plan) -> list[str]:
     return [name for name in BY_SERVICE if name in replaced and todo.live[name].state == "running"]
 
 
-def _let_come_back(site: Site, api: Api) -> None:
+def _let_come_back(paths: Paths, site: Site, api: Api) -> None:
     """Wait until the entrance has an answer of the API, whatever it says; it holds the question meanwhile."""
     with (
         suppress(OSError, HTTPException),  # the proof comes to it again
-        closing(HTTPConnection(str(site.loopback), api.port, timeout=BACK_SECONDS)) as connection,
+        closing(_link(paths, site, api.port)) as connection,
     ):
         connection.request("GET", "/")
         connection.getresponse()
+
+
+def _link(paths: Paths, site: Site, port: int) -> HTTPConnection:
+    if not site.tls:
+        return HTTPConnection(str(site.loopback), port, timeout=BACK_SECONDS)
+    context = ssl.create_default_context(cafile=str(paths.trusted))
+    return HTTPSConnection(str(site.loopback), port, timeout=BACK_SECONDS, context=context)
 
 
 def _with_reasons(seen: list[Change], planned: tuple[Change, ...]) -> list[Change]:

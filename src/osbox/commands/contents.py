@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,6 +16,10 @@ from osbox.contents import images, own, setup
 from osbox.engine.engine import Engine
 from osbox.metal import records
 from osbox.releases.release import DEFAULT
+from osbox.tls import store
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
 
 Kernel = Annotated[
     Literal["cloud", "generic"],
@@ -56,17 +60,32 @@ def prepare(
         connection = sessions.connect(here.paths, here.site)
         changed = setup.first(connection, here.paths, here.site)
         deploy = _ramdisk(here, engine, kernel, firmware, _release(here, engine))
-        changed += images.ensure(
-            connection,
-            images.deploy_images(deploy.kernel, deploy.initramfs),
-            partial(_named, here, to_boot=True),
-        )
+        changed += _deploy_images(here, connection, deploy)
         # Last, for it is needed last: not before a server is asked for.
         if disk:
             whole = _guest(here, engine, "cloud")
             uploads = [images.guest_image(whole.path, whole.min_disk_gib), *uploads]
         changed += images.ensure(connection, uploads, partial(_named, here))
     log.out.print("Set up: " + ", ".join(changed) if changed else "Nothing to change")
+
+
+def _deploy_images(here: Context, cloud: "Connection", deploy: artifacts.Ramdisk) -> list[str]:
+    """Have them, with the authority of our APIs in them; nodes that boot those of before are told: they could
+    not verify what they are told by a new one."""
+    authority = store.trusted(here.paths).encode() if here.site.tls else b""
+    wishes = images.deploy_images(deploy.kernel, deploy.initramfs, here.paths.tmp, authority)
+    named = partial(_named, here, to_boot=True)
+    changed = images.ensure(cloud, wishes, named)
+    old = images.outdated(cloud)
+    if not old:
+        return changed
+    with here.alone("setup", "nodes"):
+        told, kept = records.boot_others(sessions.connect(here.paths, here.site, system=True), old)
+    if kept:
+        log.warn(f"busy, and boot the ramdisk of before: {', '.join(kept)}; osbox setup again tells them")
+    if not told:
+        return changed
+    return [*changed, f"ramdisk of {', '.join(told)}", *images.ensure(cloud, wishes, named)]
 
 
 @contextmanager

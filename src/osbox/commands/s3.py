@@ -31,10 +31,11 @@ def credentials(
     """
     here: Context = context.obj
     stack.require_up(here.paths, here.site)
-    found = s3.access(sessions.connect(here.paths, here.site), here.site, project)
+    found = s3.access(sessions.connect(here.paths, here.site), here.paths, here.site, project)
     if json:
         print_json(asdict(found))
         return
     for name, value in found.variables().items():
         print(f"export {name}={value}")
-    log.say(f"buckets as host names, where the cloud's names are resolved: http://BUCKET.{found.domain}")
+    names = f"{here.site.scheme}://BUCKET.{found.domain}"
+    log.say(f"buckets as host names, where the cloud's names are resolved: {names}")

@@ -1,6 +1,5 @@
 """osbox tls: the entrance's certificate and the authority that clients trust."""
 
-import socket
 import warnings
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,6 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from osbox import log, plain, utf8
+from osbox.cloud import entrance, stack
+from osbox.cloud.services import FRONT
 from osbox.commands.context import Context, Json, print_json
 from osbox.engine import engine
 from osbox.errors import UserError
@@ -39,7 +40,7 @@ def show(context: typer.Context, json: Json = False) -> None:
     """
     here: Context = context.obj
     now, installed = _now(), store.is_installed(here.paths)
-    needed = names.published(here.site) if installed else _wanted(here)
+    needed = names.published(here.site) if installed else store.names_here(here.site)
     found, problems = store.shown(here.paths, needed, now)
     told = [decide.tell(one, now) for one in found]
     files = {name: str(file) for name, file in vars(store.Files.of(here.paths)).items() if file.exists()}
@@ -80,11 +81,13 @@ def renew(
                 "the certificate was installed: who issued it renews it",
                 hint="osbox tls install CERT KEY CA, or for one of our own: osbox tls renew --own",
             )
-        kept = store.ensure(here.paths, here.site, _wanted(here), _now(), anew=True, own=own)
+        kept = store.ensure(here.paths, here.site, store.names_here(here.site), _now(), anew=True, own=own)
+        _follow(here)
     log.out.print(f"The certificate is made anew: {kept.certificate.why}")
     if kept.authority and kept.authority.do is not Do.FRESH:
         log.warn(
-            f"its authority is a new one, too ({kept.authority.why}): clients have to be told: osbox tls ca"
+            f"its authority is a new one, too ({kept.authority.why}): clients have to be told: osbox tls ca;"
+            " the deploy ramdisk: osbox setup"
         )
 
 
@@ -115,6 +118,7 @@ def install(
         found = examine.examine(_file(certificate), private, roots, now=now, needed=needed)
         _require(found.problems, partial=partial)
         kept = store.install(here.paths, found, now)
+        _follow(here)
     _tell([*found.problems, *store.readable(utf8.at_home(key))])
     log.out.print(f"The certificate is installed: {kept.certificate.why}")
     if kept.certificate.do is not Do.FRESH:
@@ -128,12 +132,15 @@ def certificate_of_the_authority(context: typer.Context) -> None:
     print(store.trusted(here.paths), end="")
 
 
+def _follow(here: Context) -> None:
+    """Have the entrance show it, if it runs."""
+    at = here.running_engine()
+    if at and stack.observe(at, here.site, FRONT):
+        entrance.follow(here.paths, here.site, at)
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _wanted(here: Context) -> tuple[str, ...]:
-    return names.wanted(here.site, socket.gethostname())
 
 
 def _file(path: Path) -> File:

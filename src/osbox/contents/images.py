@@ -4,16 +4,19 @@ What is there is left alone. An older one of ours goes when no node names it any
 NAME-before, and marked as such, for a person may call one so, too.
 """
 
+import hashlib
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from osbox import answers, log
-from osbox.contents import packed
+from osbox.contents import agent, packed
 from osbox.errors import Error, UserError
 
 if TYPE_CHECKING:
@@ -42,7 +45,8 @@ Named = Callable[[], AbstractContextManager[Mapping[str, Sequence[str]]]]
 class Upload:
     """A file to be an image: stamp says what it was made from.
 
-    packing: how it is packed, "" when it is not; scratch: where it is unpacked.
+    packing: how it is packed, "" when it is not; scratch: where it is unpacked, or put together. behind: what
+    stands behind the file's own content.
     """
 
     name: str
@@ -54,14 +58,19 @@ class Upload:
     min_disk: int = 0
     packing: str = ""
     scratch: Path = Path()
+    behind: bytes = b""
 
 
-def deploy_images(kernel: Path, initramfs: Path) -> list[Upload]:
-    """The deploy ramdisk as Glance wants it."""
-    stamp = kernel.parent.name
+def deploy_images(kernel: Path, initramfs: Path, scratch: Path, authority: bytes = b"") -> list[Upload]:
+    """The deploy ramdisk as Glance wants it; with an authority (PEM) its agent verifies the APIs by that."""
+    stamp, behind = kernel.parent.name, b""
+    if authority:
+        stamp = f"{stamp}-{hashlib.sha256(authority).hexdigest()[:12]}"
+        behind = agent.trusting(authority, initramfs.stat().st_size)
+    ramdisk = Upload(RAMDISK, initramfs, "ari", "ari", stamp, {"hw_architecture": "x86_64"})
     return [
         Upload(KERNEL, kernel, "aki", "aki", stamp, {"hw_architecture": "x86_64"}),
-        Upload(RAMDISK, initramfs, "ari", "ari", stamp, {"hw_architecture": "x86_64"}),
+        replace(ramdisk, scratch=scratch, behind=behind),
     ]
 
 
@@ -89,6 +98,19 @@ def boot_images(cloud: "Connection") -> dict[str, str]:
             hint="osbox setup",
         )
     return found
+
+
+def outdated(cloud: "Connection") -> dict[str, str]:
+    """The deploy images that newer ones replaced and that a node still names: the id that takes its place, by
+    id."""
+    now = boot_images(cloud)
+    new = {KERNEL: now["deploy_kernel"], RAMDISK: now["deploy_ramdisk"]}
+    return {
+        have.id: new[name]
+        for name in new
+        for have in _called(cloud, name + BEFORE)
+        if _property(have, REPLACED) == name
+    }
 
 
 def ensure(cloud: "Connection", wishes: Iterable[Upload], named: Named) -> list[str]:
@@ -147,9 +169,8 @@ def _retire(
             mark = {"op": "add", "path": f"/{REPLACED}", "value": wish.name}
             _rename(cloud, have, wish.name + BEFORE, mark)
         if wish.container_format != "bare":
-            log.warn(
-                f"{', '.join(nodes)} still boot the {wish.name} of before, which stays until they do not:"
-                " osbox node enroll nodes.yaml gives them the new one"
+            log.say(
+                f"  {', '.join(nodes)} still boot the {wish.name} of before, which stays until they do not"
             )
     return gone
 
@@ -187,7 +208,7 @@ def _refuse_a_stranger(name: str, images: list["Image"]) -> None:
 
 
 def _upload(cloud: "Connection", wish: Upload) -> None:
-    with packed.plain(wish.file, wish.packing, wish.scratch) as disk:
+    with _whole(wish) as disk:
         if wish.disk_format not in STREAMED:
             log.say(
                 f"  {wish.name} is {wish.disk_format}: a node needs free memory for all of its"
@@ -212,6 +233,21 @@ def _upload(cloud: "Connection", wish: Upload) -> None:
             with suppress(Exception):  # the next run finds it, too; what went wrong first is what to tell
                 cloud.image.delete(f"/images/{record['id']}", timeout=30, **ONCE)
             raise
+
+
+@contextmanager
+def _whole(wish: Upload) -> Iterator[BinaryIO]:
+    """What is to be sent, as one file."""
+    with packed.plain(wish.file, wish.packing, wish.scratch) as disk:
+        if not wish.behind:
+            yield disk
+            return
+        wish.scratch.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=wish.scratch) as joined:
+            shutil.copyfileobj(disk, joined)
+            joined.write(wish.behind)
+            joined.seek(0)
+            yield joined
 
 
 def _send(cloud: "Connection", name: str, key: str, disk: BinaryIO) -> None:

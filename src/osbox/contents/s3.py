@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from osbox import answers
 from osbox.errors import UserError
-from osbox.site.site import Site
+from osbox.site.site import Paths, Site
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -25,6 +25,8 @@ class Access:
     access: str
     secret: str
     region: str = LOCATION
+    authority: str = ""
+    """The file that a client verifies by; "" where the APIs speak HTTP."""
 
     def variables(self) -> dict[str, str]:
         """What AWS's own clients and SDKs read from the environment."""
@@ -33,10 +35,11 @@ class Access:
             "AWS_DEFAULT_REGION": self.region,
             "AWS_ACCESS_KEY_ID": self.access,
             "AWS_SECRET_ACCESS_KEY": self.secret,
+            **({"AWS_CA_BUNDLE": self.authority} if self.authority else {}),
         }
 
 
-def access(cloud: "Connection", site: Site, project: str = "") -> Access:
+def access(cloud: "Connection", paths: Paths, site: Site, project: str = "") -> Access:
     """The administrator's credentials in a project (admin if none is named); made when there are none.
 
     Raises UserError when there is no such project, or the administrator has no role in it: Keystone makes the
@@ -57,9 +60,13 @@ def access(cloud: "Connection", site: Site, project: str = "") -> Access:
     mine = [one for one in listed["credentials"] if one["tenant_id"] == number]
     if not mine:
         mine = [new_credentials(identity, user, number)]
-    address = site.listen or site.loopback
     return Access(
-        f"http://{address}:8080", f"s3.{site.name}:8080", number, mine[0]["access"], mine[0]["secret"]
+        site.api(8080, site.listen),
+        f"s3.{site.name}:8080",
+        number,
+        mine[0]["access"],
+        mine[0]["secret"],
+        authority=str(paths.trusted) if site.tls else "",
     )
 
 

@@ -53,7 +53,7 @@ def placeable(session: "Session", site: Site, resource_class: str) -> set[str]:
     """The ids of the nodes of a resource class that Placement offers now; none when it does not answer."""
     # As os_resource_classes.normalize_name makes a class of Ironic's one of Placement's.
     name = re.sub(r"[^A-Z0-9]+", "_", resource_class.upper())
-    address = f"http://{site.loopback}:8778/allocation_candidates?resources=CUSTOM_{name}:1"
+    address = f"{site.api(8778)}/allocation_candidates?resources=CUSTOM_{name}:1"
     headers = {"OpenStack-API-Version": "placement 1.12"}
     answer = session.get(address, headers=headers, raise_exc=False)
     if answer.status_code != HTTPStatus.OK:

@@ -13,6 +13,7 @@ from osbox.cloud import sessions
 from osbox.doctor import (
     accelerator,
     books,
+    certificate,
     clock,
     database,
     finding,
@@ -41,6 +42,7 @@ CHECKS: dict[str, Check] = {
     "services' DNS": names.check_inside,
     "nodes' DNS": names.check_nodes,
     "clock": clock.check_clock,
+    "certificate": certificate.check_certificate,
     "bridge": wires.check_bridge,
     "network": wires.check_connected,
     "DHCP": wires.check_dhcp,

@@ -99,7 +99,7 @@ def _date_of(facts: Facts, port: int) -> float | None:
     finding."""
     begin = time.time()
     try:
-        date = http.get(f"http://{facts.site.loopback}:{port}/", first=1).date
+        date = http.get(f"{facts.site.api(port)}/", first=1).date
     except OSError:
         return None
     return _apart(parsedate_to_datetime(date).timestamp(), begin) if date else None

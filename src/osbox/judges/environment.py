@@ -11,7 +11,7 @@ from pathlib import Path
 from osbox import environment, log, run
 from osbox.errors import Error, UserError
 from osbox.releases import lock
-from osbox.site.site import Paths
+from osbox.site.site import Paths, Site
 
 LOCK = Path(__file__).with_name("requirements.lock")
 NAME, READY = "suites-", ".ready"
@@ -26,6 +26,8 @@ ELSEWHERE = (
     "PIP_CONSTRAINT",
     "PIP_PYTHON",
 )
+TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
+"""Where Python's ssl, requests and botocore look for authorities."""
 PYTHON = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
 
 
@@ -75,11 +77,12 @@ def python(place: Path, *words: str) -> list[str]:
     return [str(place / "bin" / "python"), *words]
 
 
-def variables(more: Mapping[str, str]) -> dict[str, str]:
-    """In which the suites run: they speak to the cloud by no proxy, and know no other cloud and no other
-    packages."""
+def variables(paths: Paths, site: Site, more: Mapping[str, str]) -> dict[str, str]:
+    """In which the suites run: they speak to the cloud by no proxy, verify by its authority, and know no
+    other cloud and no other packages."""
+    trusted = dict.fromkeys(TRUST, str(paths.trusted)) if site.tls else {}
     cleared = {key: "" for key in os.environ if key.startswith("OS_") or key in PYTHON}
-    return {**cleared, **environment.direct(), "PYTHONDONTWRITEBYTECODE": "1", **more}
+    return {**cleared, **environment.direct(), "PYTHONDONTWRITEBYTECODE": "1", **trusted, **more}
 
 
 def _pip(place: Path, *words: str) -> None:

@@ -10,7 +10,7 @@ from osbox import answers, waiting
 from osbox.cloud import sessions
 from osbox.judges import people
 from osbox.judges.people import Clouds, Person
-from osbox.site.site import Site
+from osbox.site.site import Paths, Site
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
@@ -25,18 +25,18 @@ DONE = (HTTPStatus.OK, HTTPStatus.NO_CONTENT)
 """Not 404: what is listed and not there any more may stay listed."""
 
 
-def remove(clouds: Clouds, site: Site, projects: Collection[str]) -> dict[str, list[str]]:
+def remove(clouds: Clouds, paths: Paths, site: Site, projects: Collection[str]) -> dict[str, list[str]]:
     """Remove all containers of the projects; returns those that are kept all the same, by the project's id.
 
     Raises Error when Swift does not say what there is.
     """
     login = people.make(clouds.project, (PERSON,))[PERSON.user]
-    session = sessions.log_in(site, PERSON.user, login.password, {"project_id": login.project_id})
+    session = sessions.log_in(paths, site, PERSON.user, login.password, {"project_id": login.project_id})
     kept = {
         project: [
             f"container {name}"
             for prefix in PREFIXES
-            for name in empty(session, f"http://{site.loopback}:8080/v1/{prefix}_{project}")
+            for name in empty(session, f"{site.api(8080)}/v1/{prefix}_{project}")
         ]
         for project in projects
     }

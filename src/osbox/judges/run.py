@@ -163,7 +163,7 @@ def _run(here: Judge, python: Path, todo: Run, wanted: str, rules: Expected) -> 
         return run.stream(
             words,
             lambda line: print(line, file=output, flush=True),
-            env=environment.variables(more),
+            env=environment.variables(here.paths, here.site, more),
             cwd=here.place,
         )
 
@@ -186,7 +186,7 @@ def _emptied(here: Judge, clouds: Clouds) -> Collection[str]:
     projects, kept = belongings.projects(clouds, place), dict[str, list[str]]()
     if projects:
         with log.step("Remove what the suites' projects have"):
-            kept = objects.remove(clouds, here.site, projects)
+            kept = objects.remove(clouds, here.paths, here.site, projects)
             for project, things in belongings.remove(clouds, projects).items():
                 kept.setdefault(project, []).extend(things)
     named = belongings.remove_named(clouds, place, kept)
@@ -202,7 +202,7 @@ def _after_tempest(here: Judge, python: Path, clouds: Clouds, place: Path) -> No
         try:
             run.run(
                 environment.python(python, *words),
-                env=environment.variables({}),
+                env=environment.variables(here.paths, here.site, {}),
                 cwd=place,
                 timeout=CLEANING_SECONDS,
             )

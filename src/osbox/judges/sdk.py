@@ -84,7 +84,7 @@ def remove(clouds: Clouds) -> None:
 
 
 def _clouds(site: Site, logins: dict[str, Login]) -> dict[str, Any]:
-    url = f"http://{site.loopback}:5000/v3"
+    url = f"{site.api(5000)}/v3"
     common = {"region_name": REGION, "identity_api_version": 3}
     found = dict[str, Any]()
     for name, login in (

@@ -44,7 +44,7 @@ def _settings(clouds: Clouds, site: Site, logins: dict[str, Login]) -> dict[str,
     identity: Any = cloud.identity
     identity.assign_project_role_to_user(first.project_id, second.user_id, identity.find_role("member"))
     keys = [people.ec2(cloud, first), people.ec2(cloud, second, first.project_id), people.ec2(cloud, third)]
-    storage = f"http://{site.loopback}:8080"
+    storage = site.api(8080)
     named = dict[str, str]()
     for number, login in enumerate(logins.values(), 1):
         suffix = "" if number == 1 else str(number)
@@ -64,7 +64,7 @@ def _settings(clouds: Clouds, site: Site, logins: dict[str, Login]) -> dict[str,
         "s3api_test": {"endpoint": storage, "region": s3.LOCATION, "s3_acl_tests_enabled": "false", **tested},
         "func_test": {
             "auth_version": "3",
-            "auth_uri": f"http://{site.loopback}:5000/v3/",
+            "auth_uri": f"{site.api(5000)}/v3/",
             "s3_storage_url": f"{storage}/",
             "s3_region": s3.LOCATION,
             "service_prefix": "SERVICE",

@@ -104,7 +104,7 @@ def _settings(clouds: Clouds, site: Site, place: Path, admin: Login) -> dict[str
             "create_isolated_networks": NO,
         },
         "identity": {
-            "uri_v3": f"http://{site.loopback}:5000/v3",
+            "uri_v3": f"{site.api(5000)}/v3",
             "auth_version": "v3",
             "region": REGION,
             "v3_endpoint_type": "public",
@@ -135,9 +135,7 @@ def _contents(cloud: "Connection", site: Site, network: Any) -> dict[str, dict[s
     """What the suite finds in Glance, Nova and Swift."""
     image = next(iter(cloud.image.images(visibility="public", sort="name")), None)
     flavor, other = (cloud.compute.find_flavor(one.name) for one in FLAVORS)
-    offered = answers.read(
-        cloud.session.get(f"http://{site.loopback}:8080/info"), "Swift did not say what it can"
-    )
+    offered = answers.read(cloud.session.get(f"{site.api(8080)}/info"), "Swift did not say what it can")
     return {
         "image": {
             "disk_formats": "raw,qcow2,ami,ari,aki,vhd,vmdk,vdi,iso,vhdx",

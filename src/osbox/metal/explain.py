@@ -267,7 +267,7 @@ def _placed(doors: Doors, record: Mapping[str, Any]) -> dict[str, str]:
     """What Placement has of the node, where that keeps Nova from it."""
 
     def ask(path: str) -> dict[str, Any]:
-        address = f"http://{doors.site.loopback}:8778{path}"
+        address = f"{doors.site.api(8778)}{path}"
         answer = doors.project.session.get(address, headers=PLACEMENT, raise_exc=False)
         return answers.read(answer, "Placement did not say what it has of the node")
 

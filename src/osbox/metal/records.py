@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from osbox.errors import Error
@@ -18,6 +19,7 @@ ABORT_SECONDS = (
 STEP_SECONDS = 1800
 """How long one step of a node (verify, inspect, clean) may take by default: Ironic's own deploy and clean
 callback time-outs."""
+BOOTED = ("deploy_kernel", "deploy_ramdisk", "rescue_kernel", "rescue_ramdisk")
 FIELDS = ("driver", "driver_info", "properties", "resource_class", "description", "extra", *INTERFACES)
 
 IMAGE = re.compile(r"(?:glance://(?:\S+/)?)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
@@ -96,6 +98,31 @@ def abort(system: "Connection", uuid: str) -> None:
             microversion=MICROVERSION,
             timeout=ABORT_SECONDS,
         )
+
+
+def boot_others(system: "Connection", others: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Have nodes that boot one of these images boot the other one from now on, by id; returns the names of
+    those that do, and of those that Ironic does not let us change now."""
+    from openstack import exceptions  # noqa: PLC0415 - slow to import
+
+    changed, kept = list[str](), list[str]()
+    for node in system.baremetal.nodes(details=True):
+        patch = [
+            {"op": "replace", "path": f"/driver_info/{key}", "value": others[str(value)]}
+            for key, value in (node.driver_info or {}).items()
+            if key in BOOTED and str(value) in others
+        ]
+        if not patch:
+            continue
+        try:
+            system.baremetal.patch_node(node, patch)
+        except exceptions.ConflictException:
+            kept.append(node.name or node.id)
+        except exceptions.NotFoundException:  # it went meanwhile
+            continue
+        else:
+            changed.append(node.name or node.id)
+    return changed, kept
 
 
 def listing(system: "Connection") -> list[dict[str, Any]]:

@@ -78,8 +78,8 @@ class Site(BaseModel):
     """The loopback address that API ports are published on."""
     listen: ipaddress.IPv4Address | None = None
     """One more address of the host that the APIs are published on, for clients elsewhere."""
-    tls: bool = False
-    """Whether the APIs speak TLS; nothing asks for it yet."""
+    tls: bool = True
+    """Whether the APIs speak TLS."""
     redfish_port: int = Field(8000, ge=1, le=65535, strict=True)
     """Where the rack answers Redfish, on the provisioning address."""
     engine: Literal["auto", "private", "host"] = "auto"
@@ -208,6 +208,19 @@ class Site(BaseModel):
         return self.model_copy(update={"listen": found})
 
     @property
+    def scheme(self) -> str:
+        """What clients of the APIs speak; containers among themselves speak HTTP."""
+        return "https" if self.tls else "http"
+
+    def api(self, port: int, host: object = None) -> str:
+        """Where an API is published: at the loopback address, or at another one of ours."""
+        return f"{self.scheme}://{host or self.loopback}:{port}"
+
+    def verify(self, paths: "Paths") -> str | bool:
+        """What an HTTP session verifies with, as requests wants it."""
+        return str(paths.trusted) if self.tls else True
+
+    @property
     def address(self) -> ipaddress.IPv4Address:
         """The host's address on the provisioning network (10.29.29.1)."""
         return self.subnet[1]
@@ -328,6 +341,11 @@ class Paths:
 
     def lock(self, what: Lock) -> Path:
         return self.home / f"{what}.lock"
+
+    @property
+    def trusted(self) -> Path:
+        """The authority that clients of the entrance have to trust, in a directory that containers see."""
+        return self.tls / "trusted" / "ca.pem"
 
     @property
     def build_logs(self) -> Path:

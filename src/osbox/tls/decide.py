@@ -16,6 +16,9 @@ AUTHORITY_BEFORE = timedelta(days=180)
 """An authority that long: all who trust it have to be told of the next one."""
 
 
+NONE = "there is none"
+
+
 class Do(StrEnum):
     FRESH = "fresh"
     """Nothing: it is good."""
@@ -51,7 +54,7 @@ def decide(
 ) -> Decision:
     """What to do about a certificate of our own."""
     if leaf is None:
-        return Decision(Do.ANEW, "there is none")
+        return Decision(Do.ANEW, NONE)
     if not signed_by(leaf, signer):
         return Decision(Do.ANEW, "it is another authority's")
     if now < leaf.not_valid_before_utc:
@@ -68,7 +71,7 @@ def decide(
 def decide_authority(certificate: x509.Certificate | None, now: datetime) -> Decision:
     """What to do about our own authority. A new one has to be told to all who trust it."""
     if certificate is None:
-        return Decision(Do.ANEW, "there is none")
+        return Decision(Do.ANEW, NONE)
     if now < certificate.not_valid_before_utc:
         return Decision(Do.ANEW, f"it begins at {certificate.not_valid_before_utc:{TIME}}: a clock was ahead")
     return ending(certificate, now, AUTHORITY_BEFORE)

@@ -27,7 +27,9 @@ def wanted(site: Site, host: str) -> tuple[str, ...]:
     short names and by those with the deployment's behind.
     """
     containers = [name for api in APIS for name in (api, f"{api}.{site.name}")]
-    names = ("localhost", *published(site), *containers, *([host.lower()] if NAME.fullmatch(host) else []))
+    objects = (f"*.{kind}.{site.name}" for kind in ("s3", "swift"))  # BUCKET.s3.NAME, ACCOUNT.swift.NAME
+    own = [host.lower()] if NAME.fullmatch(host) else []
+    names = ("localhost", *published(site), *containers, *objects, *own)
     return tuple(dict.fromkeys(names))
 
 

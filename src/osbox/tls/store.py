@@ -2,15 +2,17 @@
 
 ca.key           our own authority: certificate and key
 installed.pem    a certificate that was installed in place of ours: its chain, its key, then its root
-ca.pem           what clients trust
+trusted/ca.pem   what clients trust
 front/front.pem  what the entrance shows: its chain and its key, as HAProxy's `crt` reads them
 
 The last two follow from the first two, in this order: whoever is killed in between leaves files that are
-whole, and the next run makes of them what it would have made. `front` is a directory of its own, for the
-entrance sees it and nothing else: a mounted file stays the old one when a new one takes its name.
+whole, and the next run makes of them what it would have made. `front` and `trusted` are directories of their
+own, for a container sees one of them and nothing else: a mounted file stays the old one when a new one takes
+its name.
 """
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +26,7 @@ from osbox import files, lock
 from osbox.errors import Error, UserError
 from osbox.site import secrets
 from osbox.site.site import Paths, Site
-from osbox.tls import authority, decide, examine, reading
+from osbox.tls import authority, decide, examine, names, reading
 from osbox.tls.authority import Pair
 from osbox.tls.decide import Decision, Do
 from osbox.tls.reading import File, Problem, Wrong
@@ -45,7 +47,7 @@ class Files:
     def of(cls, paths: Paths) -> "Files":
         place = paths.tls
         front = place / "front" / "front.pem"
-        return cls(place / "ca.key", place / "installed.pem", place / "ca.pem", front)
+        return cls(place / "ca.key", place / "installed.pem", paths.trusted, front)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Kept:
 
 
 def ensure(
-    paths: Paths, site: Site, names: Sequence[str], now: datetime, *, anew: bool = False, own: bool = False
+    paths: Paths, site: Site, wanted: Sequence[str], now: datetime, *, anew: bool = False, own: bool = False
 ) -> Kept:
     """Have a certificate for these names that is good for a while, and the authority that it is of.
 
@@ -74,15 +76,33 @@ def ensure(
         signer, which = _authority(at, site, now)
         _put(at.trusted, signer.pem())
         front = _pair(at.front)
-        what = decide.decide(front.certificate if front else None, signer.certificate, names, now)
+        what = decide.decide(front.certificate if front else None, signer.certificate, wanted, now)
         if anew and what.do is Do.FRESH:
             what = Decision(Do.RENEW, "it was asked for")
         if what.do is not Do.FRESH:
-            leaf = authority.leaf(signer, names, now)
+            leaf = authority.leaf(signer, wanted, now)
             _put(at.front, leaf.pem() + signer.pem() + leaf.key_pem())
         else:
             _put(at.front, at.front.read_bytes())  # as it is, with its mode and owner
         return Kept(installed=False, certificate=what, authority=which)
+
+
+def due(paths: Paths, wanted: Sequence[str], now: datetime) -> Decision:
+    """What `ensure` would do, told by the first of the two that is to be made; reads only."""
+    at = Files.of(paths)
+    if at.installed.exists():
+        return Decision(Do.FRESH, "it was installed")
+    signer = _pair(at.authority)
+    what = decide.decide_authority(signer.certificate if signer else None, now)
+    if signer is None or what.do is not Do.FRESH:
+        return what
+    front = _pair(at.front)
+    return decide.decide(front.certificate if front else None, signer.certificate, wanted, now)
+
+
+def names_here(site: Site) -> tuple[str, ...]:
+    """All names and addresses that a certificate of ours is for, on this machine."""
+    return names.wanted(site, socket.gethostname())
 
 
 def install(paths: Paths, found: examine.Examined, now: datetime) -> Kept:
@@ -97,7 +117,7 @@ def install(paths: Paths, found: examine.Examined, now: datetime) -> Kept:
         return _follow(at, now)
 
 
-def shown(paths: Paths, names: Sequence[str], now: datetime) -> tuple[list[x509.Certificate], list[Problem]]:
+def shown(paths: Paths, wanted: Sequence[str], now: datetime) -> tuple[list[x509.Certificate], list[Problem]]:
     """The certificates that the entrance shows, its own first, and what is wrong with the files; none when
     there are none."""
     at = Files.of(paths)
@@ -106,7 +126,7 @@ def shown(paths: Paths, names: Sequence[str], now: datetime) -> tuple[list[x509.
     front = File(str(at.front), at.front.read_bytes())
     trusted = File(str(at.trusted), at.trusted.read_bytes() if at.trusted.exists() else b"")
     roots, problems = reading.certificates(trusted)
-    found = examine.examine(front, front, roots, now=now, needed=names)
+    found = examine.examine(front, front, roots, now=now, needed=wanted)
     certificates = reading.certificates(front)[0]
     what = [*problems, *found.problems, *(_ending(certificates[0], now) if certificates else [])]
     if not at.installed.exists():  # ours: whatever it is, another one is better
@@ -147,12 +167,13 @@ def _is_there(file: Path) -> bool:
 @contextmanager
 def _alone(at: Files) -> Iterator[None]:
     """One at a time. The directory itself is the lock; those of the files are there as they have to be."""
-    top, front = at.authority.parent, at.front.parent
+    top = at.authority.parent
     files.private_directory(top)
     with lock.alone(top):
-        files.private_directory(front)
-        if front.stat().st_uid != secrets.UID:
-            os.chown(front, secrets.UID, secrets.UID)
+        for shown in (at.front.parent, at.trusted.parent):
+            files.private_directory(shown)
+            if shown.stat().st_uid != secrets.UID:
+                os.chown(shown, secrets.UID, secrets.UID)
         yield
 
 

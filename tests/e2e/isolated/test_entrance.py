@@ -18,9 +18,10 @@ from osbox.cloud import sessions
 from osbox.cloud.services import APIS, Api
 from osbox.site.load import load_site
 from tests.e2e import crash
-from tests.e2e.asking import engine, started
+from tests.e2e.asking import engine, link, started
 from tests.e2e.conftest import Tool
-from tests.home import HOME, LOOPBACK, NAME
+from tests.home import APIS as SERVED
+from tests.home import HOME, NAME
 from tests.samples import params
 
 pytestmark = pytest.mark.e2e
@@ -56,7 +57,7 @@ def ready(cloud: Tool) -> Tool:
 
 
 def ask(api: Api, path: str, token: str = "", timeout: float = WAIT_SECONDS) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(LOOPBACK, api.port, timeout=timeout)
+    connection = link(api.port, timeout)
     try:
         headers = {"X-Auth-Token": token} if token else {}
         connection.request("GET", path, headers=headers)
@@ -183,7 +184,7 @@ def test_a_service_that_stays_away_is_named(ready: Tool) -> None:
 
 def download(api: Api, path: str, login: str, begun: threading.Event, pause: float) -> str:
     """The checksum of what comes, read slowly; begun is set with the first MiB."""
-    connection = http.client.HTTPConnection(LOOPBACK, api.port, timeout=WAIT_SECONDS)
+    connection = link(api.port, WAIT_SECONDS)
     connection.request("GET", path, headers={"X-Auth-Token": login})
     answer = connection.getresponse()
     found = hashlib.sha256()
@@ -199,7 +200,7 @@ def test_a_download_arrives_whole_while_its_service_is_replaced(ready: Tool) -> 
     [swift] = [api for api in APIS if api.service == "swift-proxy"]
     session = sessions.session(crash.PATHS, load_site(HOME))
     login, project = str(session.get_token()), session.get_project_id()
-    place = f"http://{LOOPBACK}:8080/v1/AUTH_{project}/entrance-{uuid.uuid4().hex}"
+    place = f"{SERVED}:8080/v1/AUTH_{project}/entrance-{uuid.uuid4().hex}"
     content = hashlib.sha256(b"osbox").digest() * (96 * MIB // 32)
     session.put(place)
     session.put(f"{place}/large", data=content)

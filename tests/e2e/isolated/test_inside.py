@@ -15,9 +15,9 @@ import pytest
 
 from osbox import run, waiting
 from osbox.errors import Error
-from tests.e2e.asking import client, engine
+from tests.e2e.asking import client, engine, opener
 from tests.e2e.conftest import ENVIRONMENT, Tool
-from tests.home import LOOPBACK, NAME
+from tests.home import APIS, NAME
 
 pytestmark = pytest.mark.e2e
 
@@ -81,8 +81,8 @@ def test_rotated_keys_refuse_nothing(cloud: Tool) -> None:
 def is_taken(token: str) -> bool:
     """Keystone itself is asked, without the client's cache."""
     words = {"X-Auth-Token": token, "X-Subject-Token": token}
-    request = urllib.request.Request(f"http://{LOOPBACK}:5000/v3/auth/tokens", headers=words)
-    return bool(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).status == 200)
+    request = urllib.request.Request(f"{APIS}:5000/v3/auth/tokens", headers=words)
+    return bool(opener().open(request).status == 200)
 
 
 def hashes() -> list[str]:
@@ -134,8 +134,8 @@ def test_writers_of_one_row_are_all_answered(cloud: Tool) -> None:
     )
     try:
         for method, kind, url in (
-            ("PATCH", "project", f"http://{LOOPBACK}:5000/v3/projects/{new}"),
-            ("PUT", "network", f"http://{LOOPBACK}:9696/v2.0/networks/{network}"),
+            ("PATCH", "project", f"{APIS}:5000/v3/projects/{new}"),
+            ("PUT", "network", f"{APIS}:9696/v2.0/networks/{network}"),
         ):
 
             def write(number: int, method: str = method, kind: str = kind, url: str = url) -> int:
@@ -161,7 +161,7 @@ def answered(method: str, url: str, body: object, token: str) -> int:
     words = {"X-Auth-Token": token, "Content-Type": "application/json"}
     request = urllib.request.Request(url, json.dumps(body).encode(), words, method=method)
     try:
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        direct = opener()
         return int(direct.open(request, timeout=60).status)
     except urllib.error.HTTPError as error:
         return error.code

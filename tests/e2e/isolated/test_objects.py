@@ -21,9 +21,9 @@ from osbox.cloud import sessions
 from osbox.site.load import load_site
 from tests.e2e import changes, crash
 from tests.e2e.asking import client as openstack
-from tests.e2e.asking import engine, started
+from tests.e2e.asking import engine, opener, started
 from tests.e2e.conftest import ENVIRONMENT, Tool
-from tests.home import HOME, LOOPBACK, NAME
+from tests.home import APIS, HOME, NAME, TRUSTED
 
 pytestmark = pytest.mark.e2e
 
@@ -45,7 +45,7 @@ def access(ready: Tool) -> dict[str, str]:
     assert cloud.json("s3", "credentials") == found, "made once"
     said = cloud("s3", "credentials")
     assert f"export AWS_ACCESS_KEY_ID={found['access']}" in said  # type: ignore[index]
-    assert f"export AWS_ENDPOINT_URL_S3=http://{LOOPBACK}:8080" in said
+    assert f"export AWS_ENDPOINT_URL_S3={APIS}:8080" in said
     return found  # type: ignore[return-value]
 
 
@@ -60,6 +60,7 @@ def client(told: dict[str, str], **more: Any) -> Any:
     return boto3.client(
         "s3",
         endpoint_url=own["endpoint"],
+        verify=str(TRUSTED),
         region_name=own["region"],
         aws_access_key_id=own["access"],
         aws_secret_access_key=own["secret"],
@@ -108,7 +109,7 @@ def test_an_object_in_parts(s3: Any, tmp_path: Any) -> None:
 
 
 def test_addresses_that_are_signed_beforehand(s3: Any) -> None:
-    open_ = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+    open_ = opener().open
     put = s3.generate_presigned_url("put_object", {"Bucket": BUCKET, "Key": "signed"}, 60)
     assert open_(urllib.request.Request(put, b"x", method="PUT", headers={"Content-Type": ""})).status == 200
     get = s3.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "signed"}, 60)
@@ -171,7 +172,7 @@ class Account:
 
     def __init__(self) -> None:
         self.session = sessions.session(crash.PATHS, load_site(HOME))
-        self.url = f"http://{LOOPBACK}:8080/v1/AUTH_{self.session.get_project_id()}"
+        self.url = f"{APIS}:8080/v1/AUTH_{self.session.get_project_id()}"
 
     def __call__(self, method: str, path: str, status: int, body: bytes = b"", **headers: str) -> Any:
         words = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -203,7 +204,7 @@ def swift(ready: Tool) -> Iterator[Account]:
 
 
 def test_what_swift_says_that_it_can(swift: Account) -> None:
-    told = swift.session.get(f"http://{LOOPBACK}:8080/info").json()
+    told = swift.session.get(f"{APIS}:8080/info").json()
     assert set(told) >= {
         "account_quotas",
         "bulk_delete",
@@ -230,7 +231,7 @@ def test_quotas_links_and_pages_of_swift(swift: Account) -> None:
     assert swift("GET", "/check/link", 200).content == b"real"
     swift("PUT", "/check/index.html", 201, b"a page", Content_Type="text/html")
     swift("POST", "/check", 204, X_Container_Meta_Web_Index="index.html", X_Container_Read=".r:*,.rlistings")
-    open_ = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+    open_ = opener().open
     assert open_(f"{swift.url}/check/").read() == b"a page"
 
 
@@ -259,7 +260,7 @@ def test_a_second_storage_policy(ready: Tool, swift: Account) -> None:
     names = ("proxy", "account", "container", "object", "daemons")
     assert done == dict.fromkeys((f"swift-{name}" for name in names), "recreate")
     assert "OSBOX_SWIFT_POLICIES" in why["swift-object"][0]
-    told = swift.session.get(f"http://{LOOPBACK}:8080/info").json()["swift"]["policies"]
+    told = swift.session.get(f"{APIS}:8080/info").json()["swift"]["policies"]
     assert {one["name"]: one.get("default", False) for one in told} == {"Policy-0": True, "silver": False}
 
     swift("PUT", "/silver", 201, X_Storage_Policy="silver")

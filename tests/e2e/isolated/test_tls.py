@@ -1,0 +1,129 @@
+"""The APIs speak TLS, and clients verify; a certificate is renewed while they are at work."""
+
+import http.client
+import json
+import re
+import ssl
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from osbox.cloud import entrance
+from osbox.cloud.services import APIS as SERVICES
+from osbox.site.load import load_site
+from tests.e2e.asking import client, link
+from tests.e2e.conftest import Tool
+from tests.home import APIS, HOME, LOOPBACK, SITE
+
+pytestmark = pytest.mark.e2e
+
+LINKS = {"glance-api": "/", "nova-api": "/", "neutron-server": "/", "keystone": "/", "ironic-api": "/"}
+PAUSE_SECONDS = 0.02
+
+
+@pytest.fixture(scope="module")
+def ready(cloud: Tool) -> Tool:
+    cloud("up")
+    return cloud
+
+
+def said(port: int, path: str, **words: str) -> tuple[int, str]:
+    connection = link(port, 60)
+    try:
+        connection.request("GET", path, headers=words)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def test_who_speaks_http_is_told(ready: Tool) -> None:
+    for api in SERVICES:
+        connection = http.client.HTTPConnection(LOOPBACK, api.port, timeout=30)
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        assert answer.status == 400
+        assert "write https:// in place of http://" in json.loads(answer.read())["error"]["message"]
+        connection.close()
+
+
+def test_who_knows_the_authority_only_connects(ready: Tool) -> None:
+    stranger = http.client.HTTPSConnection(LOOPBACK, 5000, timeout=30, context=ssl.create_default_context())
+    with pytest.raises(ssl.SSLCertVerificationError, match="self-signed certificate in certificate chain"):
+        stranger.connect()
+    old = ssl.create_default_context(cafile=str(HOME / "tls" / "trusted" / "ca.pem"))
+    old.minimum_version = ssl.TLSVersion.TLSv1
+    old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(OSError):  # noqa: PT011 - OpenSSL has several names for it
+        http.client.HTTPSConnection(LOOPBACK, 5000, timeout=30, context=old).connect()
+
+
+def test_no_document_leads_back_to_http(ready: Tool) -> None:
+    """A client's password or token would follow it."""
+    for api in SERVICES:
+        if api.service in LINKS:
+            _, body = said(api.port, LINKS[api.service])
+            found = set(re.findall(r"(https?)://[^/\"]*?(?:127\.0\.29|10\.29)\.", body))
+            assert found == {"https"}, api.service
+    table = json.loads(client("catalog", "list", "-f", "json"))
+    public = [one["url"] for row in table for one in row["Endpoints"] if one["interface"] == "public"]
+    assert len(public) == len(SERVICES)
+    assert {url.partition(":")[0] for url in public} == {"https"}
+
+
+def test_what_a_client_says_of_its_way_is_not_believed(ready: Tool) -> None:
+    _, body = said(5000, "/v3", **{"X-Forwarded-Proto": "ftp", "X-Forwarded-Host": "evil.example"})
+    assert "evil" not in body
+    assert f"{APIS}:5000/v3" in body
+
+
+def test_a_renewal_loses_no_connection(ready: Tool) -> None:
+    stop, seen = threading.Event(), Counter[str]()
+    kept = link(5000, 60)
+    kept.connect()
+    begun = kept.sock
+
+    def ask() -> None:
+        while not stop.wait(PAUSE_SECONDS):
+            try:
+                seen[str(said(8080, "/healthcheck")[0])] += 1
+            except OSError as error:
+                seen[repr(error)] += 1
+            kept.request("GET", "/v3")
+            seen[f"kept {kept.getresponse().read() != b''}"] += 1
+
+    before = entrance.shown(load_site(HOME))
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        time.sleep(0.5)
+        ready("tls", "renew")
+        time.sleep(0.5)
+    finally:
+        stop.set()
+        asking.join(60)
+    print(dict(seen))
+    assert set(seen) == {"200", "kept True"}
+    assert kept.sock is begun, "one connection from the first to the last"
+    assert entrance.shown(load_site(HOME)) != before
+    ready("tls", "show")  # nothing is wrong with it
+    assert "Nothing to change" in ready("up")
+
+
+@pytest.mark.full
+def test_a_site_without_tls(ready: Tool) -> None:
+    (HOME / "site.toml").write_text(f"{SITE}tls = false\n")
+    try:
+        text = ready("up")
+        assert "front" in text
+        connection = http.client.HTTPConnection(LOOPBACK, 5000, timeout=60)
+        connection.request("GET", "/v3")
+        assert f"http://{LOOPBACK}:5000/v3" in connection.getresponse().read().decode()
+        assert "RegionOne" in client("region", "list")
+    finally:
+        (HOME / "site.toml").write_text(SITE)
+        ready("up")
+    assert "RegionOne" in client("region", "list")
+    assert said(5000, "/v3")[0] == 200
