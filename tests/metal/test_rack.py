@@ -10,6 +10,7 @@ import threading
 import tty
 import xml.etree.ElementTree as ET
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -22,7 +23,9 @@ from osbox.errors import Error, UserError
 from osbox.metal import rack
 from osbox.metal.firmware import BootMode
 from osbox.metal.nodesfile import load
-from osbox.site.site import Site
+from osbox.site import secrets
+from osbox.site.site import Paths, Site
+from osbox.tls import store
 
 IMAGE = Path(__file__).parents[2] / "images/rack"
 ENGINE = Engine("private", "26.1", ("nsenter", "-t", "7", "-m", "--"))
@@ -143,19 +146,26 @@ def test_errors_name_the_next_command(
     assert hint in caught.value.hint
 
 
-def test_enrolment_is_a_nodes_file(tmp_path: Path) -> None:
-    password = tmp_path / "bmc-password"
+@pytest.mark.parametrize("tls", [True, False])
+def test_enrolment_is_a_nodes_file(
+    tmp_path: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch, tls: bool
+) -> None:
+    site = Site(tls=tls)
+    monkeypatch.setattr(secrets, "UID", os.geteuid())
+    store.ensure(paths, site, store.names_here(site), datetime.now(UTC))
+    paths.secrets.mkdir(parents=True)
+    password = paths.secrets / "bmc-password"
     password.touch(mode=0o600)
     password.write_text("secret\n")
     file = tmp_path / "nodes.yaml"
     specs = [rack.spec(SITE, 1), rack.spec(SITE, 2, ram=2048, firmware=BootMode.UEFI)]
-    file.write_text(rack.enrolment(specs, SITE, password))
+    file.write_text(rack.enrolment(specs, paths, site))
     first, second = load(file, pytest.fail).nodes
     assert first.driver_info() == {
-        "redfish_address": "http://10.29.29.1:8000",
+        "redfish_address": f"{site.scheme}://10.29.29.1:8000",
         "redfish_username": "admin",
         "redfish_password": "secret",
-        "redfish_verify_ca": False,
+        "redfish_verify_ca": str(paths.trusted) if tls else False,
         "redfish_system_id": f"/redfish/v1/Systems/{specs[0].uuid}",
     }
     assert first.ports[0].address == specs[0].macs[0]

@@ -9,6 +9,8 @@ import os
 import libvirt
 
 bind = f"{os.environ['OSBOX_ADDRESS']}:{os.environ['OSBOX_REDFISH_PORT']}"
+# Certificate, chain and key in one file, read anew for every connection: a renewed one counts at once.
+certfile = keyfile = os.environ.get("OSBOX_TLS") or None
 workers = 1
 worker_class = "gthread"
 threads = 16

@@ -49,9 +49,7 @@ def rack_add(  # noqa: PLR0917 - the options of a node
         stack.start_rack(here.paths, here.site, at)
         made = rack.define(at, here.site, wanted)
         file = here.paths.rack_yaml
-        files.write(
-            file, rack.enrolment(rack.nodes(at, here.site), here.site, here.paths.secrets / "bmc-password")
-        )
+        files.write(file, rack.enrolment(rack.nodes(at, here.site), here.paths, here.site))
     log.out.print(
         f"Virtual nodes made: {', '.join(made) or 'none, all were there'}\nTo enrol them: osbox node enroll"
         f" {file}"

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,7 +20,7 @@ from osbox import run
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.metal.firmware import BootMode
-from osbox.site.site import Site
+from osbox.site.site import Paths, Site
 
 USER = "admin"  # of the Redfish service; its password is the secret bmc-password
 TIMEOUT = 120  # the first definition asks QEMU what it can do: 2 s on an idle machine
@@ -175,17 +174,17 @@ def console_written(engine: Engine, site: Site, name: str) -> float | None:
     return float(result.out) if result.code == 0 else None
 
 
-def enrolment(specs: Sequence[Spec], site: Site, password_file: Path) -> str:
+def enrolment(specs: Sequence[Spec], paths: Paths, site: Site) -> str:
     """The nodes.yaml that enrols virtual nodes as if they were real ones."""
     entries = [
         {
             "name": node.name,
             "driver": "redfish",
             "bmc": {
-                "address": f"http://{site.address}:{site.redfish_port}",
+                "address": site.api(site.redfish_port, site.address),
                 "username": USER,
-                "password_file": str(password_file),
-                "verify_ca": False,
+                "password_file": str(paths.secrets / "bmc-password"),
+                "verify_ca": str(paths.trusted) if site.tls else False,
                 "system_id": node.uuid,
             },
             "ports": list(node.macs),
