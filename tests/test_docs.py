@@ -117,10 +117,10 @@ def test_commands_exist(path: Path) -> None:
 
 def test_the_check_sees_a_wrong_command() -> None:
     text = (
-        "See `osbox net conect` and `osbox up --now`.\n\n    osbox node list --json    lists\n    osbox"
+        "See `osbox net conect` and `osbox up --soon`.\n\n    osbox node list --json    lists\n    osbox"
         " openstack server list --all\n"
     )
-    assert [unknown(words) for words in command_lines(text)] == ["conect", "--now", "", ""]
+    assert [unknown(words) for words in command_lines(text)] == ["conect", "--soon", "", ""]
 
 
 def test_every_command_and_option_is_described() -> None:

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from threading import Thread
 
 from osbox import log, run, waiting
-from osbox.cloud import applied, checks, compose, credentials, entrance, ports, proof, sessions
+from osbox.cloud import applied, checks, compose, credentials, entrance, ports, proof, sessions, underway
 from osbox.cloud import plan as planning
 from osbox.cloud.applied import Applied
 from osbox.cloud.changes import Change, Start, observed
@@ -31,15 +32,23 @@ __all__ = ["RACK", "down", "logs_argv", "observe", "plan", "release", "require_u
 RACK_SECONDS = 90
 BACK_SECONDS = 75  # the entrance holds a request for 60
 BY_SERVICE = {api.service: api for api in APIS}
+PATIENCE = underway.Patience()
 plan = planning.read
 
 
-def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> list[Change]:
+def up(
+    paths: Paths,
+    site: Site,
+    engine: Engine,
+    *,
+    version: str = "latest",
+    patience: underway.Patience = PATIENCE,
+) -> list[Change]:
     """Do what the plan says and prove that every service answers; returns what was changed (empty when
     nothing was).
 
     Needs the provisioning bridge (its address is published on) and the images; both are the caller's steps
-    before this one.
+    before this one. Waits for what is under way and would be broken, after what can be changed without harm.
     """
     login = list[str]()
 
@@ -65,7 +74,7 @@ def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> 
     begin, took, done = time.monotonic(), dict[str, float](), list[Change]()
     acts = any(change.kind in ("container", "network", "volume") for change in todo.changes)
     if acts:
-        begin, took = _act(paths, site, engine, todo)
+        begin, took = _act(paths, site, engine, todo, patience)
         done = _with_reasons(observed(todo.live, compose.live(engine, site)), todo.changes)
     elif early.ident:
         early.join()
@@ -78,7 +87,9 @@ def up(paths: Paths, site: Site, engine: Engine, *, version: str = "latest") -> 
     return [*changed, *done, *(Change("cloud", name, "change") for name in made)]
 
 
-def _act(paths: Paths, site: Site, engine: Engine, todo: planning.Plan) -> tuple[float, dict[str, float]]:
+def _act(
+    paths: Paths, site: Site, engine: Engine, todo: planning.Plan, patience: underway.Patience
+) -> tuple[float, dict[str, float]]:
     """Remove what is left over, let Compose do its part, and restart those whose network namespace is a
     former one.
 
@@ -93,15 +104,22 @@ def _act(paths: Paths, site: Site, engine: Engine, todo: planning.Plan) -> tuple
     if gone:
         docker.docker(engine, "rm", "--force", *gone)
     took = dict[str, float]()
-    apis = one_after_the_other(todo)
+    apis, harmful = one_after_the_other(todo), underway.harmful(todo.changes, todo.live)
+
+    def let_end(services: Iterable[str]) -> None:
+        underway.let_end(harmful & set(services), patience, partial(underway.seen, paths, site))
+
     if apis and (below := beneath(todo)):
+        let_end(below)
         compose.up(engine, paths, *below, rack=todo.rack)
     for name in apis:
+        let_end([name])
         begin = time.monotonic()
         with log.step(f"Replace {name}"):
             compose.up(engine, paths, name, rack=todo.rack)
             _let_come_back(paths, site, BY_SERVICE[name])
         took[name] = time.monotonic() - begin
+    let_end(harmful - set(apis))
     begin = time.monotonic()
     compose.up(engine, paths, rack=todo.rack)
     late = [f"{change.name}.{site.name}" for change in todo.changes if change.action == "restart"]

@@ -1,10 +1,11 @@
 """osbox up, status, logs, down, openstack."""
 
+import re
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -12,8 +13,9 @@ from rich.table import Table
 
 from osbox import log, run
 from osbox.build import images
-from osbox.cloud import credentials, passes, stack
+from osbox.cloud import credentials, passes, stack, underway
 from osbox.cloud.changes import Change
+from osbox.cloud.plan import Plan
 from osbox.commands.context import Context, Json, print_json, show
 from osbox.engine import engine, firewall, rules
 from osbox.engine.asking import SilentError
@@ -33,6 +35,8 @@ Workers = Annotated[int | None, typer.Option(min=1, max=64, help="Processes of e
 SWEPT = "somebody flushed the packet filter while the engine ran"
 SHOWN = 8  # names in a line
 HOUR = 3600
+DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
+UNITS = {"": 1, "s": 1, "m": 60, "h": HOUR}
 PENDING = 2  # the exit code of a plan with something in it
 
 
@@ -44,9 +48,15 @@ def up(
     only_plan: Annotated[
         bool, typer.Option("--plan", help="Only show what would change, as osbox plan does.")
     ] = False,
+    *,
+    wait: Annotated[
+        str, typer.Option(metavar="TIME", help="How long for what is under way: 90s, 30m, 2h.")
+    ] = "30m",
+    now: Annotated[bool, typer.Option("--now", help="Do not wait for what is under way: break it.")] = False,
 ) -> None:
     """Bring the cloud up and prove that every service answers. Running it again changes nothing."""
     here: Context = context.obj
+    patience = underway.Patience(_duration(wait), now)
     if only_plan:
         plan(context, version, listen, workers)
     engine.require_root()
@@ -64,7 +74,7 @@ def up(
             log.say(f"workers = {workers} is kept in {here.paths.site_toml}")
         mended = rules.put_back(here.base, at)
         network_changes = net.ensure_bridge(here.paths, site)
-        changed = stack.up(here.paths, site, at, version=version)
+        changed = stack.up(here.paths, site, at, version=version, patience=patience)
         network_changes += network.reconnect(here.paths, site, at)
         rules.keep(here.base, here.base_site, at)
         took = log.seconds(time.monotonic() - begin)
@@ -96,14 +106,15 @@ def plan(
     """
     here: Context = context.obj
     site = _site(here, listen, workers)
-    at = here.running_engine()
+    at, busy = here.running_engine(), list[dict[str, Any]]()
     to_start = not at and here.base_site.engine != "host"
     own = subnets.KEYS if to_start and not here.named else subnets.OF_A_CLOUD
     subnets.require_free(here.paths, site, at, own)
     if to_start and here.named:  # what is set of the engine is in the file of the deployment without a name
         subnets.require_free(here.base, here.base_site, None, subnets.OF_AN_ENGINE)
     if at:
-        changes = list(stack.plan(here.paths, site, at, version).changes)
+        todo = stack.plan(here.paths, site, at, version)
+        changes, busy = list(todo.changes), _under_way(here, site, todo)
         swept = rules.swept(here.base, at)
         if swept and not rules.is_kept(here.base, at):
             raise firewall.gone("lost")  # as `osbox up` would
@@ -123,13 +134,31 @@ def plan(
             )
         ]
     if json:
-        print_json({"changes": changes})
+        print_json({"changes": changes, "under_way": busy})
     elif not changes:
         log.out.print(f"Nothing to change in {here.site.name}")
     else:
         log.out.print(_table(changes))
-        log.out.print(f"{len(changes)} changes; osbox up makes them")
+        for one in busy:
+            needs = ", ".join(one["needs"])
+            log.out.print(f"under way: {one['kind']} {one['name']} ({one['state']}), which needs {needs}")
+        then = "; it waits for what is under way" if busy else ""
+        log.out.print(f"{len(changes)} changes; osbox up makes them{then}")
     raise typer.Exit(PENDING if changes else 0)
+
+
+def _duration(text: str) -> float:
+    """Seconds of 90s, 30m, 2h, or a number of seconds."""
+    found = DURATION.fullmatch(text.strip())
+    if not found:
+        raise UserError(f"--wait {text!r} is no time", hint="a number with s, m or h behind: 90s, 30m, 2h")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def _under_way(here: Context, site: Site, todo: Plan) -> list[dict[str, Any]]:
+    """What `osbox up` would wait for, and which services it needs that are to be replaced."""
+    hit = underway.seen(here.paths, site, underway.harmful(todo.changes, todo.live))
+    return [{**asdict(one), "needs": names} for one, names in hit]
 
 
 def _site(here: Context, listen: str | None, workers: int | None) -> Site:
