@@ -4,7 +4,6 @@ import re
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from osbox import log, run
 from osbox.build import images
-from osbox.cloud import credentials, passes, stack, underway
+from osbox.cloud import credentials, stack, underway
 from osbox.cloud.changes import Change
 from osbox.cloud.plan import Plan
 from osbox.commands.context import Context, Json, print_json, show
@@ -34,9 +33,8 @@ Workers = Annotated[int | None, typer.Option(min=1, max=64, help="Processes of e
 
 SWEPT = "somebody flushed the packet filter while the engine ran"
 SHOWN = 8  # names in a line
-HOUR = 3600
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
-UNITS = {"": 1, "s": 1, "m": 60, "h": HOUR}
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 PENDING = 2  # the exit code of a plan with something in it
 
 
@@ -200,64 +198,6 @@ def _grouped(changes: list[Change]) -> list[str]:
         f"{what}: {' '.join(names) if len(names) <= SHOWN else f'{len(names)} of them'}"
         for what, names in found.items()
     ]
-
-
-def status(context: typer.Context, json: Json = False) -> None:
-    """Show each service: health, image, uptime; and Swift's passes. Changes nothing."""
-    here: Context = context.obj
-    at = here.running_engine()
-    states = stack.observe(at, here.site) if at else {}
-    swift = states.get(passes.SERVICE)
-    found = passes.ask(at, here.site) if at and swift and swift.state == "running" else []
-    if json:
-        more = {passes.SERVICE: {"passes": found}} if found else {}
-        print_json([asdict(state) | more.get(name, {}) for name, state in states.items()])
-        return
-    if not states:
-        log.out.print("The cloud is not up; to bring it up: osbox up")
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in ("Service", "State", "Health", "Image", "Up for"):
-        table.add_column(column)
-    for name in sorted(states):
-        state = states[name]
-        colour = {"healthy": "green", "unhealthy": "red", "starting": "yellow"}.get(state.health, "")
-        health = f"[{colour}]{state.health}[/]" if colour else state.health or "-"
-        table.add_row(
-            name, state.state, health, state.image, _age(state.started) if state.state == "running" else "-"
-        )
-    log.out.print(table)
-    if found:
-        log.out.print()
-        log.out.print(_passes(found))
-
-
-def _passes(found: list[passes.Pass]) -> Table:
-    """When each ended last, what it took, and what is amiss with it."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("Swift's pass", "Ended", "Took", "Errors"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("", style="red", overflow="fold")
-    for one in found:
-        ended = "not yet" if one.ago is None else f"{_span(one.ago)} ago"
-        took = "-" if one.seconds is None else _span(one.seconds)
-        wrong = one.wrong or (f"exit code {one.code}" if one.code else "")
-        table.add_row(escape(one.name), ended, took, str(one.errors or "-"), escape(wrong))
-    return table
-
-
-def _span(seconds: float) -> str:
-    return log.seconds(seconds) if seconds < HOUR else _hours(seconds)
-
-
-def _age(started: str) -> str:
-    since = datetime.fromisoformat(started[:19]).replace(tzinfo=UTC)
-    return _hours((datetime.now(UTC) - since).total_seconds())
-
-
-def _hours(seconds: float) -> str:
-    minutes = int(seconds // 60)
-    return f"{minutes // 60} h {minutes % 60:02} m" if minutes >= 60 else f"{minutes} m"  # noqa: PLR2004
 
 
 def logs(

@@ -26,7 +26,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "demo": (CLOUD, "demo:demo"),
     "up": (CLOUD, "stack:up"),
     "plan": (CLOUD, "stack:plan"),
-    "status": (CLOUD, "stack:status"),
+    "status": (CLOUD, "status:status"),
     "logs": (CLOUD, "stack:logs"),
     "doctor": (CLOUD, "doctor:doctor"),
     "set": (CLOUD, "options:put"),

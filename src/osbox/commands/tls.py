@@ -23,6 +23,8 @@ from osbox.tls import decide, examine, names, reading, store
 from osbox.tls.decide import Do, Told
 from osbox.tls.reading import File, Problem, Wrong
 
+TOLD = "clients have to be told (osbox tls ca), and the deploy ramdisk (osbox setup)"
+
 app = typer.Typer(
     no_args_is_help=True, help="The entrance's certificate, and the authority that clients trust."
 )
@@ -85,10 +87,7 @@ def renew(
         _follow(here)
     log.out.print(f"The certificate is made anew: {kept.certificate.why}")
     if kept.authority and kept.authority.do is not Do.FRESH:
-        log.warn(
-            f"its authority is a new one, too ({kept.authority.why}): clients have to be told: osbox tls ca;"
-            " the deploy ramdisk: osbox setup"
-        )
+        log.warn(f"its authority is a new one, too ({kept.authority.why}): {TOLD}")
 
 
 @app.command()
@@ -117,12 +116,16 @@ def install(
         needed, roots = names.published(here.site), _authorities(authority)
         found = examine.examine(_file(certificate), private, roots, now=now, needed=needed)
         _require(found.problems, partial=partial)
+        before = here.paths.trusted.read_bytes() if here.paths.trusted.exists() else b""
         kept = store.install(here.paths, found, now)
+        other = before not in (b"", here.paths.trusted.read_bytes())
         _follow(here)
     _tell([*found.problems, *store.readable(utf8.at_home(key))])
     log.out.print(f"The certificate is installed: {kept.certificate.why}")
     if kept.certificate.do is not Do.FRESH:
         log.warn("osbox does not renew it")
+    if other:
+        log.warn(f"its authority is another one: {TOLD}")
 
 
 @app.command("ca")
