@@ -1,0 +1,66 @@
+"""docs/security.md against the Compose files, the services as data, and the images."""
+
+import re
+
+import pytest
+import yaml
+
+from osbox.cloud.services import FRONT, PORTS, UDP_PORTS
+from osbox.site.site import Site
+from tests.conftest import PROJECT
+
+PAGE = (PROJECT / "docs" / "security.md").read_text()
+STACK = yaml.safe_load((PROJECT / "compose" / "stack.yaml").read_text())["services"]
+RACK = yaml.safe_load((PROJECT / "compose" / "rack.yaml").read_text())["services"]
+SERVICES = {**STACK, **RACK}
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the first table under a heading, its titles left out."""
+    text = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_every_port_stands_there_and_no_other() -> None:
+    found = {
+        port.strip(): (places, encrypted)
+        for ports, places, _, encrypted in table("From outside to the host")
+        for port in ports.split(",")
+    }
+    apis = dict.fromkeys(map(str, PORTS[FRONT]), ("loopback, provisioning, listen", "TLS"))
+    others = {str(port) for service, ports in PORTS.items() if service != FRONT for port in ports}
+    plain = dict.fromkeys([*others, *(f"{port}/udp" for port in UDP_PORTS.values())], ("provisioning", "no"))
+    assert found == apis | plain | {str(Site().redfish_port): ("provisioning", "TLS")}
+
+
+def test_capabilities() -> None:
+    rows = {row[0].strip("`"): row[1:] for row in table("Between containers")}
+    for name, (told, _) in rows.items():
+        if told == "the same":
+            told = rows["neutron-openvswitch-agent"][0]  # noqa: PLW2901 - what it stands for
+        wanted = SERVICES[name]["cap_add"] if name in SERVICES else []
+        assert set(re.findall(r"`([A-Z_]+)`", told)) == set(wanted), name
+    assert {name for name, one in SERVICES.items() if one.get("cap_add")} == set(rows) - {"all others"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_nothing_is_privileged(name: str) -> None:
+    service = SERVICES[name]
+    assert not service.get("privileged")
+    assert service["cap_drop"] == ["ALL"]
+    assert service["read_only"] is True
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert service.get("pid") is None
+    assert name == "rack" or service.get("network_mode") != "host"
+
+
+def test_who_runs_as_root() -> None:
+    told = {row[0].strip("`") for row in table("Between containers") if row[2] == "yes"}
+    images = set[str]()
+    for file in PROJECT.glob("images/*/Dockerfile"):
+        for part in re.split(r"^FROM ", file.read_text(), flags=re.MULTILINE)[1:]:
+            parent, _, name = part.split()[:3]  # PARENT AS NAME: labels are handed down
+            if "io.osbox.root=" in part or parent in images:
+                images.add(name)
+    assert {name for name, one in SERVICES.items() if one["image"].partition(":")[0] in images} == told
