@@ -45,8 +45,18 @@ def test_every_api_has_a_part_of_its_own() -> None:
     assert found == [(api.service, str(api.port), str(api.port + 10_000)) for api in APIS]
     doors = re.findall(r"^  bind :(\d+)$", text.partition("frontend gate ")[2], re.MULTILINE)
     assert doors == [outside for *_, outside in found]
-    behind = re.findall(r"^  use_backend (\S+) if \{ dst_port (\d+) \}$", text, re.MULTILINE)
-    assert behind == [(service, outside) for service, _, outside in found]
+    ways = re.findall(
+        r"^  use_backend (\S+)-door if \{ req.ssl_hello_type 1 \} \{ dst_port (\d+) \}$", text, re.MULTILINE
+    )
+    assert ways == [(service, outside) for service, _, outside in found]
+    behind = re.findall(
+        r"^backend (\S+)-door from doors\n  server \1 abns@\1 send-proxy-v2\n"
+        r'frontend \1-tls from clients\n  bind abns@\1 accept-proxy ssl crt "\$\{FRONT_TLS\}" alpn http/1.1\n'
+        r"(?:  http-re\S+ .*\n)+  default_backend \1$",
+        text,
+        re.MULTILINE,
+    )
+    assert behind == [service for service, *_ in found]
 
 
 def test_what_is_published_is_what_may_speak_tls() -> None:
@@ -293,12 +303,10 @@ def test_an_entrance_that_takes_no_certificate_is_told(paths: Paths, front: Show
     assert "unable to load" in caught.value.evidence
 
 
-def test_an_entrance_that_is_away_is_no_matter_of_certificates(
-    paths: Paths, front: Shown, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(entrance, "SECONDS", 0)
-    assert not entrance.follow(paths, SITE, Engine("private", "26"))
-    assert not entrance.follow(paths, Site(), Engine("private", "26")), "tls = false"
+def test_an_entrance_that_is_away_is_no_matter_of_certificates(paths: Paths, front: Shown) -> None:
+    assert not entrance.spoken(SITE).tls
+    assert not entrance.follow(paths, SITE, Engine("private", "26"), within=0)
+    assert not entrance.follow(paths, Site(tls=False), Engine("private", "26")), "tls = false"
 
 
 @pytest.mark.parametrize("answer", ["Success!", "Can't replace"])

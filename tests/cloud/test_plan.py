@@ -287,7 +287,7 @@ def test_a_certificate_that_ends_is_planned(system: Paths, monkeypatch: pytest.M
 
     now = datetime.now(UTC)
     assert planned() == [("create", "there is none")]
-    store.ensure(system, Site(), store.names_here(Site()), now - timedelta(days=61))
+    store.ensure(system, Site(), store.names_here(Site()), now - timedelta(days=800))
     [(action, why)] = planned()
     assert action == "change"
     assert why.startswith("it ends at ")

@@ -41,10 +41,10 @@ def made(paths: Paths, monkeypatch: pytest.MonkeyPatch, since: datetime = NOW) -
 def test_a_good_one(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     made(paths, monkeypatch)
     [one] = found(paths)
-    assert (one.level, one.what) == ("ok", "the entrance's certificate is good for 89 days")
+    assert (one.level, one.what) == ("ok", "the entrance's certificate is good for 824 days")
 
 
-@pytest.mark.parametrize(("days", "level"), [(61, "warning"), (91, "error")])
+@pytest.mark.parametrize(("days", "level"), [(800, "warning"), (826, "error")])
 def test_one_that_ends(paths: Paths, monkeypatch: pytest.MonkeyPatch, days: int, level: str) -> None:
     made(paths, monkeypatch, NOW - timedelta(days=days))
     [one] = found(paths)
@@ -58,6 +58,9 @@ def test_one_that_is_not_shown(paths: Paths, monkeypatch: pytest.MonkeyPatch) ->
     assert (one.level, one.next) == ("error", "osbox up")
     assert "shows another certificate" in one.what
     assert [one.level for one in found(paths, runs=False)] == ["ok"]
+    monkeypatch.setattr(entrance, "shown", lambda _: b"")
+    [one] = found(paths)
+    assert (one.level, "shows no certificate" in one.what) == ("error", True)
 
 
 def test_without_any(paths: Paths) -> None:

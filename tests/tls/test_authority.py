@@ -16,7 +16,6 @@ from osbox.tls.reading import File, Wrong
 from tests.tls.made import DAY, NOW, refused
 
 WANTED = names.wanted(Site(), "box.example")
-HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +53,8 @@ def test_what_is_in_them(signer: Pair, leaf: Pair) -> None:
     assert isinstance(leaf.key.curve, ec.SECP256R1)
     assert isinstance(signer.key.curve, ec.SECP256R1)
     assert (leaf.certificate.not_valid_before_utc, leaf.certificate.not_valid_after_utc) == (
-        NOW - HOUR,
-        NOW + 90 * DAY,
+        NOW - DAY,
+        NOW + 825 * DAY,
     )
     assert signer.certificate.not_valid_after_utc == NOW + 3650 * DAY
     assert "os-in-a-box" in examine.subject(signer.certificate)
@@ -77,13 +76,13 @@ def test_a_certificate_does_not_outlive_its_authority(signer: Pair) -> None:
 
 MOMENTS = {
     "made": (NOW, True, Do.FRESH),
-    "a clock an hour behind": (NOW - HOUR, True, Do.FRESH),
-    "a clock further behind": (NOW - HOUR - timedelta(seconds=2), False, Do.ANEW),
+    "a clock a day behind": (NOW - DAY, True, Do.FRESH),
+    "a clock further behind": (NOW - DAY - timedelta(seconds=2), False, Do.ANEW),
     "back a year": (NOW - 365 * DAY, False, Do.ANEW),
-    "before 30 days are left": (NOW + 59 * DAY, True, Do.FRESH),
-    "30 days are left": (NOW + 60 * DAY, True, Do.RENEW),
-    "its last second": (NOW + 90 * DAY - timedelta(seconds=1), True, Do.RENEW),
-    "past its end": (NOW + 90 * DAY + timedelta(seconds=1), False, Do.RENEW),
+    "before 30 days are left": (NOW + 794 * DAY, True, Do.FRESH),
+    "30 days are left": (NOW + 795 * DAY, True, Do.RENEW),
+    "its last second": (NOW + 825 * DAY - timedelta(seconds=1), True, Do.RENEW),
+    "past its end": (NOW + 825 * DAY + timedelta(seconds=1), False, Do.RENEW),
     "past the authority's end": (NOW + 3651 * DAY, False, Do.RENEW),
 }
 
@@ -139,6 +138,6 @@ def test_other_names_make_another_one(signer: Pair, leaf: Pair) -> None:
 
 def test_what_people_are_told(leaf: Pair) -> None:
     told = decide.tell(leaf.certificate, NOW + DAY)
-    assert told.days_left == 89
+    assert told.days_left == 824
     assert told.fingerprint.count(":") == 31
-    assert decide.tell(leaf.certificate, NOW + 100 * DAY).days_left < 0
+    assert decide.tell(leaf.certificate, NOW + 830 * DAY).days_left < 0

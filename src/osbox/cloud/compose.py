@@ -122,6 +122,12 @@ def last(paths: Paths, name: str) -> str:
     return next((line.partition("=")[2] for line in lines if line.startswith(f"{name}=")), "")
 
 
+def as_brought_up(paths: Paths, site: Site) -> Site:
+    """The site with the address of `osbox up --listen`, where site.toml names none."""
+    address = last(paths, "OSBOX_LISTEN")
+    return site.listening_on(address) if address and not site.listen else site
+
+
 def _folder(engine: Engine, paths: Paths) -> Path:
     """Where the engine's client finds our files; the machine's own sees them where they are."""
     return paths.compose if engine.kind == "host" else recipes.compose(paths)

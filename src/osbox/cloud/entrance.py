@@ -17,16 +17,22 @@ ASK_SECONDS = 5
 PORT = BY_TYPE["identity"].port
 
 
-def follow(paths: Paths, site: Site, engine: Engine) -> bool:
+def spoken(site: Site) -> Site:
+    """The site as its entrance speaks now: it may be about to change."""
+    return site.model_copy(update={"tls": bool(shown(site))})
+
+
+def follow(paths: Paths, site: Site, engine: Engine, *, within: float = SECONDS) -> bool:
     """Have the entrance show what is in its file; True when it showed another one until now.
 
-    Nothing is lost meanwhile. Raises Error when it does not take it.
+    Nothing is lost meanwhile. within: how long it may take to answer, in seconds; one that does not is told
+    of by the proof. Raises Error when it does not take it.
     """
     if not site.tls:
         return False
     wanted = _own(paths.tls / "front" / "front.pem")
-    seen = waiting.happens(lambda: shown(site), SECONDS, poll=0.5)
-    if not seen or seen == wanted:  # one that does not answer is told of by the proof
+    seen = waiting.happens(lambda: shown(site), within, poll=0.5)
+    if not seen or seen == wanted:
         return False
     told = docker.ask(engine, "exec", f"{FRONT}.{site.name}", "front-renew", check=False)
     if told.code or shown(site) != wanted:

@@ -25,7 +25,7 @@ from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.site import secrets
 from osbox.site.site import Paths, Site
-from osbox.tls import store
+from osbox.tls import names, store
 
 __all__ = ["RACK", "down", "logs_argv", "observe", "plan", "release", "require_up", "start_rack", "up"]
 
@@ -63,7 +63,7 @@ def up(
     changed = [change for change in todo.changes if change.kind != "container"]
     secrets.ensure(paths)
     if site.tls:
-        store.ensure(paths, site, store.names_here(site), datetime.now(UTC))
+        _certificate(paths, site)
     compose.write(paths, todo.files)
     running = {name for name, item in todo.live.items() if item.state == "running"}
     if FRONT not in todo.live and running & set(BY_SERVICE):
@@ -72,6 +72,8 @@ def up(
         )  # a cloud of before there was an entrance: its APIs hold the ports, and are replaced first
     ports.require_free(site, running)
     begin, took, done = time.monotonic(), dict[str, float](), list[Change]()
+    if FRONT in running:  # before it is asked for anything
+        entrance.follow(paths, site, engine, within=0)
     acts = any(change.kind in ("container", "network", "volume") for change in todo.changes)
     if acts:
         begin, took = _act(paths, site, engine, todo, patience)
@@ -85,6 +87,14 @@ def up(
     _remember(paths, todo, done, {name: moment - begin for name, moment in ready.items()} | took)
     credentials.write_credentials(paths, site)
     return [*changed, *done, *(Change("cloud", name, "change") for name in made)]
+
+
+def _certificate(paths: Paths, site: Site) -> None:
+    """Have one; of an installed one it is told for which address it is not."""
+    now = datetime.now(UTC)
+    if store.ensure(paths, site, store.names_here(site), now).installed:
+        for problem in store.shown(paths, names.published(site), now)[1]:
+            log.warn(problem.said + (f"; {problem.hint}" if problem.hint else ""))
 
 
 def _act(
@@ -104,22 +114,21 @@ def _act(
     if gone:
         docker.docker(engine, "rm", "--force", *gone)
     took = dict[str, float]()
-    apis, harmful = one_after_the_other(todo), underway.harmful(todo.changes, todo.live)
-
-    def let_end(services: Iterable[str]) -> None:
-        underway.let_end(harmful & set(services), patience, partial(underway.seen, paths, site))
+    apis, left = one_after_the_other(todo), underway.harmful(todo.changes, todo.live)
+    waiter = underway.Waiter(patience, partial(underway.seen, paths, site))
 
     if apis and (below := beneath(todo)):
-        let_end(below)
+        waiter.let_end(left & set(below))
         compose.up(engine, paths, *below, rack=todo.rack)
+        left -= set(below)
     for name in apis:
-        let_end([name])
+        waiter.let_end(left & {name})
         begin = time.monotonic()
         with log.step(f"Replace {name}"):
             compose.up(engine, paths, name, rack=todo.rack)
             _let_come_back(paths, site, BY_SERVICE[name])
         took[name] = time.monotonic() - begin
-    let_end(harmful - set(apis))
+    waiter.let_end(left - set(apis))
     begin = time.monotonic()
     compose.up(engine, paths, rack=todo.rack)
     late = [f"{change.name}.{site.name}" for change in todo.changes if change.action == "restart"]
@@ -157,7 +166,7 @@ def _let_come_back(paths: Paths, site: Site, api: Api) -> None:
     """Wait until the entrance has an answer of the API, whatever it says; it holds the question meanwhile."""
     with (
         suppress(OSError, HTTPException),  # the proof comes to it again
-        closing(_link(paths, site, api.port)) as connection,
+        closing(_link(paths, entrance.spoken(site), api.port)) as connection,
     ):
         connection.request("GET", "/")
         connection.getresponse()

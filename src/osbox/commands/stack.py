@@ -4,6 +4,7 @@ import re
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from osbox import log, run
 from osbox.build import images
-from osbox.cloud import credentials, stack, underway
+from osbox.cloud import credentials, followers, stack, underway
 from osbox.cloud.changes import Change
 from osbox.cloud.plan import Plan
 from osbox.commands.context import Context, Json, print_json, show
@@ -74,6 +75,7 @@ def up(
         network_changes = net.ensure_bridge(here.paths, site)
         changed = stack.up(here.paths, site, at, version=version, patience=patience)
         network_changes += network.reconnect(here.paths, site, at)
+        changed += _followers(here, site, rack=bool(stack.observe(at, site, stack.RACK)))
         rules.keep(here.base, here.base_site, at)
         took = log.seconds(time.monotonic() - begin)
     for what in mended:
@@ -89,6 +91,19 @@ def up(
         "  osbox openstack catalog list        or:  export"
         f" OS_CLIENT_CONFIG_FILE={here.paths.clouds_yaml} OS_CLOUD={here.site.name}"
     )
+
+
+def _followers(here: Context, site: Site, *, rack: bool) -> list[Change]:
+    """Who has to follow the certificate: virtual nodes are told, of the ramdisk it is said what to do."""
+    told, kept = followers.rack(here.paths, site) if rack else ([], [])
+    if kept:
+        names = ", ".join(kept)
+        log.warn(f"Ironic does not let us tell {names} how the rack speaks now; osbox up again does")
+    if not followers.knows_ramdisk(here.paths, site):
+        log.warn(
+            "the deploy ramdisk does not know the APIs' authority; before you deploy a node: osbox setup"
+        )
+    return [Change("host", f"the address of {name}", "change") for name in told]
 
 
 def plan(
@@ -155,7 +170,8 @@ def _duration(text: str) -> float:
 
 def _under_way(here: Context, site: Site, todo: Plan) -> list[dict[str, Any]]:
     """What `osbox up` would wait for, and which services it needs that are to be replaced."""
-    hit = underway.seen(here.paths, site, underway.harmful(todo.changes, todo.live))
+    services = underway.harmful(todo.changes, todo.live)
+    hit = underway.known(partial(underway.seen, here.paths, site, services))
     return [{**asdict(one), "needs": names} for one, names in hit]
 
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from osbox import log
-from osbox.cloud import passes, stack
+from osbox.cloud import compose, passes, stack
 from osbox.cloud.services import FRONT
 from osbox.commands.context import Context, Json, print_json
 from osbox.tls import decide, names, store
@@ -56,7 +56,7 @@ def _certificate(here: Context) -> decide.Told | None:
     if not here.site.tls or not here.paths.tls.is_dir():
         return None
     now = datetime.now(UTC)
-    found, _ = store.shown(here.paths, names.published(here.site), now)
+    found, _ = store.shown(here.paths, names.published(compose.as_brought_up(here.paths, here.site)), now)
     return decide.tell(found[0], now) if found else None
 
 

@@ -13,17 +13,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from osbox import log, plain, utf8
-from osbox.cloud import entrance, stack
+from osbox.cloud import compose, entrance, stack
 from osbox.cloud.services import FRONT
 from osbox.commands.context import Context, Json, print_json
 from osbox.engine import engine
 from osbox.errors import UserError
 from osbox.site import sources
+from osbox.site.site import Site
 from osbox.tls import decide, examine, names, reading, store
 from osbox.tls.decide import Do, Told
 from osbox.tls.reading import File, Problem, Wrong
-
-TOLD = "clients have to be told (osbox tls ca), and the deploy ramdisk (osbox setup)"
 
 app = typer.Typer(
     no_args_is_help=True, help="The entrance's certificate, and the authority that clients trust."
@@ -42,7 +41,7 @@ def show(context: typer.Context, json: Json = False) -> None:
     """
     here: Context = context.obj
     now, installed = _now(), store.is_installed(here.paths)
-    needed = names.published(here.site) if installed else store.names_here(here.site)
+    needed = names.published(_site(here)) if installed else store.names_here(_site(here))
     found, problems = store.shown(here.paths, needed, now)
     told = [decide.tell(one, now) for one in found]
     files = {name: str(file) for name, file in vars(store.Files.of(here.paths)).items() if file.exists()}
@@ -83,11 +82,11 @@ def renew(
                 "the certificate was installed: who issued it renews it",
                 hint="osbox tls install CERT KEY CA, or for one of our own: osbox tls renew --own",
             )
-        kept = store.ensure(here.paths, here.site, store.names_here(here.site), _now(), anew=True, own=own)
+        before = _trusted(here)
+        kept = store.ensure(here.paths, here.site, store.names_here(_site(here)), _now(), anew=True, own=own)
         _follow(here)
     log.out.print(f"The certificate is made anew: {kept.certificate.why}")
-    if kept.authority and kept.authority.do is not Do.FRESH:
-        log.warn(f"its authority is a new one, too ({kept.authority.why}): {TOLD}")
+    _tell_of_another(here, before)
 
 
 @app.command()
@@ -113,19 +112,17 @@ def install(
     here.settle()
     with here.alone("tls install", anew=True):
         here = here.again()
-        needed, roots = names.published(here.site), _authorities(authority)
+        needed, roots = names.published(_site(here)), _authorities(authority)
         found = examine.examine(_file(certificate), private, roots, now=now, needed=needed)
         _require(found.problems, partial=partial)
-        before = here.paths.trusted.read_bytes() if here.paths.trusted.exists() else b""
+        before = _trusted(here)
         kept = store.install(here.paths, found, now)
-        other = before not in (b"", here.paths.trusted.read_bytes())
         _follow(here)
     _tell([*found.problems, *store.readable(utf8.at_home(key))])
     log.out.print(f"The certificate is installed: {kept.certificate.why}")
     if kept.certificate.do is not Do.FRESH:
         log.warn("osbox does not renew it")
-    if other:
-        log.warn(f"its authority is another one: {TOLD}")
+    _tell_of_another(here, before)
 
 
 @app.command("ca")
@@ -135,11 +132,34 @@ def certificate_of_the_authority(context: typer.Context) -> None:
     print(store.trusted(here.paths), end="")
 
 
+def _trusted(here: Context) -> bytes:
+    return here.paths.trusted.read_bytes() if here.paths.trusted.exists() else b""
+
+
+def _tell_of_another(here: Context, before: bytes) -> None:
+    """Of another authority than before all have to be told who verify by it."""
+    if before not in (b"", _trusted(here)):
+        log.warn(
+            "its authority is another one: clients have to be told (osbox tls ca), the deploy ramdisk (osbox"
+            " setup), and virtual nodes (osbox up)"
+        )
+
+
+def _site(here: Context) -> Site:
+    """With the address that the cloud was brought up with by --listen, which need not stand in site.toml."""
+    return compose.as_brought_up(here.paths, here.site)
+
+
 def _follow(here: Context) -> None:
     """Have the entrance show it, if it runs."""
     at = here.running_engine()
-    if at and stack.observe(at, here.site, FRONT):
+    front = stack.observe(at, here.site, FRONT).get(FRONT) if at else None
+    if not at or not front or front.state != "running":
+        return
+    if entrance.spoken(here.site).tls:
         entrance.follow(here.paths, here.site, at)
+    else:
+        log.warn("the entrance shows no certificate: osbox up")
 
 
 def _now() -> datetime:

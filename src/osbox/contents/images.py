@@ -65,13 +65,18 @@ def deploy_images(kernel: Path, initramfs: Path, scratch: Path, authority: bytes
     """The deploy ramdisk as Glance wants it; with an authority (PEM) its agent verifies the APIs by that."""
     stamp, behind = kernel.parent.name, b""
     if authority:
-        stamp = f"{stamp}-{hashlib.sha256(authority).hexdigest()[:12]}"
+        stamp = f"{stamp}-{mark(authority)}"
         behind = agent.trusting(authority, initramfs.stat().st_size)
     ramdisk = Upload(RAMDISK, initramfs, "ari", "ari", stamp, {"hw_architecture": "x86_64"})
     return [
         Upload(KERNEL, kernel, "aki", "aki", stamp, {"hw_architecture": "x86_64"}),
         replace(ramdisk, scratch=scratch, behind=behind),
     ]
+
+
+def mark(authority: bytes) -> str:
+    """What the stamp of a ramdisk ends in that verifies by this authority."""
+    return hashlib.sha256(authority).hexdigest()[:12]
 
 
 def guest_image(path: Path, min_disk: int) -> Upload:

@@ -10,6 +10,7 @@ import hashlib
 import re
 import ssl
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from osbox import files, utf8
@@ -55,20 +56,31 @@ def seen(inventory: Inventory, take: Callable[[str, str], object] = lambda *_: N
             continue
         if file not in names:
             text = certificates(file)
-            names[file] = f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.pem"
+            names[file] = _name(text)
             take(names[file], text)
         bmc = node.bmc.model_copy(update={"verify_ca": INSIDE / names[file]})
         nodes.append(node.model_copy(update={"bmc": bmc}))
     return Inventory.model_construct(nodes=tuple(nodes))
 
 
+def one(paths: Paths, file: Path) -> Path:
+    """Keep the certificates of a file where the conductor reads them; returns where that is for it."""
+    text = certificates(file)
+    name = _name(text)
+    _take(paths, name, text)
+    return INSIDE / name
+
+
 def keep(paths: Paths, inventory: Inventory) -> Inventory:
     """As `seen`, with the files where the conductor reads them; those of before stay, for a node may name
     them."""
-    place = paths.bmc_ca
+    return seen(inventory, partial(_take, paths))
 
-    def take(name: str, text: str) -> None:
-        files.write_changed(place / name, text, mode=files.PUBLIC)
-        place.chmod(files.PUBLIC_DIRECTORY)  # the conductor is no root, and the umask is a person's
 
-    return seen(inventory, take)
+def _name(text: str) -> str:
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.pem"
+
+
+def _take(paths: Paths, name: str, text: str) -> None:
+    files.write_changed(paths.bmc_ca / name, text, mode=files.PUBLIC)
+    paths.bmc_ca.chmod(files.PUBLIC_DIRECTORY)  # the conductor is no root, and the umask is a person's

@@ -181,10 +181,9 @@ def enrolment(specs: Sequence[Spec], paths: Paths, site: Site) -> str:
             "name": node.name,
             "driver": "redfish",
             "bmc": {
-                "address": site.api(site.redfish_port, site.address),
+                **_spoken(paths, site),
                 "username": USER,
                 "password_file": str(paths.secrets / "bmc-password"),
-                "verify_ca": str(paths.trusted) if site.tls else False,
                 "system_id": node.uuid,
             },
             "ports": list(node.macs),
@@ -198,8 +197,33 @@ def enrolment(specs: Sequence[Spec], paths: Paths, site: Site) -> str:
         }
         for node in specs
     ]
+    return _file(entries, site)
+
+
+def moved(text: str, paths: Paths, site: Site) -> str:
+    """rack.yaml with the address and the authority of today."""
+    entries = yaml.safe_load(text)["nodes"]
+    for entry in entries:
+        if entry["bmc"].get("address") in addresses(site):
+            entry["bmc"] |= _spoken(paths, site)
+    return _file(entries, site)
+
+
+def addresses(site: Site) -> tuple[str, str]:
+    """By which the rack's Redfish may have been enrolled, with TLS or without."""
+    return tuple(f"{scheme}://{site.address}:{site.redfish_port}" for scheme in ("http", "https"))  # type: ignore[return-value]
+
+
+def _spoken(paths: Paths, site: Site) -> dict[str, Any]:
+    return {
+        "address": site.api(site.redfish_port, site.address),
+        "verify_ca": str(paths.trusted) if site.tls else False,
+    }
+
+
+def _file(entries: Sequence[Mapping[str, Any]], site: Site) -> str:
     head = f"# The virtual nodes of {container(site)}, written by osbox. docs/nodes.md describes this file.\n"
-    return head + yaml.safe_dump({"nodes": entries}, sort_keys=False)
+    return head + yaml.safe_dump({"nodes": list(entries)}, sort_keys=False)
 
 
 def _node(item: dict[str, Any]) -> VirtualNode:

@@ -107,16 +107,17 @@ def boot_others(system: "Connection", others: Mapping[str, str]) -> tuple[list[s
 
     changed, kept = list[str](), list[str]()
     for node in system.baremetal.nodes(details=True):
+        named = {key: IMAGE.fullmatch(str((node.driver_info or {}).get(key, ""))) for key in BOOTED}
         patch = [
-            {"op": "replace", "path": f"/driver_info/{key}", "value": others[str(value)]}
-            for key, value in (node.driver_info or {}).items()
-            if key in BOOTED and str(value) in others
+            {"op": "replace", "path": f"/driver_info/{key}", "value": others[match[1]]}
+            for key, match in named.items()
+            if match and match[1] in others
         ]
         if not patch:
             continue
         try:
             system.baremetal.patch_node(node, patch)
-        except exceptions.ConflictException:
+        except (exceptions.ConflictException, exceptions.BadRequestException):
             kept.append(node.name or node.id)
         except exceptions.NotFoundException:  # it went meanwhile
             continue

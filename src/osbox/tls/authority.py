@@ -13,9 +13,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-BACK = timedelta(hours=1)
-"""A certificate is valid that long before it is made: the clocks of nodes are not ours."""
-AUTHORITY_LIFE, LEAF_LIFE = timedelta(days=3650), timedelta(days=90)
+BACK = timedelta(days=1)
+"""A certificate is valid that long before it is made: the clocks of nodes are not ours, and many go by a
+local time, up to 12 hours behind."""
+AUTHORITY_LIFE, LEAF_LIFE = timedelta(days=3650), timedelta(days=825)
+"""Only `osbox up` and `osbox tls renew` make another one: a cloud that is left alone shall not end. Apple's
+clients take no server's certificate for longer, whoever issued it (support.apple.com/103769)."""
 USAGES = (
     "digital_signature",
     "content_commitment",

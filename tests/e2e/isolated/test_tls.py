@@ -6,13 +6,15 @@ import re
 import ssl
 import threading
 import time
+import uuid
 from collections import Counter
 
 import pytest
 
-from osbox.cloud import entrance
+from osbox.cloud import entrance, sessions
 from osbox.cloud.services import APIS as SERVICES
 from osbox.site.load import load_site
+from tests.e2e import crash
 from tests.e2e.asking import client, link
 from tests.e2e.conftest import Tool
 from tests.home import APIS, HOME, LOOPBACK, SITE
@@ -56,7 +58,8 @@ def test_who_knows_the_authority_only_connects(ready: Tool) -> None:
     old = ssl.create_default_context(cafile=str(HOME / "tls" / "trusted" / "ca.pem"))
     old.minimum_version = ssl.TLSVersion.TLSv1
     old.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises(OSError):  # noqa: PT011 - OpenSSL has several names for it
+    old.set_ciphers("ALL:@SECLEVEL=0")  # or our own side would refuse
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert.protocol.version"):
         http.client.HTTPSConnection(LOOPBACK, 5000, timeout=30, context=old).connect()
 
 
@@ -71,6 +74,23 @@ def test_no_document_leads_back_to_http(ready: Tool) -> None:
     public = [one["url"] for row in table for one in row["Endpoints"] if one["interface"] == "public"]
     assert len(public) == len(SERVICES)
     assert {url.partition(":")[0] for url in public} == {"https"}
+
+
+def test_swift_leads_to_no_http(ready: Tool) -> None:
+    """It does not ask by which scheme a request came, and answers with where to go, the whole address."""
+    session = sessions.session(crash.PATHS, load_site(HOME))
+    place = f"/v1/AUTH_{session.get_project_id()}/web-{uuid.uuid4().hex[:8]}"
+    session.put(
+        f"{APIS}:8080{place}", headers={"X-Container-Read": ".r:*", "X-Container-Meta-Web-Index": "i"}
+    )
+    connection = link(8080, 60)
+    try:
+        connection.request("GET", place)
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("Location")) == (301, f"{APIS}:8080{place}/")
+    finally:
+        connection.close()
+        session.delete(f"{APIS}:8080{place}")
 
 
 def test_what_a_client_says_of_its_way_is_not_believed(ready: Tool) -> None:
