@@ -25,6 +25,7 @@ from osbox.cloud.services import AGENTS, SERVICES
 from osbox.errors import Error
 from osbox.releases import folder as releases
 from osbox.site.site import STATE, Lifetime
+from osbox.waiting import happens
 from tests.bootpath import bootserver
 from tests.conftest import PROJECT
 from tests.e2e import bootfaults, changes, clock, crash, weather
@@ -47,7 +48,7 @@ pytestmark = pytest.mark.e2e
 
 STEPS = ("Engine", "Images", "Cloud", "Network", "Contents", "Rack", "Enrol", "Request", "Deploy", "Boot")
 """The demo's steps that are killed once each, a second after their first line."""
-STEPS_AT_ONCE = 4
+STEPS_AT_ONCE = 2
 """So many of them in `make check`."""
 
 
@@ -495,12 +496,21 @@ def test_services_without_an_api_answer_on_the_bus(osbox: Tool) -> None:
     assert "no answer of scheduler nobody on the bus: MessagingTimeout" in caught.value.evidence
 
 
+def frozen(name: str) -> bool:
+    try:
+        engine("docker", "pause", name)
+    except Error:
+        return False
+    return True
+
+
 def test_health_checks_see_that_the_database_stands_still(osbox: Tool) -> None:
     """They ask for something that needs it: an open port and a live process prove nothing."""
     names = [f"{name}.{NAME}" for name in ("keystone", "placement", "neutron-server")]
     with ThreadPoolExecutor(len(names)) as pool:
         assert all(pool.map(is_healthy, names))
-        engine("docker", "pause", f"mysql.{NAME}")
+        # "unable to freeze": the kernel did not stop all its threads in time, on a machine with much to do.
+        assert happens(lambda: frozen(f"mysql.{NAME}"), 60)
         try:
             assert not any(pool.map(is_healthy, names))
         finally:
