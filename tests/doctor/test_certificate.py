@@ -63,12 +63,14 @@ def test_one_that_is_not_shown(paths: Paths, monkeypatch: pytest.MonkeyPatch) ->
     assert (one.level, "shows no certificate" in one.what) == ("error", True)
 
 
-def test_without_any(paths: Paths) -> None:
+def test_without_any(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrance, "shown", lambda _: b"")
     assert [one.level for one in found(paths)] == ["error"]
     assert found(paths, runs=False) == [], "there is no cloud yet"
 
 
-def test_without_tls(paths: Paths) -> None:
+def test_without_tls(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrance, "shown", lambda _: b"")
     [one] = found(paths, Site(tls=False))
     assert (one.level, "can be read" in one.what) == ("warning", True)
     assert found(paths, Site(tls=False), runs=False) == []

@@ -153,7 +153,9 @@ def test_examples_of_the_documentation_are_valid(text: str, tmp_path: Path) -> N
     password.touch(mode=0o600)
     password.write_text(PASSWORD)
     file = tmp_path / "nodes.yaml"
-    file.write_text(re.sub(r"(password_file:) [^\s,}]+", rf"\1 {password}", text))
+    (tmp_path / "ca.pem").write_text(AUTHORITY)
+    text = re.sub(r"(password_file:) [^\s,}]+", rf"\1 {password}", text)
+    file.write_text(re.sub(r"(verify_ca:) /[^\s,}]+", rf"\1 {tmp_path}/ca.pem", text))
     assert load(file, pytest.fail).nodes
 
 

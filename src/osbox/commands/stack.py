@@ -75,7 +75,7 @@ def up(
         network_changes = net.ensure_bridge(here.paths, site)
         changed = stack.up(here.paths, site, at, version=version, patience=patience)
         network_changes += network.reconnect(here.paths, site, at)
-        changed += _followers(here, site, rack=bool(stack.observe(at, site, stack.RACK)))
+        changed += _followers(here, site, at)
         rules.keep(here.base, here.base_site, at)
         took = log.seconds(time.monotonic() - begin)
     for what in mended:
@@ -93,9 +93,10 @@ def up(
     )
 
 
-def _followers(here: Context, site: Site, *, rack: bool) -> list[Change]:
+def _followers(here: Context, site: Site, at: engine.Engine) -> list[Change]:
     """Who has to follow the certificate: virtual nodes are told, of the ramdisk it is said what to do."""
-    told, kept = followers.rack(here.paths, site) if rack else ([], [])
+    there = stack.RACK in stack.observe(at, site, stack.RACK)
+    told, kept = followers.rack(here.paths, site) if there else ([], [])
     if kept:
         names = ", ".join(kept)
         log.warn(f"Ironic does not let us tell {names} how the rack speaks now; osbox up again does")

@@ -81,7 +81,8 @@ def test_swift_leads_to_no_http(ready: Tool) -> None:
     session = sessions.session(crash.PATHS, load_site(HOME))
     place = f"/v1/AUTH_{session.get_project_id()}/web-{uuid.uuid4().hex[:8]}"
     session.put(
-        f"{APIS}:8080{place}", headers={"X-Container-Read": ".r:*", "X-Container-Meta-Web-Index": "i"}
+        f"{APIS}:8080{place}",
+        headers={"X-Container-Read": ".r:*,.rlistings", "X-Container-Meta-Web-Index": "i"},
     )
     connection = link(8080, 60)
     try:
