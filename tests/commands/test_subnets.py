@@ -35,7 +35,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     monkeypatch.setattr(host, "usable", lambda: "28.2")
     monkeypatch.setattr(docker, "networks", lambda _: ())
     monkeypatch.setattr(cloud, "up", lambda *_, **__: pytest.fail("containers are made"))
-    monkeypatch.setattr(cloud, "plan", lambda *_: SimpleNamespace(changes=()))
+    monkeypatch.setattr(cloud, "plan", lambda *_: SimpleNamespace(changes=(), live={}))
     with namespaces.alone():
         ip("link add vpn0 type veth peer name far0")
         ip("link set vpn0 up")
