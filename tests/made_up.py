@@ -2,6 +2,7 @@
 own."""
 
 import os
+from unittest import mock
 
 import pytest
 
@@ -50,4 +51,5 @@ class MadeUp:
     def run_here(self, *words: str) -> pytest.RunResult:
         """The same in this process, in a tenth of the time; the deadlines are those of the test that calls
         it."""
-        return self.pytester.runpytest_inprocess("--timeout=0", *words)
+        with mock.patch.dict(os.environ):  # in which a run's beginning says what it is
+            return self.pytester.runpytest_inprocess("--timeout=0", *words)

@@ -81,3 +81,11 @@ def test_a_full_disk_is_told_before_the_lanes_begin(made_up: MadeUp) -> None:
 def test_what_is_named_as_the_second_lane_is_there() -> None:
     for name in lanes.SECOND:
         assert (Path(__file__).parents[1] / name).exists(), name
+
+
+def test_a_made_up_run_within_a_lane_leaves_it_one(made_up: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took the word that says so away, and the first lane did not wait for the second any more: it looked
+    at the host with the other's namespaces on it."""
+    monkeypatch.setenv(home.LANES, "1")
+    made_up.run_here("-m", "quick")
+    assert os.environ[home.LANES] == "1"
