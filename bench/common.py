@@ -1,5 +1,6 @@
 """What the benchmarks share: a timed osbox, medians, the table and the JSON."""
 
+import argparse
 import json
 import os
 import statistics
@@ -35,6 +36,13 @@ class Figure:
     runs: tuple[float, ...] = ()
     floor: float | None = None
     other: float | None = None
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """What every benchmark has on its command line: its first line as help, and --json FILE."""
+    found = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    found.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    return found
 
 
 def seconds(argv: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path = PROJECT) -> float:

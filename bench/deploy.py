@@ -7,13 +7,11 @@ openstack server delete bm-node-1`. Makes a server, `bench-deploy`, and deletes 
     .venv/bin/python bench/deploy.py [--json FILE]
 """
 
-import argparse
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from common import Figure, report
+from common import Figure, parser, report
 
 from osbox import log
 from osbox.cloud import sessions
@@ -29,9 +27,8 @@ FLOOR = f"the floor: the step {WRITE} and one boot of the server from its disk, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    options = parser.parse_args()
+    words = parser(__doc__)
+    options = words.parse_args()
     paths = find_paths()
     site = load_site(paths.home)
     at = engine.find(paths, site)

@@ -6,17 +6,15 @@ Takes the cloud in OSBOX_HOME as it is, which has to run, and removes the contai
     OSBOX_HOME=/var/lib/osbox-bench .venv/bin/python bench/entrance.py [--json FILE]
 """
 
-import argparse
 import http.client
 import ssl
 import statistics
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from common import Figure, report
+from common import Figure, parser, report
 
 from osbox import run
 from osbox.cloud import sessions
@@ -31,14 +29,13 @@ Ways = Mapping[str, Callable[[], http.client.HTTPConnection]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    options = parser.parse_args()
+    words = parser(__doc__)
+    options = words.parse_args()
     paths = find_paths()
     site = load_site(paths.home)
     at = engine.find(paths, site)
     if at is None:
-        parser.error("no engine runs: osbox up")
+        words.error("no engine runs: osbox up")
     context = ssl.create_default_context(cafile=str(paths.trusted)) if site.tls else None
     own = run.run(at.argv("docker", "inspect", "--format", ADDRESS, f"swift-proxy.{site.name}")).out.strip()
     front = str(site.control_subnet[-2])

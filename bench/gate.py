@@ -8,7 +8,6 @@ Exit code 1 when one of this checkout's is more than 15 % over the older one's. 
     .venv/bin/python bench/gate.py [--base COMMIT] [--turns 2] [--limit 1.15] [--json FILE]
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common import PROJECT, out
+from common import PROJECT, out, parser
 from place import SITE, Place
 from rich.table import Table
 
@@ -38,18 +37,17 @@ Runs = dict[str, list[float]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
+    words = parser(__doc__)
+    words.add_argument(
         "--base",
         default="",
         metavar="COMMIT",
         help="default: the last tag; without one, where this change began",
     )
-    parser.add_argument("--turns", type=int, default=2, help="turns of each of the two")
-    parser.add_argument("--limit", type=float, default=LIMIT, help="the ratio from which on it fails")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    parser.add_argument("--keep", action="store_true", help="leave the engine with its images and caches")
-    options = parser.parse_args()
+    words.add_argument("--turns", type=int, default=2, help="turns of each of the two")
+    words.add_argument("--limit", type=float, default=LIMIT, help="the ratio from which on it fails")
+    words.add_argument("--keep", action="store_true", help="leave the engine with its images and caches")
+    options = words.parse_args()
     require_root()
     base = options.base or default_base()
     with checkout(base) as older:

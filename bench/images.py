@@ -17,7 +17,7 @@ from pathlib import Path
 
 import floors
 import kolla
-from common import Figure, beside, median, out, report
+from common import Figure, beside, median, out, parser, report
 from place import Place, made, received, unique
 
 from osbox import checksums
@@ -61,34 +61,31 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
+    words = parser(__doc__)
+    words.add_argument(
         "--only",
         action="append",
         choices=PARTS,
         metavar="PART",
         help=f"measure this only, may be repeated: {', '.join(PARTS)}",
     )
-    parser.add_argument(
+    words.add_argument(
         "--runs",
         type=int,
         default=3,
         metavar="N",
         help="of what is cheap, the median of N (%(default)s); cold is built once",
     )
-    parser.add_argument(
-        "--skip-kolla", action="store_true", help="do not build Kolla's images for comparison"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    parser.add_argument(
+    words.add_argument("--skip-kolla", action="store_true", help="do not build Kolla's images for comparison")
+    words.add_argument(
         "--home",
         type=Path,
         default=Path("/var/lib/osbox-bench"),
         help="state directory, made and removed (%(default)s)",
     )
-    parser.add_argument("--keep", action="store_true", help="leave the engine and the images there")
-    parser.add_argument("--beside", action="store_true", help="measure although another engine runs")
-    return parser.parse_args()
+    words.add_argument("--keep", action="store_true", help="leave the engine and the images there")
+    words.add_argument("--beside", action="store_true", help="measure although another engine runs")
+    return words.parse_args()
 
 
 def cold(place: Place, _: int) -> list[Figure]:

@@ -7,13 +7,11 @@ end.
     OSBOX_HOME=/var/lib/osbox-bench .venv/bin/python bench/nodes.py [--count 1000] [--json FILE]
 """
 
-import argparse
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from common import OSBOX, Figure, median, out, report, seconds
+from common import OSBOX, Figure, median, out, parser, report, seconds
 from stack import memory
 
 from osbox import waiting
@@ -42,10 +40,9 @@ DEADLINE_SECONDS = 1800
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--count", type=int, default=1000, help="how many nodes")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    options = parser.parse_args()
+    words = parser(__doc__)
+    words.add_argument("--count", type=int, default=1000, help="how many nodes")
+    options = words.parse_args()
     paths = find_paths()
     site = load_site(paths.home)
     system = sessions.connect(paths, site, system=True)

@@ -5,7 +5,6 @@ Removes the volumes of the deployment in OSBOX_HOME.
     OSBOX_HOME=/var/lib/osbox-bench .venv/bin/python bench/stack.py --yes [--json FILE] [--record]
 """
 
-import argparse
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from common import OSBOX, PROJECT, Figure, median, out, report, seconds
+from common import OSBOX, PROJECT, Figure, median, out, parser, report, seconds
 
 from osbox import run
 from osbox.engine import processes
@@ -35,11 +34,10 @@ COUNTERS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--yes", action="store_true", help="its data may be removed")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    parser.add_argument("--record", action="store_true", help=f"add a line to {HISTORY.relative_to(PROJECT)}")
-    options = parser.parse_args()
+    words = parser(__doc__)
+    words.add_argument("--yes", action="store_true", help="its data may be removed")
+    words.add_argument("--record", action="store_true", help=f"add a line to {HISTORY.relative_to(PROJECT)}")
+    options = words.parse_args()
     home = find_paths().home
     if not options.yes:
         sys.exit(f"this removes all data of the cloud in {home} three times over; if that is meant: --yes")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from osbox.site import secrets
 from osbox.site.load import find_paths
 from osbox.site.site import Paths
 
@@ -91,6 +92,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def paths(home: Path) -> Paths:
     return find_paths()
+
+
+@pytest.fixture
+def own_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are given to the containers' user; who is not root may give them to nobody but himself."""
+    if os.geteuid() != 0:
+        monkeypatch.setattr(secrets, "UID", os.geteuid())
 
 
 def tracked(*patterns: str) -> list[Path]:

@@ -26,9 +26,9 @@ from osbox.cloud.services import APIS, FRONT, PORTS
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error
-from osbox.site import secrets
 from osbox.site.site import Paths, Site
 from osbox.tls import store
+from tests import background
 from tests.home import PROJECT
 
 STACK = yaml.safe_load((PROJECT / "compose" / "stack.yaml").read_text())["services"]
@@ -256,27 +256,19 @@ class Shown:
         with socket.create_server((str(SITE.loopback), 0)) as listening:
             entrance.PORT = listening.getsockname()[1]
             listening.settimeout(0.05)
-            end = threading.Event()
 
             def serve() -> None:
-                while not end.is_set():
-                    with suppress(OSError):
-                        link, _ = listening.accept()
-                        with link, self.context.wrap_socket(link, server_side=True) as spoken:
-                            spoken.recv(1)
+                with suppress(OSError):
+                    link, _ = listening.accept()
+                    with link, self.context.wrap_socket(link, server_side=True) as spoken:
+                        spoken.recv(1)
 
-            thread = threading.Thread(target=serve)
-            thread.start()
-            try:
+            with background.busy(serve):
                 yield
-            finally:
-                end.set()
-                thread.join()
 
 
 @pytest.fixture
-def front(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Shown:
-    monkeypatch.setattr(secrets, "UID", os.geteuid())
+def front(own_user: None, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Shown:
     store.ensure(paths, SITE, store.names_here(SITE), datetime.now(UTC))
     made = Shown(paths.tls / "front" / "front.pem")
     monkeypatch.setattr(docker, "ask", made.ask)

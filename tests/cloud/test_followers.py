@@ -1,7 +1,6 @@
 """Who has to follow what the entrance shows."""
 
 import json
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +12,6 @@ from osbox.cloud import followers, sessions
 from osbox.contents import images
 from osbox.metal import rack
 from osbox.metal.nodesfile import load
-from osbox.site import secrets
 from osbox.site.site import Paths, Site
 from osbox.tls import store
 from tests.fakecloud import Cloud, serving
@@ -22,8 +20,7 @@ HTTP, HTTPS = rack.addresses(Site())
 
 
 @pytest.fixture
-def cloud(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    monkeypatch.setattr(secrets, "UID", os.geteuid())
+def cloud(own_user: None, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     store.ensure(paths, Site(), store.names_here(Site()), datetime.now(UTC))
     made, real = Cloud(), Site.api
     with serving(made) as connection:

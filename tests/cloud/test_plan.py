@@ -1,7 +1,6 @@
 """What a plan says of a wish and of what lives, as data; no engine needed."""
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -277,8 +276,8 @@ def test_an_empty_machine_is_planned_and_nothing_is_written(system: Paths) -> No
     assert not system.home.exists()
 
 
-def test_a_certificate_that_ends_is_planned(system: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets, "UID", os.geteuid())
+@pytest.mark.usefixtures("own_user")
+def test_a_certificate_that_ends_is_planned(system: Paths) -> None:
     ours = Site()
 
     def planned(site: Site = ours) -> list[tuple[str, str]]:

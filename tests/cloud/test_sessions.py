@@ -15,7 +15,6 @@ import pytest
 from osbox import run
 from osbox.cloud import checks, sessions, stack
 from osbox.errors import Error
-from osbox.site import secrets
 from osbox.site.site import Paths, Site
 from osbox.tls import store
 
@@ -50,10 +49,10 @@ class Keystone(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
 
+@pytest.mark.usefixtures("own_user")
 @pytest.mark.parametrize("ours", [True, False])
-def test_keystone_is_verified(paths: Paths, monkeypatch: pytest.MonkeyPatch, ours: bool) -> None:
+def test_keystone_is_verified(paths: Paths, ours: bool) -> None:
     """By the deployment's own authority, and nobody else's."""
-    monkeypatch.setattr(secrets, "UID", os.geteuid())
     address = f"127.0.29.{179 + ours}"
     site = Site.model_validate({"loopback": address, "name": "logins"})
     now, names = datetime.now(UTC), store.names_here(site)

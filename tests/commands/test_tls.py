@@ -12,7 +12,7 @@ from osbox import files
 from osbox.cli import execute
 from osbox.commands import tls
 from osbox.engine import engine
-from osbox.site import secrets, sources
+from osbox.site import sources
 from osbox.site.site import Paths
 from osbox.tls.store import Files
 from tests.tls.made import DAY, NOW, Made, key_pem, made, pem, refused
@@ -21,11 +21,9 @@ OURS = ("127.0.0.1", "10.29.29.1")
 
 
 @pytest.fixture(autouse=True)
-def anybody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These need no root here; files are given to who runs the tests, when that is not root."""
+def anybody(own_user: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """These need no root here."""
     monkeypatch.setattr(engine, "require_root", lambda: None)
-    if os.geteuid() != 0:
-        monkeypatch.setattr(secrets, "UID", os.geteuid())
 
 
 @pytest.fixture

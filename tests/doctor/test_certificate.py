@@ -1,6 +1,5 @@
 """What the doctor says of the entrance's certificate."""
 
-import os
 import ssl
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +10,6 @@ from osbox.cloud import entrance
 from osbox.doctor import certificate
 from osbox.doctor.finding import Facts, Finding
 from osbox.engine.info import ContainerInfo, State
-from osbox.site import secrets
 from osbox.site.site import Paths, Site
 from osbox.tls import store
 
@@ -19,9 +17,7 @@ SITE = Site(tls=True)
 NOW = datetime.now(UTC)
 
 
-@pytest.fixture(autouse=True)
-def own_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets, "UID", os.geteuid())
+pytestmark = pytest.mark.usefixtures("own_user")
 
 
 def found(paths: Paths, site: Site = SITE, *, runs: bool = True) -> list[Finding]:

@@ -4,6 +4,7 @@ import http.client
 import ssl
 import time
 import urllib.request
+from collections.abc import Mapping
 
 from osbox import run
 from osbox.cloud import sessions as cloud
@@ -42,6 +43,19 @@ def server_address() -> str:
 def link(port: int, timeout: float) -> http.client.HTTPSConnection:
     """To an API, which is verified."""
     return http.client.HTTPSConnection(LOOPBACK, port, timeout=timeout, context=context())
+
+
+def ask(
+    port: int, path: str, headers: Mapping[str, str] | None = None, timeout: float = 60
+) -> tuple[int, bytes]:
+    """Status and body of an API's answer, by a connection of its own."""
+    connection = link(port, timeout)
+    try:
+        connection.request("GET", path, headers=dict(headers or {}))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
 
 
 def opener() -> urllib.request.OpenerDirector:

@@ -23,7 +23,6 @@ from osbox.errors import Error, UserError
 from osbox.metal import rack
 from osbox.metal.firmware import BootMode
 from osbox.metal.nodesfile import load
-from osbox.site import secrets
 from osbox.site.site import Paths, Site
 from osbox.tls import store
 
@@ -146,12 +145,10 @@ def test_errors_name_the_next_command(
     assert hint in caught.value.hint
 
 
+@pytest.mark.usefixtures("own_user")
 @pytest.mark.parametrize("tls", [True, False])
-def test_enrolment_is_a_nodes_file(
-    tmp_path: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch, tls: bool
-) -> None:
+def test_enrolment_is_a_nodes_file(tmp_path: Path, paths: Paths, tls: bool) -> None:
     site = Site(tls=tls)
-    monkeypatch.setattr(secrets, "UID", os.geteuid())
     store.ensure(paths, site, store.names_here(site), datetime.now(UTC))
     paths.secrets.mkdir(parents=True)
     password = paths.secrets / "bmc-password"

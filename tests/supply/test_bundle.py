@@ -5,10 +5,7 @@ import hashlib
 import os
 import shutil
 import tarfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +19,7 @@ from osbox.site.site import Paths
 from osbox.supply import bundle as bundles
 from osbox.supply import manifest as bundle
 from osbox.supply.checkout import Checkout
+from tests import background
 
 ENGINE = Engine("private", "26")
 VOLATILE = ("tmp", "run", "var/tmp", "var/log", "var/cache")
@@ -42,24 +40,6 @@ def root(paths: Paths) -> Path:
     return top
 
 
-@contextmanager
-def busy(act: Callable[[], object]) -> Iterator[None]:
-    """Something goes on all the time beside the block."""
-    ended = threading.Event()
-
-    def work() -> None:
-        while not ended.is_set():
-            act()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
 def members(file: Path) -> dict[str, tarfile.TarInfo]:
     with (
         file.open("rb") as packed,
@@ -77,7 +57,7 @@ def test_what_is_volatile_is_not_read(paths: Paths, root: Path, tmp_path: Path) 
             (root / name / "file").touch()
             (root / name / "file").unlink()
 
-    with busy(come_and_go):
+    with background.busy(come_and_go):
         for number in range(30):
             (parts := tmp_path / f"parts-{number}").mkdir()
             bundles._pack_engine(paths, ENGINE, parts)

@@ -24,11 +24,7 @@ from tests.tls.made import DAY, NOW, key_pem, made, pem, refused
 WANTED = names.wanted(Site(), "box.example")
 
 
-@pytest.fixture(autouse=True)
-def own_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are given to the containers' user; who is not root may give them to nobody but himself."""
-    if os.geteuid() != 0:
-        monkeypatch.setattr(secrets, "UID", os.geteuid())
+pytestmark = pytest.mark.usefixtures("own_user")
 
 
 def ensure(paths: Paths, now: datetime = NOW, **how: bool) -> store.Kept:

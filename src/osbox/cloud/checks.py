@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 from osbox import answers
 from osbox.cloud import keystone, sessions
 from osbox.cloud.services import BY_TYPE, Agent, Api
+from osbox.metal.records import MICROVERSION
 from osbox.site.site import Paths, Site
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
 
-HEADERS = {"X-OpenStack-Ironic-API-Version": "1.80"}
+HEADERS = {"X-OpenStack-Ironic-API-Version": MICROVERSION}
+"""Of every call: who is not Ironic does not read it."""
 
 
 def probe_identity(paths: Paths, site: Site) -> str:

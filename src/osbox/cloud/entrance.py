@@ -2,7 +2,8 @@
 
 import ssl
 from contextlib import suppress
-from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from osbox import waiting
 from osbox.cloud.services import BY_TYPE, FRONT
@@ -10,6 +11,7 @@ from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error
 from osbox.site.site import Paths, Site
+from osbox.tls import store
 
 SECONDS = 30
 """A first answer of HAProxy took 0.6 s at load 16."""
@@ -28,9 +30,10 @@ def follow(paths: Paths, site: Site, engine: Engine, *, within: float = SECONDS)
     Nothing is lost meanwhile. within: how long it may take to answer, in seconds; one that does not is told
     of by the proof. Raises Error when it does not take it.
     """
-    if not site.tls:
+    leaf = store.leaf(paths) if site.tls else None
+    if leaf is None:
         return False
-    wanted = _own(paths.tls / "front" / "front.pem")
+    wanted = leaf.public_bytes(Encoding.DER)
     seen = waiting.happens(lambda: shown(site), within, poll=0.5)
     if not seen or seen == wanted:
         return False
@@ -50,9 +53,3 @@ def shown(site: Site) -> bytes:
         address = (str(site.loopback), PORT)
         return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(address, timeout=ASK_SECONDS))
     return b""
-
-
-def _own(file: Path) -> bytes:
-    """The first of a file: the others stand between it and the root."""
-    end = "-----END CERTIFICATE-----"
-    return ssl.PEM_cert_to_DER_cert(file.read_text().partition(end)[0] + end)

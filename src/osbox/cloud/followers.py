@@ -6,8 +6,9 @@ from http import HTTPStatus
 
 import yaml
 
-from osbox import answers, files
+from osbox import files
 from osbox.cloud import sessions, underway
+from osbox.cloud.checks import HEADERS
 from osbox.cloud.services import BY_TYPE
 from osbox.contents import images
 from osbox.metal import authorities
@@ -28,8 +29,8 @@ def rack(paths: Paths, site: Site) -> tuple[list[str], list[str]]:
         if have.get("redfish_address") not in virtual.addresses(site) or not other:
             continue
         patch = [{"op": "add", "path": f"/driver_info/{key}", "value": value} for key, value in other.items()]
-        address = f"{_api(site, 'baremetal')}/v1/nodes/{node['uuid']}"
-        answer = system.patch(address, json=patch, headers=underway.HEADERS, raise_exc=False)
+        address = f"{site.api(BY_TYPE['baremetal'].port)}/v1/nodes/{node['uuid']}"
+        answer = system.patch(address, json=patch, headers=HEADERS, raise_exc=False)
         names = told if answer.status_code == HTTPStatus.OK else kept
         names.append(str(node["name"] or node["uuid"]))
     if paths.rack_yaml.exists():
@@ -43,12 +44,6 @@ def knows_ramdisk(paths: Paths, site: Site) -> bool:
     if not site.tls:
         return True
     member = sessions.session(paths, site)
-    address = f"{_api(site, 'image')}/v2/images?name={images.RAMDISK}&status=active"
-    answer = member.get(address, raise_exc=False)
-    found = answers.read(answer, "Glance did not list the deploy ramdisk")["images"]
+    found = underway.read(member, site, "image", f"/v2/images?name={images.RAMDISK}&status=active")["images"]
     stamps = [str(one.get(images.STAMP, "")) for one in found]
     return not stamps or any(one.endswith(images.mark(paths.trusted.read_bytes())) for one in stamps)
-
-
-def _api(site: Site, kind: str) -> str:
-    return site.api(BY_TYPE[kind].port)

@@ -67,21 +67,19 @@ def up(
     compose.write(paths, todo.files)
     running = {name for name, item in todo.live.items() if item.state == "running"}
     if FRONT not in todo.live and running & set(BY_SERVICE):
-        running.add(
-            FRONT
-        )  # a cloud of before there was an entrance: its APIs hold the ports, and are replaced first
+        # A cloud of before there was an entrance: its APIs hold the ports, and are replaced first.
+        running.add(FRONT)
     ports.require_free(site, running)
     begin, took, done = time.monotonic(), dict[str, float](), list[Change]()
-    if FRONT in running:  # before it is asked for anything
-        entrance.follow(paths, site, engine, within=0)
+    # Before it is asked for anything; one that is started reads its file.
+    if FRONT in running and entrance.follow(paths, site, engine, within=0):
+        log.say("The entrance shows another certificate")
     acts = any(change.kind in ("container", "network", "volume") for change in todo.changes)
     if acts:
         begin, took = _act(paths, site, engine, todo, patience)
         done = _with_reasons(observed(todo.live, compose.live(engine, site)), todo.changes)
     elif early.ident:
         early.join()
-    if entrance.follow(paths, site, engine):
-        log.say("The entrance shows another certificate")
     since = _heartbeats_since(site, engine, todo, done)
     ready, made = proof.prove(paths, site, engine, since, logged_in=not acts and login == [""])
     _remember(paths, todo, done, {name: moment - begin for name, moment in ready.items()} | took)

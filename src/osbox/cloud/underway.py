@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
 from osbox import answers, log, waiting
 from osbox.cloud import entrance, sessions
 from osbox.cloud.changes import Change, Live
+from osbox.cloud.checks import HEADERS
 from osbox.cloud.compose import RACK
 from osbox.cloud.services import BY_TYPE, FRONT
 from osbox.errors import Error
@@ -43,7 +43,6 @@ POLL_SECONDS = 2
 ANSWER_SECONDS = 10
 """A cloud that refuses to say may be at its start; one that is silent, for the 30 s of a call, is not asked
 again."""
-HEADERS = {"X-OpenStack-Ironic-API-Version": "1.80"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def broken(found: Iterable[Busy], services: frozenset[str]) -> Hits:
 def look(paths: Paths, site: Site) -> list[Busy]:
     """What is under way now. Raises Error, or what else keeps us from an answer."""
     system, project = sessions.session(paths, site, system=True), sessions.session(paths, site)
-    images = _read(project, site, "image", f"/v2/images?status=in:{','.join(STATES)}")["images"]
+    images = read(project, site, "image", f"/v2/images?status=in:{','.join(STATES)}")["images"]
     return [
         *(
             Busy("node", str(one["name"] or one["uuid"]), one["provision_state"])
@@ -105,16 +104,15 @@ def nodes(system: "Session", site: Site, query: str) -> list[dict[str, Any]]:
     """All of Ironic's nodes; it gives a thousand at a time."""
     found, path = list[dict[str, Any]](), f"/v1/nodes?{query}"
     while path:
-        page = _read(system, site, "baremetal", path)
+        page = read(system, site, "baremetal", path)
         found += page["nodes"]
         path = "/v1/" + page["next"].partition("/v1/")[2] if page.get("next") else ""
     return found
 
 
-def _read(session: "Session", site: Site, kind: str, path: str) -> dict[str, Any]:
+def read(session: "Session", site: Site, kind: str, path: str) -> dict[str, Any]:
+    """What the API of that type in the catalogue answers. Raises Error when it refuses to."""
     answer = session.get(f"{site.api(BY_TYPE[kind].port)}{path}", headers=HEADERS, raise_exc=False)
-    if answer.status_code != HTTPStatus.OK:
-        raise Error(f"{BY_TYPE[kind].service} did not say what there is: HTTP {answer.status_code}")
     return answers.read(answer, f"{BY_TYPE[kind].service} did not say what there is")
 
 
@@ -126,16 +124,21 @@ def seen(paths: Paths, site: Site, services: frozenset[str]) -> Hits:
 def known(ask: Callable[[], Hits]) -> Hits:
     """What is seen; nothing, with a warning, when the cloud does not say: it may be ill, and this be its
     cure."""
-    begin = time.monotonic()
-    while True:
+    why = ""
+
+    def answer() -> tuple[Hits] | None:
+        """In a tuple, for that nothing is under way is an answer, too."""
+        nonlocal why
         try:
-            return ask()
+            return (ask(),)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from an answer
-            if time.monotonic() - begin > ANSWER_SECONDS:
-                first = (str(error).strip() or repr(error)).splitlines()[0]
-                log.warn(f"what is under way is not known: {first}")
-                return []
-        waiting.happens(lambda: False, POLL_SECONDS, poll=POLL_SECONDS)
+            why = (str(error).strip() or repr(error)).splitlines()[0]
+            return None
+
+    if found := waiting.happens(answer, ANSWER_SECONDS, poll=POLL_SECONDS):
+        return found[0]
+    log.warn(f"what is under way is not known: {why}")
+    return []
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""osbox up, status, logs, down, openstack."""
+"""osbox up, plan, logs, down, openstack."""
 
 import re
 import time

@@ -9,10 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from osbox import log
-from osbox.cloud import compose, passes, stack
+from osbox.cloud import passes, stack
 from osbox.cloud.services import FRONT
 from osbox.commands.context import Context, Json, print_json
-from osbox.tls import decide, names, store
+from osbox.tls import decide, store
 
 HOUR = 3600
 
@@ -53,11 +53,8 @@ def status(context: typer.Context, json: Json = False) -> None:
 
 def _certificate(here: Context) -> decide.Told | None:
     """The entrance's own, where it has one that can be read."""
-    if not here.site.tls or not here.paths.tls.is_dir():
-        return None
-    now = datetime.now(UTC)
-    found, _ = store.shown(here.paths, names.published(compose.as_brought_up(here.paths, here.site)), now)
-    return decide.tell(found[0], now) if found else None
+    found = store.leaf(here.paths) if here.site.tls else None
+    return decide.tell(found, datetime.now(UTC)) if found else None
 
 
 def _passes(found: list[passes.Pass]) -> Table:

@@ -134,6 +134,13 @@ def shown(paths: Paths, wanted: Sequence[str], now: datetime) -> tuple[list[x509
     return certificates, [*what, *(problem for file in _private(at) for problem in readable(file))]
 
 
+def leaf(paths: Paths) -> x509.Certificate | None:
+    """The certificate that the entrance is to show; None when there is none that can be read."""
+    file = Files.of(paths).front
+    found = reading.certificates(File(str(file), file.read_bytes()))[0] if _is_there(file) else []
+    return found[0] if found else None
+
+
 def is_installed(paths: Paths) -> bool:
     return _is_there(Files.of(paths).installed)
 

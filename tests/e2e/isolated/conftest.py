@@ -40,3 +40,10 @@ def cloud(osbox: Tool) -> Iterator[Tool]:
     with namespaces.alone():
         yield osbox
         osbox("down", "--purge", "--keep-images")
+
+
+@pytest.fixture(scope="module")
+def ready(cloud: Tool) -> Tool:
+    """The cloud, up whatever the tests of another file left."""
+    cloud("up")
+    return cloud

@@ -18,6 +18,7 @@ from osbox.cloud import sessions
 from osbox.cloud.services import APIS, Api
 from osbox.site.load import load_site
 from tests.e2e import crash
+from tests.e2e.asking import ask as answer
 from tests.e2e.asking import engine, link, started
 from tests.e2e.conftest import Tool
 from tests.home import APIS as SERVED
@@ -50,21 +51,8 @@ WAIT_SECONDS = 90
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def ready(cloud: Tool) -> Tool:
-    cloud("up")
-    return cloud
-
-
 def ask(api: Api, path: str, token: str = "", timeout: float = WAIT_SECONDS) -> tuple[int, bytes]:
-    connection = link(api.port, timeout)
-    try:
-        headers = {"X-Auth-Token": token} if token else {}
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
+    return answer(api.port, path, {"X-Auth-Token": token} if token else None, timeout)
 
 
 class Load:

@@ -32,12 +32,6 @@ KILLED_AFTER = 7
 """Lines of its records that are seen before the kill: then something of the suite's is there."""
 
 
-@pytest.fixture(scope="module")
-def ready(cloud: Tool) -> Tool:
-    cloud("up")
-    return cloud
-
-
 def left(cloud: Tool) -> list[str]:
     """What bears the mark of the judges, or the prefix of Tempest's names."""
     assert cloud

@@ -33,12 +33,6 @@ BUCKET = "osbox-check"
 
 
 @pytest.fixture(scope="module")
-def ready(cloud: Tool) -> Tool:
-    cloud("up")
-    return cloud
-
-
-@pytest.fixture(scope="module")
 def access(ready: Tool) -> dict[str, str]:
     cloud = ready
     found = cloud.json("s3", "credentials")

@@ -15,30 +15,14 @@ from osbox.cloud import entrance, sessions
 from osbox.cloud.services import APIS as SERVICES
 from osbox.site.load import load_site
 from tests.e2e import crash
-from tests.e2e.asking import client, link
+from tests.e2e.asking import ask, client, link
 from tests.e2e.conftest import Tool
-from tests.home import APIS, HOME, LOOPBACK, SITE
+from tests.home import APIS, HOME, LOOPBACK, SITE, TRUSTED
 
 pytestmark = pytest.mark.e2e
 
 LINKS = {"glance-api": "/", "nova-api": "/", "neutron-server": "/", "keystone": "/", "ironic-api": "/"}
 PAUSE_SECONDS = 0.02
-
-
-@pytest.fixture(scope="module")
-def ready(cloud: Tool) -> Tool:
-    cloud("up")
-    return cloud
-
-
-def said(port: int, path: str, **words: str) -> tuple[int, str]:
-    connection = link(port, 60)
-    try:
-        connection.request("GET", path, headers=words)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
 
 
 def test_who_speaks_http_is_told(ready: Tool) -> None:
@@ -55,7 +39,7 @@ def test_who_knows_the_authority_only_connects(ready: Tool) -> None:
     stranger = http.client.HTTPSConnection(LOOPBACK, 5000, timeout=30, context=ssl.create_default_context())
     with pytest.raises(ssl.SSLCertVerificationError, match="self-signed certificate in certificate chain"):
         stranger.connect()
-    old = ssl.create_default_context(cafile=str(HOME / "tls" / "trusted" / "ca.pem"))
+    old = ssl.create_default_context(cafile=str(TRUSTED))
     old.minimum_version = ssl.TLSVersion.TLSv1
     old.maximum_version = ssl.TLSVersion.TLSv1_1
     old.set_ciphers("ALL:@SECLEVEL=0")  # or our own side would refuse
@@ -67,8 +51,8 @@ def test_no_document_leads_back_to_http(ready: Tool) -> None:
     """A client's password or token would follow it."""
     for api in SERVICES:
         if api.service in LINKS:
-            _, body = said(api.port, LINKS[api.service])
-            found = set(re.findall(r"(https?)://[^/\"]*?(?:127\.0\.29|10\.29)\.", body))
+            _, body = ask(api.port, LINKS[api.service])
+            found = set(re.findall(r"(https?)://[^/\"]*?(?:127\.0\.29|10\.29)\.", body.decode()))
             assert found == {"https"}, api.service
     table = json.loads(client("catalog", "list", "-f", "json"))
     public = [one["url"] for row in table for one in row["Endpoints"] if one["interface"] == "public"]
@@ -95,9 +79,9 @@ def test_swift_leads_to_no_http(ready: Tool) -> None:
 
 
 def test_what_a_client_says_of_its_way_is_not_believed(ready: Tool) -> None:
-    _, body = said(5000, "/v3", **{"X-Forwarded-Proto": "ftp", "X-Forwarded-Host": "evil.example"})
-    assert "evil" not in body
-    assert f"{APIS}:5000/v3" in body
+    _, body = ask(5000, "/v3", {"X-Forwarded-Proto": "ftp", "X-Forwarded-Host": "evil.example"})
+    assert b"evil" not in body
+    assert f"{APIS}:5000/v3" in body.decode()
 
 
 def test_a_renewal_loses_no_connection(ready: Tool) -> None:
@@ -106,17 +90,17 @@ def test_a_renewal_loses_no_connection(ready: Tool) -> None:
     kept.connect()
     begun = kept.sock
 
-    def ask() -> None:
+    def work() -> None:
         while not stop.wait(PAUSE_SECONDS):
             try:
-                seen[str(said(8080, "/healthcheck")[0])] += 1
+                seen[str(ask(8080, "/healthcheck")[0])] += 1
             except OSError as error:
                 seen[repr(error)] += 1
             kept.request("GET", "/v3")
             seen[f"kept {kept.getresponse().read() != b''}"] += 1
 
     before = entrance.shown(load_site(HOME))
-    asking = threading.Thread(target=ask)
+    asking = threading.Thread(target=work)
     asking.start()
     try:
         time.sleep(0.5)
@@ -147,4 +131,4 @@ def test_a_site_without_tls(ready: Tool) -> None:
         (HOME / "site.toml").write_text(SITE)
         ready("up")
     assert "RegionOne" in client("region", "list")
-    assert said(5000, "/v3")[0] == 200
+    assert ask(5000, "/v3")[0] == 200
