@@ -13,6 +13,19 @@ import pytest
 from osbox.releases import release
 
 T = TypeVar("T")
+SCENES = {
+    "first": ("another release", "down and up", "power cut"),
+    "second": (
+        "first up killed",
+        "a cloud without a network",
+        "engine killed",
+        "container killed",
+        "disk full",
+        "judge killed",
+    ),
+}
+"""Tests of one to four minutes each, by lane: `make check` plays SCENES_AT_ONCE of them."""
+SCENES_AT_ONCE = {"first": 1, "second": 2}
 
 
 def today() -> date:
@@ -36,6 +49,14 @@ def params(
         pytest.param(thing, id=ids(thing), marks=() if thing in chosen else pytest.mark.full)
         for thing in things
     ]
+
+
+def scene(name: str) -> Callable[[T], T]:
+    """Decorator: of SCENES; in `make check` when it is its turn, else in `make check-full` only."""
+    [lane] = [lane for lane, scenes in SCENES.items() if name in scenes]
+    if name in turn(SCENES[lane], SCENES_AT_ONCE[lane]):
+        return lambda function: function
+    return pytest.mark.full  # type: ignore[return-value]
 
 
 def sample(releases: Sequence[str]) -> str:

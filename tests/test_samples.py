@@ -27,3 +27,14 @@ def test_the_others_are_for_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) ->
     assert [param.id for param in found] == ["a", "b", "c"]
     marked = [param.id for param in found if param.marks]
     assert sorted({"a", "b", "c"} - set(samples.turn(["a", "b", "c"], 2))) == marked
+
+
+def test_a_scene_is_in_the_check_when_it_is_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = set[str]()
+    for day in range(3):
+        monkeypatch.setenv("OSBOX_CHECK_DAY", str(date(2026, 11, 28) + timedelta(day)))
+        for lane, scenes in samples.SCENES.items():
+            now = {name for name in scenes if samples.scene(name)(0) == 0}
+            assert len(now) == samples.SCENES_AT_ONCE[lane]
+            played |= now
+    assert played == {name for scenes in samples.SCENES.values() for name in scenes}

@@ -25,7 +25,7 @@ from osbox.errors import Error, UserError
 from osbox.site.site import Paths, Site
 from osbox.supply import manifest as bundle
 from osbox.supply import unbundle
-from tests import lanes, namespaces
+from tests import lanes, namespaces, samples
 from tests.deadlines import waited
 from tests.e2e.conftest import Tool, remove
 from tests.home import HOME, prepare
@@ -310,6 +310,7 @@ def test_everything_is_found_without_a_network(machine: Machine) -> None:
     machine("make", "setup", cwd=machine.checkout)  # finds that it was done
 
 
+@samples.scene("a cloud without a network")
 @pytest.mark.timeout(2700)
 def test_cloud_without_a_network(machine: Machine) -> None:
     """Comes up and has what nodes and servers boot: nothing was fetched, nothing was built."""

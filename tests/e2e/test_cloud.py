@@ -42,14 +42,14 @@ from tests.e2e.asking import (
 )
 from tests.e2e.conftest import ENVIRONMENT, Tool, differences, host
 from tests.home import ADDRESS, APIS, HOME, LOOPBACK, NAME
-from tests.samples import sample, turn
+from tests.samples import sample, scene, turn
 
 pytestmark = pytest.mark.e2e
 
 STEPS = ("Engine", "Images", "Cloud", "Network", "Contents", "Rack", "Enrol", "Request", "Deploy", "Boot")
 """The demo's steps that are killed once each, a second after their first line."""
-STEPS_AT_ONCE = 2
-"""So many of them in `make check`."""
+STEPS_AT_ONCE = 1
+"""So many of them in `make check`, by turn."""
 
 
 @pytest.fixture(scope="module")
@@ -551,6 +551,7 @@ def test_what_was_done_by_hand_is_planned_and_undone(osbox: Tool) -> None:
 # ---------------------------------------------------------
 
 
+@scene("power cut")
 def test_power_cut_and_up_bring_everything_back(osbox: Tool) -> None:
     """All processes, namespaces, bridges and tmpfs gone at once; then an `up` that is killed, and one that is
     not."""
@@ -626,6 +627,7 @@ def test_net_connect_killed_at_every_change_goes_on(osbox: Tool) -> None:
         assert "Nothing to change" in osbox("net", "connect")
 
 
+@scene("down and up")
 def test_down_and_up_keep_everything(osbox: Tool) -> None:
     """Users, images, nodes and the server are there again, and the node is on.
 
@@ -654,6 +656,7 @@ def test_the_node_boots_its_own_disk_after_down_and_up(osbox: Tool) -> None:
     assert ssh("sudo cat /root/kept").strip() == "kept"
 
 
+@scene("another release")
 def test_a_second_cloud_of_another_release_beside_it(osbox: Tool) -> None:
     """With a name: the same engine, all else its own; removed without a trace, the first one untouched.
 

@@ -20,7 +20,7 @@ from tests.e2e.asking import client, contents, engine
 from tests.e2e.conftest import ENVIRONMENT, Tool
 from tests.e2e.isolated.conftest import SEED
 from tests.home import HOME, NAME
-from tests.samples import params, turn
+from tests.samples import params, scene, turn
 
 pytestmark = pytest.mark.e2e
 
@@ -54,6 +54,7 @@ def complete(osbox: Tool) -> None:
 # --------------------------------------------------------------------------------
 
 
+@scene("first up killed")
 def test_first_up_killed_again_and_again_goes_on(cloud: Tool) -> None:
     """Each run goes on where the one before was killed: before the containers, in the migrations, in
     Keystone's contents, in the proof."""
@@ -79,6 +80,7 @@ def test_up_interrupted_says_so_and_goes_on(cloud: Tool) -> None:
     complete(cloud)
 
 
+@scene("engine killed")
 @pytest.mark.parametrize(
     "line", params(["keystone - Ready", "rabbitmq - Ready", "nova-api - Ready", PUBLISHING])
 )
@@ -121,6 +123,7 @@ def killed_as_it_publishes(cloud: Tool) -> None:
 SAMPLE = random.Random(SEED).sample(sorted(SERVICES), 1)  # noqa: S311 - a choice, no secret
 
 
+@scene("container killed")
 @pytest.mark.parametrize(
     "service", [pytest.param(name, marks=() if name in SAMPLE else full) for name in SERVICES]
 )
@@ -195,6 +198,7 @@ def test_dead_name_servers_do_not_matter(cloud: Tool, tmp_path: Path) -> None:
 PAGE = 4096
 
 
+@scene("disk full")
 def test_disk_full_at_each_write_is_told_and_the_same_command_goes_on(
     request: pytest.FixtureRequest, cloud: Tool
 ) -> None:
