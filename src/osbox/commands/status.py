@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from osbox import log
-from osbox.cloud import passes, stack
+from osbox.cloud import passes, stack, traffic
 from osbox.cloud.services import FRONT
 from osbox.commands.context import Context, Json, print_json
 from osbox.tls import decide, store
@@ -18,16 +18,18 @@ HOUR = 3600
 
 
 def status(context: typer.Context, json: Json = False) -> None:
-    """Show each service: health, image, uptime; and Swift's passes. Changes nothing."""
+    """Show each service: health, image, uptime; Swift's passes; what was asked lately. Changes nothing."""
     here: Context = context.obj
     at = here.running_engine()
     states = stack.observe(at, here.site) if at else {}
     swift = states.get(passes.SERVICE)
     found = passes.ask(at, here.site) if at and swift and swift.state == "running" else []
     shown = _certificate(here) if FRONT in states else None
+    asked = traffic.ask(at, here.site) if at and FRONT in states else []
     if json:
         more: dict[str, dict[str, Any]] = {passes.SERVICE: {"passes": found}} if found else {}
-        more |= {FRONT: {"certificate": {"days_left": shown.days_left, "end": shown.end}}} if shown else {}
+        front = {"certificate": {"days_left": shown.days_left, "end": shown.end}} if shown else {}
+        more |= {FRONT: front | {"requests": asked}} if front or asked else {}
         print_json([asdict(state) | more.get(name, {}) for name, state in states.items()])
         return
     if not states:
@@ -47,6 +49,11 @@ def status(context: typer.Context, json: Json = False) -> None:
     if found:
         log.out.print()
         log.out.print(_passes(found))
+    if asked:
+        log.out.print()
+        log.out.print(_requests(asked))
+        if refused := sum(one.refused for one in asked):
+            log.out.print(f"{refused:,} logins were refused: too many wrong ones from one address")
     if shown:
         log.out.print(f"\nThe entrance's certificate ends in {shown.days_left} days ({shown.end:%Y-%m-%d})")
 
@@ -69,6 +76,22 @@ def _passes(found: list[passes.Pass]) -> Table:
         wrong = one.wrong or (f"exit code {one.code}" if one.code else "")
         table.add_row(escape(one.name), ended, took, str(one.errors or "-"), escape(wrong))
     return table
+
+
+def _requests(asked: list[traffic.Traffic]) -> Table:
+    """By API, of the last minutes: how many, how fast, what failed."""
+    table = Table(box=None, pad_edge=False)
+    for column in (f"Asked in {traffic.MINUTES} min", "Requests", "Median", "95 %", "Held", "Failed"):
+        table.add_column(column, no_wrap=True, justify="left" if column.startswith("Asked") else "right")
+    for one in asked:
+        failed = f"[red]{one.failed}[/]" if one.failed else "-"
+        times = [_milliseconds(number) for number in (one.median, one.p95, one.held or None)]
+        table.add_row(one.service, str(one.requests), *times, failed)
+    return table
+
+
+def _milliseconds(number: float | None) -> str:
+    return "-" if number is None else f"{number:,.0f} ms"
 
 
 def _span(seconds: float) -> str:

@@ -3,13 +3,15 @@
 import hashlib
 import http.client
 import json
+import socket
+import ssl
 import statistics
 import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -22,7 +24,7 @@ from tests.e2e.asking import ask as answer
 from tests.e2e.asking import engine, link, started
 from tests.e2e.conftest import Tool
 from tests.home import APIS as SERVED
-from tests.home import HOME, NAME
+from tests.home import HOME, LOOPBACK, NAME
 from tests.samples import params
 
 pytestmark = pytest.mark.e2e
@@ -220,3 +222,55 @@ def test_a_killed_entrance_is_back_at_once(ready: Tool) -> None:
     crash.kill_container("front")
     assert waiting.happens(answers, 30, poll=0.1)
     print(f"back after {time.monotonic() - begin:.1f} s")
+
+
+# --- who wants too much, or says too little
+
+WRONG = """
+import collections, concurrent.futures, json, urllib.error, urllib.request
+user = {"name": "admin", "domain": {"id": "default"}, "password": "wrong"}
+body = json.dumps({"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}).encode()
+
+def one(number):
+    path = "/v3/auth/tokens" if number % 2 else "//v3/auth/tokens"
+    request = urllib.request.Request("http://front:5000" + path, body, {"Content-Type": "application/json"})
+    try:
+        return urllib.request.urlopen(request, timeout=120).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    print(json.dumps(collections.Counter(pool.map(one, range(500)))))
+"""
+HANDSHAKE_SECONDS = 10
+
+
+def test_passwords_cannot_be_tried_in_their_thousands(ready: Tool) -> None:
+    """After thirty wrong ones within a minute Keystone is not bothered, and others are not either."""
+    words = ("run", "--rm", "--network", f"{NAME}-control", "--entrypoint", "python3", "os-base-image:latest")
+    begin = time.monotonic()
+    seen = json.loads(engine("docker", *words, "-c", WRONG))
+    print(f"{seen} in {time.monotonic() - begin:.0f} s")
+    assert set(seen) <= {"401", "404", "429"}
+    assert 30 <= seen["401"] < 60, "those under way at the thirtieth are answered, too"
+    assert seen["429"] > 100
+    assert token(), "from another address"
+    [front] = [item for item in ready.json("status") if item["service"] == "front"]  # type: ignore[attr-defined]
+    [keystone] = [one for one in front["requests"] if one["service"] == "keystone"]
+    assert keystone["refused"] == seen["429"]
+
+
+def test_a_handshake_that_stalls_is_given_up(ready: Tool) -> None:
+    """It began to speak TLS, so the gate let it in; it held its place for ten minutes."""
+    assert ready
+    said = ssl.MemoryBIO()
+    hello = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), said, server_hostname="keystone")
+    with suppress(ssl.SSLWantReadError):
+        hello.do_handshake()
+    with socket.create_connection((LOOPBACK, 5000), timeout=3 * HANDSHAKE_SECONDS) as connection:
+        begin = time.monotonic()
+        connection.sendall(said.read())
+        while connection.recv(65536):
+            pass
+        took = time.monotonic() - begin
+    assert HANDSHAKE_SECONDS / 2 < took < 2 * HANDSHAKE_SECONDS
