@@ -152,3 +152,38 @@ def test_what_does_not_run_is_told_though_nobody_had_asked_for_it_yet(
     assert error.evidence.splitlines()[:2] == ["front: restarting", "keystone: refused"]
     assert f"log of front.{SITE.name}" in error.evidence
     assert "rack" not in error.evidence
+
+
+# --- who lives in another's network namespace
+
+
+@pytest.mark.parametrize(
+    ("started", "state", "restarted"),
+    [
+        ("2026-12-02T06:00:00.5Z", "running", False),
+        ("2026-12-02T06:00:09.12Z", "running", True),
+        ("2026-12-02T06:00:09.12Z", "exited", False),
+    ],
+    ids=["as it was", "started anew", "not started again yet"],
+)
+def test_who_shares_a_network_that_is_gone_is_restarted(
+    monkeypatch: pytest.MonkeyPatch, started: str, state: str, *, restarted: bool
+) -> None:
+    """neutron-network was killed in the middle of `up`: the agents' heartbeats went nowhere, for 300 s."""
+    states = {
+        "agent": ServiceState("agent", "running", "healthy", "", "2026-12-02T06:00:01.1Z", ""),
+        "network": ServiceState("network", state, "healthy", "", started, ""),
+    }
+    done = list[tuple[str, ...]]()
+
+    def restart(_: Engine, *words: str, check: bool) -> run.Result:
+        assert not check
+        done.append(words)
+        states["agent"] = ServiceState("agent", "running", "healthy", "", "2026-12-02T06:00:20Z", "")
+        return run.Result(0, "", "")
+
+    monkeypatch.setattr(docker, "ask", restart)
+    told = [proof._moved(lambda: states, ENGINE, SITE, "agent", "network") for _ in range(2)]
+    assert done == [("restart", f"agent.{SITE.name}")] * restarted
+    said = "restarted: network, whose network it shares, was started after it"
+    assert told == [said if restarted else "", ""]

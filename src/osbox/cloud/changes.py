@@ -115,12 +115,22 @@ def _container(
         return "start", (
             f"{here.state}, exit code {here.exit_code}" if here.state == "exited" else here.state,
         )
-    # Docker cuts trailing zeros of the fraction: without the Z the shorter one sorts first.
-    if (change and change.action == "start") or (
-        owner and here.started.rstrip("Z") < owner.started.rstrip("Z")
-    ):
+    if (change and change.action == "start") or (owner and earlier(here.started, owner.started)):
         return "restart", (f"{item.follows}, whose network it shares, was started after it",)
     return None, ()
+
+
+def earlier(one: str, other: str) -> bool:
+    """Whether a moment, as Docker says it, is earlier than another one. A container that was started before
+    the one whose network it shares lives in a namespace that is gone."""
+    # Docker cuts trailing zeros of the fraction: without the Z the shorter one sorts first.
+    return one.rstrip("Z") < other.rstrip("Z")
+
+
+def owner(config: Config) -> str:
+    """Whose network namespace a service lives in; "" when it has its own."""
+    mode = str(config.get("network_mode", ""))
+    return mode.removeprefix(SHARED) if mode.startswith(SHARED) else ""
 
 
 def _stale(item: Wanted, here: Live, applied: Config | None) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Any
 from osbox import files as whole
 from osbox import run
 from osbox.cloud import envfile
-from osbox.cloud.changes import SHARED, Live
+from osbox.cloud.changes import Live, owner
 from osbox.engine import asking, docker, firewall
 from osbox.engine.engine import Engine
 from osbox.engine.info import ContainerInfo
@@ -218,9 +218,8 @@ def digests(
     """
     services = {name: {**config} for name, config in model["services"].items()}
     for config in services.values():
-        mode = str(config.get("network_mode", ""))
-        if mode.startswith(SHARED):
-            config["network_mode"] = f"container:{containers.get(mode.removeprefix(SHARED), 'none')}"
+        if shared := owner(config):
+            config["network_mode"] = f"container:{containers.get(shared, 'none')}"
     line = engine.argv(
         "docker", "compose", "--project-directory", _folder(engine, paths), "-f", "-", "config", "--hash", "*"
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from osbox import run
 from osbox.cloud import applied, compose, policies
-from osbox.cloud.changes import SHARED, Change, Live, Wanted, containers
+from osbox.cloud.changes import Change, Live, Wanted, containers, owner
 from osbox.cloud.options import known as options
 from osbox.engine import docker
 from osbox.engine.engine import Engine
@@ -88,11 +88,9 @@ def _wanted(
     digests = compose.digests(engine, paths, model, {name: item.container for name, item in live.items()})
     found = []
     for service, config in model["services"].items():
-        mode = str(config.get("network_mode", ""))
-        follows = mode.removeprefix(SHARED) if mode.startswith(SHARED) else ""
         image = images.get(config["image"])
         identity = image.id if image else ""
-        found.append(Wanted(service, config["image"], identity, digests[service], config, follows))
+        found.append(Wanted(service, config["image"], identity, digests[service], config, owner(config)))
     return found
 
 

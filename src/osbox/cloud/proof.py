@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from osbox import log, run, waiting
 from osbox.board import Board
 from osbox.cloud import keystone, sessions
+from osbox.cloud.changes import earlier
 from osbox.cloud.checks import Told, probe_agent, probe_api, probe_identity, probe_objects, told_of_agents
 from osbox.cloud.compose import ServiceState, observe
 from osbox.cloud.services import AGENTS, APIS, INFRASTRUCTURE, SERVICES, Agent
@@ -28,15 +29,22 @@ Check = Callable[[], str]
 
 
 def prove(
-    paths: Paths, site: Site, engine: Engine, since: Mapping[str, str], *, logged_in: bool
+    paths: Paths,
+    site: Site,
+    engine: Engine,
+    since: Mapping[str, str],
+    *,
+    logged_in: bool,
+    follows: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, float], list[str]]:
     """Wait until every service answers for real; makes Keystone's catalogue on the way, as soon as Keystone
     lives.
 
     since: when containers were started just now, by service: an agent's heartbeat from before proves nothing,
     so it is asked for a younger one, or over the bus. logged_in: Keystone gave a token a moment ago, and
-    nothing was changed since. Returns when (time.monotonic) each service was seen ready, and what was changed
-    in the cloud.
+    nothing was changed since. follows: whose network namespace a service lives in; when that one was started
+    anew meanwhile (its process died), the service is restarted, too. Returns when (time.monotonic) each
+    service was seen ready, and what was changed in the cloud.
     """
     shown, containers = _Waiting(engine, site), _Look(partial(_containers, engine, site))
     looks: dict[tuple[str, str], _Look[Told]] = {}
@@ -71,6 +79,9 @@ def prove(
             else:
                 checks[agent.service] = partial(_alive, look, agent, since.get(agent.service, ""))
         checks |= {name: partial(_is_well, containers, name) for name in INFRASTRUCTURE}
+        for service, owner in (follows or {}).items():
+            moved = partial(_moved, containers, engine, site, service, owner)
+            checks[service] = partial(_first_reason, moved, checks[service])
         shown.until(checks)
     return shown.ready, changed
 
@@ -152,6 +163,23 @@ class _Look(Generic[T]):
             if time.monotonic() - self.at > POLL_SECONDS:
                 self.seen, self.at = self.look(), time.monotonic()
             return self.seen
+
+
+def _moved(
+    look: Callable[[], Mapping[str, ServiceState] | str], engine: Engine, site: Site, service: str, owner: str
+) -> str:
+    """ "" when a service runs in the network namespace of the owner that runs now. When it does not, because
+    the owner was started anew, nobody hears of it again: it is restarted, which moves it."""
+    states = look()
+    if isinstance(states, str):
+        return ""  # the service's own check comes to the same
+    here, other = states.get(service), states.get(owner)
+    if not here or not other or {here.state, other.state} != {"running"}:
+        return ""
+    if not earlier(here.started, other.started):
+        return ""
+    docker.ask(engine, "restart", f"{service}.{site.name}", check=False)
+    return f"restarted: {owner}, whose network it shares, was started after it"
 
 
 def _containers(engine: Engine, site: Site) -> Mapping[str, ServiceState] | str:

@@ -16,7 +16,7 @@ from osbox import log, run, waiting
 from osbox.cloud import applied, checks, compose, credentials, entrance, ports, proof, sessions, underway
 from osbox.cloud import plan as planning
 from osbox.cloud.applied import Applied
-from osbox.cloud.changes import Change, Start, observed
+from osbox.cloud.changes import Change, Start, observed, owner
 from osbox.cloud.compose import RACK, observe
 from osbox.cloud.plan import release
 from osbox.cloud.services import APIS, FRONT, INFRASTRUCTURE, Api
@@ -81,7 +81,14 @@ def up(
     elif early.ident:
         early.join()
     since = _heartbeats_since(site, engine, todo, done)
-    ready, made = proof.prove(paths, site, engine, since, logged_in=not acts and login == [""])
+    ready, made = proof.prove(
+        paths,
+        site,
+        engine,
+        since,
+        logged_in=not acts and login == [""],
+        follows={name: of for name, config in todo.services.items() if (of := owner(config))},
+    )
     _remember(paths, todo, done, {name: moment - begin for name, moment in ready.items()} | took)
     credentials.write_credentials(paths, site)
     return [*changed, *done, *(Change("cloud", name, "change") for name in made)]
