@@ -110,7 +110,7 @@ def enrol(system: Any, number: int) -> None:
 def known(paths: Paths, site: Site) -> int:
     """How many nodes of the class a server could be placed on now."""
     session = sessions.session(paths, site)
-    address = f"http://{site.loopback}:8778/resource_providers?resources=CUSTOM_{CLASS.upper()}:1"
+    address = f"{site.api(8778)}/resource_providers?resources=CUSTOM_{CLASS.upper()}:1"
     answer = session.get(address, headers={"OpenStack-API-Version": "placement 1.10"})
     return len(answer.json()["resource_providers"])
 

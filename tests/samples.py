@@ -22,6 +22,7 @@ SCENES = {
         "container killed",
         "disk full",
         "judge killed",
+        "repair",
     ),
 }
 """Tests of one to four minutes each, by lane: `make check` plays SCENES_AT_ONCE of them."""

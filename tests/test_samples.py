@@ -31,7 +31,7 @@ def test_the_others_are_for_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_scene_is_in_the_check_when_it_is_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     played = set[str]()
-    for day in range(3):
+    for day in range(7):
         monkeypatch.setenv("OSBOX_CHECK_DAY", str(date(2026, 11, 28) + timedelta(day)))
         for lane, scenes in samples.SCENES.items():
             now = {name for name in scenes if samples.scene(name)(0) == 0}

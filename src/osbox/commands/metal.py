@@ -15,6 +15,7 @@ from osbox.errors import UserError
 from osbox.metal import authorities, nodesfile, rack, records, sightings
 from osbox.metal import enroll as nodes
 from osbox.metal import forget as forgetting
+from osbox.metal import repair as repairing
 from osbox.metal.difference import Settings
 from osbox.metal.firmware import BootMode
 from osbox.site import secrets
@@ -230,6 +231,34 @@ def forget(context: typer.Context, names: Annotated[list[str], typer.Argument(me
     with here.alone("node forget", "nodes"):
         gone = forgetting.forget(system, names, switch_off=partial(switch_off, here))
     log.out.print("Forgotten: " + (", ".join(gone) or "none of these was there"))
+
+
+@node_app.command()
+def repair(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="NAME…")],
+    undeploy: Annotated[
+        bool,
+        typer.Option(
+            "--undeploy", help="Also one in `active` whose server Nova has not: its disk is erased."
+        ),
+    ] = False,
+    deadline: Annotated[
+        int, typer.Option(metavar="SECONDS", help="Give a state up that lasts longer.", min=1)
+    ] = records.STEP_SECONDS,
+) -> None:
+    """Bring nodes back to available that a fault left elsewhere.
+
+    That is: a deployment or a cleaning that failed, a server that Nova no longer has, a maintenance that
+    Ironic began. Running it again goes on.
+    """
+    here: Context = context.obj
+    stack.require_up(here.paths, here.site)
+    project = sessions.connect(here.paths, here.site)
+    system = sessions.connect(here.paths, here.site, system=True)
+    with here.alone("node repair", "nodes"):
+        done = repairing.repair(project, system, names, undeploy=undeploy, deadline=deadline)
+    log.out.print("\n".join(done) if done else "Nothing to repair", markup=False)
 
 
 @node_app.command()

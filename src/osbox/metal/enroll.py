@@ -332,7 +332,7 @@ def _problem(current: Any, work: _Work, options: Options) -> Error | None:
             f"{name} is in the state `{work.state}` and holds the server {current.instance_id}",
             evidence=current.last_error or "",
             hint=f"osbox openstack server delete {current.instance_id} (when Nova has no such server:"
-            f" osbox openstack baremetal node undeploy {name}), then osbox node enroll again",
+            f" osbox node repair {name}), then osbox node enroll again",
         )
     if work.state in FAILED and work.asked:
         return Error(
