@@ -41,6 +41,12 @@ WRONG = {
     "a version that is no tag": (["build", "--version", "1 0"], "the version '1 0' cannot be an image tag"),
     "an empty version": (["clean", "--version="], "the version '' cannot be an image tag"),
     "a version like an option": (["test", "--version=-1"], "the version '-1' cannot be an image tag"),
+    "nothing to plan with": (["plan", "--version="], "the version '' cannot be an image tag"),
+    "nothing to bring up": (["up", "--version="], "the version '' cannot be an image tag"),
+    "nothing to push": (["push", "localhost:5000", "--version="], "the version '' cannot be an image tag"),
+    "nothing to look into": (["images", "verify", "--version="], "the version '' cannot be an image tag"),
+    "a bundle of no name": (["bundle", "create", ""], f"{PROJECT} is a directory"),
+    "a bundle nowhere": (["bundle", "create", "/nowhere/osbox.tar"], "there is no directory /nowhere"),
     "jobs that are none": (["build", "-j", "0"], "Invalid value for '-j' / '--jobs': "),
     "no such engine": (["--engine", "podman", "images"], "--engine podman is not known"),
     "a missing value": (["build", "-j"], "Option '-j' requires an argument."),
@@ -56,8 +62,9 @@ WRONG = {
 @pytest.mark.parametrize(("argv", "message"), WRONG.values(), ids=WRONG.keys())
 @pytest.mark.usefixtures("no_engine")
 def test_a_wrong_word_is_one_clear_line(
-    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(PROJECT)
     assert execute(argv) == 2
     said = capsys.readouterr()
     assert said.out == ""

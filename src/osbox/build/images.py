@@ -27,7 +27,6 @@ MIN_FREE_BYTES = 2 << 30  # stop well before dockerd itself fails for want of sp
 # with two
 JOBS_PER_PROCESSOR = 2
 MOVING = "latest"  # the one version that every build replaces
-TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 STEP = re.compile(r"^#\d+ (\[[^\]]*\d+/\d+\] .*|\[[^\]]+\] (?:FROM|RUN|COPY) .*|exporting .*)$", re.MULTILINE)
 
 
@@ -47,7 +46,7 @@ def build(
     A version but `latest` is a promise: what has it and was made of other inputs is replaced only when asked
     (UserError).
     """
-    check_version(version)
+    catalogue.check_version(version)
     resolve.check(paths, release)
     with pool.alone(paths):
         tasks = plan(
@@ -164,7 +163,7 @@ def clean(
 
     everything: the build cache and the Debian base image too. Raises Error if a container uses one of them.
     """
-    check_version(version)
+    catalogue.check_version(version)
     used = _used(engine)
     # What no image needs any more goes with the last of them.
     both = [*images, catalogue.BUILDER] if set(catalogue.IMAGES) <= set(images) else list(images)
@@ -232,14 +231,6 @@ def remove_all(engine: Engine) -> list[str]:
 def _remove_replaced(engine: Engine) -> None:
     """Remove images of ours that lost their tag to a newer build; those that a container uses stay."""
     docker.docker(engine, "image", "prune", "--force", "--filter", f"label={INPUTS}")
-
-
-def check_version(version: str) -> None:
-    if not TAG.fullmatch(version):
-        raise UserError(
-            f"the version {version!r} cannot be an image tag",
-            hint="a tag has up to 128 letters, digits, _ . - and does not begin with . or -, for example 1.0",
-        )
 
 
 def current_step(output: str) -> str:

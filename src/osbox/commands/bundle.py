@@ -28,7 +28,9 @@ def create(
     """Write images, ramdisk, guest image, the engine, the tool with its libraries into one file; what is not
     built yet is built."""
     here: Context = context.obj
-    target, at = file.absolute(), here.engine()
+    target = file.absolute()
+    bundle.require_place(target)  # before an engine is started and images are built for it
+    at = here.engine()
     wanted = catalogue.with_bases(catalogue.IMAGES)
     images.build(here.base, at, catalogue.IMAGES, version=version, release=release)
     artifacts = contents.artifact_directories(here, at, release)

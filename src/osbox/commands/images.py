@@ -23,7 +23,12 @@ Names = Annotated[
         autocompletion=_complete,
     ),
 ]
-Version = Annotated[str, typer.Option("--version", envvar="BUILD_VERSION", help="The images' tag.")]
+Version = Annotated[
+    str,
+    typer.Option(
+        "--version", envvar="BUILD_VERSION", help="The images' tag.", callback=catalogue.check_version
+    ),
+]
 Jobs = Annotated[
     int | None,
     typer.Option("-j", "--jobs", min=1, help="How many at the same time; default: one for each processor."),
@@ -54,7 +59,6 @@ def build(
 ) -> None:
     """Build images and what they stand on; unchanged ones are done at once."""
     here: Context = context.obj
-    images.check_version(version)
     wanted = images.chosen(names or [], version)
     if wanted:
         images.build(
@@ -80,7 +84,6 @@ def check(
     """Test images: what is declared, their files, their programs; that they start, fail and end as they
     should."""
     here: Context = context.obj
-    images.check_version(version)
     wanted = images.chosen(names or [], version)
     if wanted:
         results = imagetests.check(here.base, here.engine(), wanted, version=version, jobs=jobs, quiet=json)
@@ -101,7 +104,6 @@ def clean(
 ) -> None:
     """Remove images. The build cache stays, so that the next build is quick."""
     here: Context = context.obj
-    images.check_version(version)
     wanted = images.chosen(names or [], version)
     if wanted:
         images.clean(here.base, here.engine(), wanted, version=version, everything=everything)

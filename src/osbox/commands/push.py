@@ -28,7 +28,6 @@ def push(
 ) -> None:
     """Push images to a registry, with the logins of `docker login`."""
     here: Context = context.obj
-    images.check_version(version)
     pushing.checked(place)
     wanted = images.chosen(names or [], version)
     if wanted:

@@ -20,13 +20,19 @@ from osbox.commands.context import Context, Json, print_json, show
 from osbox.engine import engine, firewall, rules
 from osbox.engine.asking import SilentError
 from osbox.errors import UserError
+from osbox.images import catalogue
 from osbox.network import connect as network
 from osbox.network import converge as net
 from osbox.network import subnets
 from osbox.site import deployments, sitefile
 from osbox.site.site import Site
 
-Version = Annotated[str, typer.Option("--version", metavar="TAG", help="Tag of the images to run.")]
+Version = Annotated[
+    str,
+    typer.Option(
+        "--version", metavar="TAG", help="Tag of the images to run.", callback=catalogue.check_version
+    ),
+]
 Listen = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Publish the APIs on this address of the host, too.")
 ]

@@ -1,12 +1,14 @@
 """Every image by name: which project folder its Dockerfile is in, and which image it stands on. Pure."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from osbox.errors import UserError
 
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 GROUND = "os-base-image"
 OPENSTACK = "os-openstack"
 
@@ -36,6 +38,16 @@ class Image:
 
     def tag(self, version: str) -> str:
         return f"{self.name}:{version}"
+
+
+def check_version(version: str) -> str:
+    """The version itself; raises UserError for one that cannot be an image's tag."""
+    if not TAG.fullmatch(version):
+        raise UserError(
+            f"the version {version!r} cannot be an image tag",
+            hint="a tag has up to 128 letters, digits, _ . - and does not begin with . or -, for example 1.0",
+        )
+    return version
 
 
 def _rows(base: str, table: dict[str, Sequence[str]], *, builder: bool = False) -> list[Image]:

@@ -88,7 +88,7 @@ def create(
     The file gets its name when it is whole, and replaces one of that name. Raises Error when the disk is full
     or a wheel cannot be had.
     """
-    _require_space(file)
+    require_place(file)
     parts = file.with_name(file.name + ".parts")
     shutil.rmtree(parts, ignore_errors=True)
     (parts / manifests.ARTIFACTS).mkdir(parents=True)
@@ -127,7 +127,10 @@ def create(
     return manifest
 
 
-def _require_space(file: Path) -> None:
+def require_place(file: Path) -> None:
+    """Raises UserError when no file can be made there, Error when the disk is too small for it."""
+    if file.is_dir():
+        raise UserError(f"{file} is a directory", hint=f"name a file in it: {file / 'osbox.tar'}")
     if not file.parent.is_dir():
         raise UserError(f"there is no directory {file.parent}", hint=f"mkdir -p {file.parent}")
     free = shutil.disk_usage(file.parent).free
