@@ -50,7 +50,7 @@ def test_every_api_has_a_part_of_its_own() -> None:
     )
     assert ways == [(service, outside) for service, _, outside in found]
     behind = re.findall(
-        r"^backend (\S+)-door from doors\n  server \1 abns@\1 send-proxy-v2\n"
+        r"^backend (\S+)-door from doors\n  server \1 abns@\1 send-proxy-v2 maxconn 400\n"
         r'frontend \1-tls from clients\n  bind abns@\1 accept-proxy ssl crt "\$\{FRONT_TLS\}" alpn http/1.1\n'
         r"(?:  http-re\S+ .*\n)+  default_backend \1$",
         text,
@@ -85,7 +85,7 @@ def test_listen_is_for_all_of_them() -> None:
 
 def test_who_calls_an_api_calls_the_entrance() -> None:
     """All but those that call none; who shares another's network has its /etc/hosts."""
-    none = {"mysql", "rabbitmq", "memcached", "autodns", FRONT, "ipxe-httpd", "pxe-tftp"}
+    none = {"mysql", "rabbitmq", "memcached", "keystone-cache", "autodns", FRONT, "ipxe-httpd", "pxe-tftp"}
     none |= {"swift-account", "swift-container", "swift-object", "swift-daemons"}
     hosts = {
         service: set(config["extra_hosts"]) for service, config in STACK.items() if "extra_hosts" in config
