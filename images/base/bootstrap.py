@@ -328,10 +328,20 @@ def output(config: dict[str, Any]) -> str:
 
 
 def ask(config: dict[str, Any]) -> str:
-    host, _, port = config["tcp"].rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
+    with opened(expand(config["tcp"])) as connection:
         connection.sendall(config["send"].encode())
         return connection.recv(4096).decode(errors="replace")
+
+
+def opened(address: str) -> socket.socket:
+    """A connection to HOST:PORT, or to the socket unix:PATH."""
+    if not address.startswith("unix:"):
+        host, _, port = address.rpartition(":")
+        return socket.create_connection((host, int(port)), timeout=5)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(5)
+    connection.connect(address.removeprefix("unix:"))
+    return connection
 
 
 def fetch(config: dict[str, Any]) -> str:

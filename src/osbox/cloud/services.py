@@ -72,6 +72,7 @@ INFRASTRUCTURE = (
     "mysql",
     "rabbitmq",
     "memcached",
+    "keystone-cache",
     "autodns",
     "front",
     "ipxe-httpd",
