@@ -56,11 +56,8 @@ LOCKS, ONLY_SCHEMA = Path("/opt/openstack/locks"), os.environ.get("OSBOX_SCHEMA"
 BEGUN = ".osbox-begun"  # in a volume that is being filled for the first time
 # Passwords end up in URLs and INI files: characters that need quoting in either are refused, not half-quoted.
 SAFE = re.compile(r"[A-Za-z0-9_.~-]+")
-POLL_SECONDS, EAGER_SECONDS, TELL_SECONDS = (
-    0.25,
-    5,
-    10,
-)  # between two tries, how long so often; between two lines in the log
+# Between two tries, how long so often; between two lines in the log.
+POLL_SECONDS, EAGER_SECONDS, TELL_SECONDS = 0.25, 5, 10
 
 
 class Error(Exception):
@@ -183,8 +180,7 @@ def connect(address: str) -> None:
     A gunicorn does so before its application is loaded: ask that over HTTP.
     """
     if not address.startswith("http://"):
-        host, _, port = address.rpartition(":")
-        return socket.create_connection((host, int(port)), timeout=5).close()
+        return opened(address).close()
     try:
         urllib.request.urlopen(address, timeout=30).close()  # noqa: S310 - the scheme is known
     except urllib.error.HTTPError as error:
@@ -317,7 +313,6 @@ def output(config: dict[str, Any]) -> str:
         config["command"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         timeout=15,
         check=False,
         encoding="utf-8",
@@ -335,12 +330,11 @@ def ask(config: dict[str, Any]) -> str:
 
 def opened(address: str) -> socket.socket:
     """A connection to HOST:PORT, or to the socket unix:PATH."""
-    if not address.startswith("unix:"):
-        host, _, port = address.rpartition(":")
+    host, _, port = address.rpartition(":")
+    if host != "unix":
         return socket.create_connection((host, int(port)), timeout=5)
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(5)
-    connection.connect(address.removeprefix("unix:"))
+    connection.connect(port)
     return connection
 
 
