@@ -49,9 +49,9 @@ class Tool:
     def json(self, *words: str) -> object:
         return self.json_of(*words)
 
-    def json_of(self, *words: str, code: int = 0) -> object:
-        """The same of a command that ends with another exit code."""
-        result = run.run([self.program, *words, "--json"], env=ENVIRONMENT, check=False, timeout=300)
+    def json_of(self, *words: str, code: int = 0, timeout: float = 300) -> object:
+        """The same of a command that ends with another exit code, or takes longer."""
+        result = run.run([self.program, *words, "--json"], env=ENVIRONMENT, check=False, timeout=timeout)
         assert result.code == code, f"osbox {' '.join(words)}: {result.code}\n{result.err[-3000:]}"
         return json.loads(result.out)
 

@@ -74,7 +74,8 @@ def test_a_suite_that_was_killed_is_cleaned_up_by_the_next_run(ready: Tool, name
 @pytest.mark.parametrize("name", params(suite.NAMES, 2))
 def test_a_sample_of_a_suite_is_as_expected(ready: Tool, name: str) -> None:
     cloud = ready
-    found = json.loads(cloud("judge", name, "--tests", SAMPLES[name], "--json", timeout=SAMPLE_SECONDS))
+    said = cloud.json_of("judge", name, "--tests", SAMPLES[name], timeout=SAMPLE_SECONDS)
+    found = json.loads(json.dumps(said))
     assert found["wrong"] == []
     assert found["counts"]["passed"] > 5
     assert left(cloud) == []
