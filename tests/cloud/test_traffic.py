@@ -1,19 +1,16 @@
 """What went through the entrance: its log, as it was written, in numbers; and in `osbox status`."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from osbox import log, run
+from osbox import log
 from osbox.cli import execute
-from osbox.cloud import stack, traffic
-from osbox.cloud.compose import ServiceState
-from osbox.engine import docker, engine
+from osbox.cloud import traffic
 from osbox.engine.asking import SilentError
-from osbox.engine.engine import Engine
 from osbox.errors import Error
+from tests.cloud.shown import Shown
 from tests.conftest import PROJECT
 
 LINE = "10.29.29.9 {api} GET /v3 {status} 300 0/{queued}/{connected}/{answered}/9 {tries} {end} req-1"
@@ -79,40 +76,15 @@ def test_what_is_no_request_of_an_api_does_not_count(text: str) -> None:
 # --- in `osbox status`
 
 
-class Cloud:
-    """A front as Docker shows it, and its log."""
-
-    def __init__(self) -> None:
-        self.log = ""
-        self.fails: Error | None = None
-        self.asked = list[tuple[str, ...]]()
-
-    def observe(self, *_: object) -> dict[str, ServiceState]:
-        now = datetime.now(UTC).isoformat()
-        return {"front": ServiceState("front", "running", "healthy", "x:1", now, "12ab")}
-
-    def ask(self, _: Engine, *words: str, check: bool, seconds: float) -> run.Result:
-        assert seconds <= 10, "nobody waits for it"
-        assert not check
-        self.asked.append(words)
-        if self.fails:
-            raise self.fails
-        return run.Result(0, self.log, "")
-
-
 @pytest.fixture
-def cloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    found = Cloud()
+def cloud(home: Path, monkeypatch: pytest.MonkeyPatch) -> Shown:
     monkeypatch.setattr(log.out, "_width", 200)
-    monkeypatch.setattr(engine, "find", lambda *_: Engine("private", "26"))
-    monkeypatch.setattr(stack, "observe", found.observe)
-    monkeypatch.setattr(docker, "ask", found.ask)
-    return found
+    return Shown(monkeypatch, "front")
 
 
-def test_status_shows_it(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_shows_it(cloud: Shown, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line(), line(), line(status=429), line("ironic-api", 503, 7, connected=61_000)]
-    cloud.log = "\n".join(lines)
+    cloud.answer = "\n".join(lines)
     assert execute(["status"]) == 0
     said = [text.rstrip() for text in capsys.readouterr().out.splitlines()]
     assert said[-4:] == [
@@ -124,8 +96,8 @@ def test_status_shows_it(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> No
     assert cloud.asked == [("logs", "--since", "10m", "front.os-in-a-box")]
 
 
-def test_as_json(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
-    cloud.log = line()
+def test_as_json(cloud: Shown, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.answer = line()
     assert execute(["status", "--json"]) == 0
     [front] = json.loads(capsys.readouterr().out)
     assert front["requests"] == [
@@ -134,7 +106,7 @@ def test_as_json(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("error", [SilentError("no answer within 5 s"), Error("docker is not installed")])
-def test_no_answer_is_no_error(cloud: Cloud, error: Error, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_answer_is_no_error(cloud: Shown, error: Error, capsys: pytest.CaptureFixture[str]) -> None:
     cloud.fails = error
     assert execute(["status"]) == 0
     said = capsys.readouterr()
