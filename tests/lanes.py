@@ -22,7 +22,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from osbox import run
 from osbox.build import debian, images
-from osbox.engine import docker, engine
+from osbox.engine import docker, engine, processes
 from osbox.engine import root as engine_root
 from osbox.engine.engine import Engine
 from osbox.site.load import load_site
@@ -122,6 +122,13 @@ def leave_the_host() -> None:
     """The second lane makes no more links on the host, and needs nothing more of the first one's engine."""
     while _held:
         os.close(_held.pop())
+
+
+def may_run_here() -> None:
+    """Fail what the second lane runs in the host's network after it has left it: the first one compares
+    what is there before its cloud with what is there after it."""
+    if LANE > 1 and not _held and processes.namespace("thread-self") == processes.namespace(os.getppid()):
+        pytest.fail("the second lane has left the host's network: this wants one of its own", pytrace=False)
 
 
 def have_the_host() -> None:

@@ -89,3 +89,15 @@ def test_a_made_up_run_within_a_lane_leaves_it_one(made_up: MadeUp, monkeypatch:
     monkeypatch.setenv(home.LANES, "1")
     made_up.run_here("-m", "quick")
     assert os.environ[home.LANES] == "1"
+
+
+def test_the_second_lane_does_nothing_in_the_hosts_network_once_it_has_left(made_up: MadeUp) -> None:
+    apart = "with namespaces.alone(): lanes.may_run_here()" if os.geteuid() == 0 else ""
+    text = "from tests import namespaces\n" + TELLS.format(
+        before=f"lanes.may_run_here()\n    lanes.leave_the_host()\n    {apart}", after="lanes.may_run_here()"
+    )
+    (made_up.path / SECOND[-1]).write_text(text)
+    result = made_up.run("-m", "not quick", "-n2", "--dist=loadscope")
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["*the second lane has left the host's network*"])
+    assert len(told(made_up)) == 4, "it failed only at the end"

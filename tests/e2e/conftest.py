@@ -10,13 +10,17 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
 
 from osbox import run
-from osbox.engine import processes
+from osbox.engine import footprint, processes
+from osbox.errors import Error
+from osbox.judges import environment
+from osbox.releases.release import DEFAULT
+from osbox.site.load import load_site
 from osbox.site.site import Paths
 from tests import lanes, namespaces
 from tests.deadlines import waited
@@ -38,6 +42,7 @@ class Tool:
 
     def __call__(self, *words: str, code: int = 0, timeout: float = 1800) -> str:
         """What the command printed; fails the test when its exit code is another one."""
+        lanes.may_run_here()
         result = run.run([self.program, *words], env=ENVIRONMENT, check=False, timeout=timeout)
         print(f"$ osbox {' '.join(words)}\n{result.out}{result.err}")
         assert result.code == code, (
@@ -86,6 +91,20 @@ def osbox() -> Iterator[Tool]:
         # A purge may have to start the engine: not beside the first lane, which looks at the host.
         with namespaces.alone() if LANE > 1 else nullcontext():
             remove(tool)
+
+
+@pytest.fixture(scope="session")
+def supplies(osbox: Tool) -> Tool:
+    """What a cloud without a way out is made of, fetched and made in the host's network; of the engine that
+    made it nothing is left there. Of all files that need it, the first of a lane may be any."""
+    with waited("what a cloud without a way out is made of", within=1800):
+        for words in (["build"], ["ramdisk"], ["guest"], ["engine", "stop"]):
+            osbox(*words)
+        with suppress(Error):  # test_judges.py says it; nobody else needs them
+            paths = Paths(PROJECT, HOME)
+            environment.swift(paths, environment.ready(paths), DEFAULT)
+    footprint.undo(Paths(PROJECT, HOME), load_site(HOME))
+    return osbox
 
 
 def remove(tool: Tool) -> None:
