@@ -7,11 +7,12 @@ end.
     OSBOX_HOME=/var/lib/osbox-bench .venv/bin/python bench/nodes.py [--count 1000] [--json FILE]
 """
 
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from common import OSBOX, Figure, median, out, parser, report, seconds
+from common import OSBOX, PROJECT, Figure, median, out, parser, report, seconds
 from stack import memory
 
 from osbox import waiting
@@ -19,22 +20,12 @@ from osbox.cloud import sessions
 from osbox.site.load import find_paths, load_site
 from osbox.site.site import Paths, Site
 
+sys.path.insert(0, str(PROJECT))
+
+from tests.e2e import fake_hardware  # so that figures and tests are of the same nodes
+
 CLASS = "bench"
 PREFIX = "bench-node-"
-KINDS = ("boot", "deploy", "management", "power")
-"""The interfaces that are fake; the others have one that does nothing."""
-OPTIONS = (
-    "ironic.DEFAULT.enabled_hardware_types=redfish,ipmi,fake-hardware",
-    *(
-        f"ironic.DEFAULT.enabled_{kind}_interfaces={real},fake"
-        for kind, real in (
-            ("boot", "ipxe,pxe"),
-            ("deploy", "direct"),
-            ("management", "redfish,ipmitool,noop"),
-            ("power", "redfish,ipmitool"),
-        )
-    ),
-)
 AT_A_TIME = 8
 DEADLINE_SECONDS = 1800
 
@@ -47,7 +38,7 @@ def main() -> None:
     site = load_site(paths.home)
     system = sessions.connect(paths, site, system=True)
     try:
-        seconds([OSBOX, "set", *OPTIONS])
+        seconds([OSBOX, "set", *fake_hardware.OPTIONS])
         seconds([OSBOX, "up"])
         before = memory(site.name)
         begin = time.monotonic()
@@ -74,7 +65,7 @@ def main() -> None:
                     [node for node in system.baremetal.nodes() if str(node.name).startswith(PREFIX)],
                 )
             )
-        seconds([OSBOX, "unset", *(option.partition("=")[0] for option in OPTIONS)])
+        seconds([OSBOX, "unset", *fake_hardware.names(fake_hardware.OPTIONS)])
         seconds([OSBOX, "up"])
     report(
         [
@@ -92,15 +83,11 @@ def main() -> None:
 
 def enrol(system: Any, number: int) -> None:
     """One node, through Ironic's own states to available."""
-    fakes = {f"{kind}_interface": "fake" for kind in KINDS}
     node = system.baremetal.create_node(
         name=f"{PREFIX}{number}",
-        driver="fake-hardware",
         resource_class=CLASS,
-        network_interface="noop",
-        inspect_interface="no-inspect",
         properties={"cpu_arch": "x86_64"},
-        **fakes,
+        **fake_hardware.NODE,
     )
     system.baremetal.set_node_provision_state(node, "manage", wait=True, timeout=DEADLINE_SECONDS)
     system.baremetal.set_node_power_state(node, "power off")

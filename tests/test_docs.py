@@ -23,6 +23,7 @@ from osbox.images import catalogue
 from osbox.images.catalogue import Image
 from osbox.site.site import Site
 from tests.conftest import PROJECT, tracked
+from tests.e2e import fake_hardware
 from tests.test_layers import FUNCTION_LINES, MODULE_LINES
 
 PAGES = tracked("*.md", "docs/*.md", "images/*/README.md")
@@ -362,6 +363,12 @@ def test_bootstrap_and_build_arguments_are_described() -> None:
         )
     )
     assert [name for name in sorted(variables) if f"`{name}`" not in page("images/base/README.md")] == []
+
+
+def test_fake_hardware_is_allowed_by_the_same_options_on_the_page_and_in_the_tests() -> None:
+    """People copy the page's lines; tests and bench/nodes.py set their own."""
+    told = re.findall(r"\bironic\.DEFAULT\.enabled_\w+=\S+", page("docs/judges.md"))
+    assert told == list(fake_hardware.SUITES_OPTIONS)
 
 
 # --- messages

@@ -20,7 +20,7 @@ STATES = (*sorted(UNDER_WAY | FAILED | SETTLED | set(BACK)), "enroll", "manageab
     [
         (Seen("n", "available"), ""),
         (Seen("n", "available", "there", "7"), ""),
-        (Seen("n", "available", "gone", "7"), "let go"),
+        (Seen("n", "available", "gone", "7"), "remove instance_uuid"),
         (Seen("n", "active", "there", "7"), ""),
         (Seen("n", "active"), ""),
         (Seen("n", "rescue", "there", "7"), ""),
@@ -28,8 +28,8 @@ STATES = (*sorted(UNDER_WAY | FAILED | SETTLED | set(BACK)), "enroll", "manageab
         (Seen("n", "deploy failed"), "deleted"),
         (Seen("n", "error"), "deleted"),
         (Seen("n", "clean failed"), "manage"),
-        (Seen("n", "clean failed", maintenance=True, fault="clean failure"), "heal"),
-        (Seen("n", "available", maintenance=True, fault="power failure"), "heal"),
+        (Seen("n", "clean failed", maintenance=True, fault="clean failure"), "unset maintenance"),
+        (Seen("n", "available", maintenance=True, fault="power failure"), "unset maintenance"),
         (Seen("n", "cleaning", maintenance=True), "wait"),
         (Seen("n", "inspect failed"), "manage"),
         (Seen("n", "enroll"), "manage"),
@@ -50,7 +50,7 @@ def test_what_comes_next(seen: Seen, step: str) -> None:
         (Seen("n", "deploy failed", "there", "7"), "holds the server 7, which Nova has", "server delete 7"),
         (Seen("n", "error", "there", "7"), "holds the server 7", "server delete 7"),
         (Seen("n", "active", "gone", "7"), "server 7, which Nova has not", "node repair --undeploy n"),
-        (Seen("n", "rescue failed"), "somebody brought it", "node unrescue n"),
+        (Seen("n", "rescue failed"), "somebody brought it", "node unrescue n; then osbox node repair"),
     ],
     ids=str,
 )
@@ -86,6 +86,7 @@ class Ironic:
         self.nodes = {node["name"]: self._node(**node) for node in nodes}
         self.servers, self.baremetal, self.compute = servers, self, self
         self.asked, self.ends = list[str](), dict(AFTER)
+        self.looked_for = list[str]()
 
     @staticmethod
     def _node(**more: Any) -> SimpleNamespace:
@@ -99,16 +100,17 @@ class Ironic:
         return SimpleNamespace(**vars(self.nodes[name]))
 
     def get_server(self, server: str) -> None:
+        self.looked_for.append(server)
         if server not in self.servers:
             raise exceptions.NotFoundException
 
     def unset_node_maintenance(self, node: Any) -> None:
-        self.asked.append("heal")
+        self.asked.append("unset maintenance")
         self.nodes[node.id].is_maintenance = False
 
     def patch_node(self, node: Any, patch: list[dict[str, str]]) -> None:
         assert patch == [{"op": "remove", "path": "/instance_uuid"}]
-        self.asked.append("let go")
+        self.asked.append("remove instance_uuid")
         self.nodes[node.id].instance_id = None
 
     def set_node_provision_state(self, node: Any, verb: str) -> None:
@@ -132,7 +134,7 @@ def test_a_node_whose_cleaning_failed_goes_all_the_way() -> None:
     ironic = Ironic(
         {"name": "n", "provision_state": "clean failed", "is_maintenance": True, "fault": "clean failure"}
     )
-    assert repair(ironic, "n") == ["n: heal", "n: manage", "n: provide"]
+    assert repair(ironic, "n") == ["n: unset maintenance", "n: manage", "n: provide"]
     assert repair(ironic, "n") == []
 
 
@@ -141,7 +143,7 @@ def test_a_server_that_nova_has_not_is_forgotten() -> None:
         {"name": "a", "provision_state": "deploy failed", "instance_id": "7"},
         {"name": "b", "instance_id": "8"},
     )
-    assert sorted(repair(ironic, "a", "b")) == ["a: deleted", "b: let go"]
+    assert sorted(repair(ironic, "a", "b")) == ["a: deleted", "b: remove instance_uuid"]
     assert {node.instance_id for node in ironic.nodes.values()} == {None}
 
 
@@ -154,6 +156,42 @@ def test_one_that_cannot_be_repaired_stops_no_other() -> None:
     with pytest.raises(UserError, match="a is in the state `deploy failed` and holds the server 7"):
         repair(ironic, "a", "b", "a")
     assert ironic.asked == ["manage", "provide"]
+
+
+def test_all_that_cannot_be_repaired_are_told() -> None:
+    ironic = Ironic(
+        {"name": "a", "provision_state": "deploy failed", "instance_id": "7"},
+        {"name": "b", "provision_state": "rescue failed"},
+        {"name": "c", "provision_state": "clean failed"},
+        servers=("7",),
+    )
+    with pytest.raises(UserError, match="2 of 3 nodes are not available") as caught:
+        repair(ironic, "a", "b", "c", "a")
+    assert "a is in the state `deploy failed` and holds the server 7" in caught.value.evidence
+    assert "b is in the state `rescue failed`, to which somebody brought it" in caught.value.evidence
+    assert "osbox openstack server delete 7" in caught.value.hint
+    assert "osbox openstack baremetal node unrescue b" in caught.value.hint
+
+
+def test_not_all_of_them_are_somebody_elses_to_decide() -> None:
+    ironic = Ironic(
+        {"name": "a", "provision_state": "rescue failed"}, {"name": "b", "provision_state": "clean failed"}
+    )
+    ironic.ends["provide"] = "clean failed"
+    with pytest.raises(Error, match="2 of 2 nodes are not available") as caught:
+        repair(ironic, "a", "b")
+    assert not isinstance(caught.value, UserError)
+
+
+def test_nova_is_not_asked_for_the_server_while_ironic_is_at_work() -> None:
+    """What comes next does not hang on it, and each node is looked at every second for minutes."""
+    ironic = Ironic({"name": "n", "provision_state": "deploying", "instance_id": "7"})
+    with pytest.raises(Error, match="n has been in the state `deploying`"):
+        repair(ironic, "n", deadline=0.02)
+    assert ironic.looked_for == []
+    ironic.nodes["n"].provision_state = "deploy failed"
+    assert repair(ironic, "n") == ["n: deleted"]
+    assert ironic.looked_for == ["7"]
 
 
 def test_what_fails_again_is_told_at_once() -> None:

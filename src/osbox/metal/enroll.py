@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from osbox import answers, log, waiting
 from osbox.errors import Error, UserError
-from osbox.metal import records
+from osbox.metal import problems, records
 from osbox.metal.difference import Difference, Settings, differences
 from osbox.metal.node import Inventory, Node
 from osbox.metal.states import AGAIN, BACK, CHANGEABLE, FAILED, SETTLED, UNDEPLOY, UNDER_WAY
@@ -178,25 +178,8 @@ def enroll(system: "Connection", inventory: Inventory, *, settings: Settings, op
     _settle(run, works)
     _wait_placeable(run, works)
     if run.problems:
-        raise _together(run.problems, len(inventory.nodes))
+        raise problems.together(run.problems, len(inventory.nodes))
     return run.changed
-
-
-def _together(problems: Sequence[Error], nodes: int) -> Error:
-    """One error for all nodes that did not get there."""
-    if len(problems) == 1:
-        return problems[0]
-    kind = UserError if all(isinstance(problem, UserError) for problem in problems) else Error
-    lines = [
-        "\n".join([problem.message, *(f"  {line}" for line in problem.evidence.splitlines()[:3])])
-        for problem in problems
-    ]
-    hints = dict.fromkeys(problem.hint for problem in problems)
-    return kind(
-        f"{len(problems)} of {nodes} nodes are not available",
-        evidence="\n".join(lines),
-        hint="; ".join(list(hints)[:3]),
-    )
 
 
 def _wait_placeable(run: _Run, works: Sequence[_Work]) -> None:
@@ -322,11 +305,7 @@ def _problem(current: Any, work: _Work, options: Options) -> Error | None:
             hint="check address, user name and password in nodes.yaml, then osbox node enroll again",
         )
     if work.state in BACK:
-        return UserError(
-            f"{name} is in the state `{work.state}`, to which somebody brought it",
-            evidence=current.last_error or "",
-            hint=f"osbox openstack baremetal node {BACK[work.state]} {name}, then osbox node enroll again",
-        )
+        return problems.brought(name, work.state, current.last_error or "", then="osbox node enroll")
     if work.state in UNDEPLOY and current.instance_id:
         return UserError(
             f"{name} is in the state `{work.state}` and holds the server {current.instance_id}",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from osbox import log, waiting
 from osbox.errors import Error, UserError
-from osbox.metal import records
+from osbox.metal import problems, records
 from osbox.metal.states import AGAIN, BACK, FAILED, UNDEPLOY, UNDER_WAY
 
 if TYPE_CHECKING:
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 1
 Server = Literal["", "gone", "there"]
-"""What Nova has of the server that a node names: it names none; Nova has none of that id; it has it."""
-Step = Literal["", "wait", "heal", "let go", "manage", "provide", "deleted"]
-"""What comes next: nothing; Ironic is at work; end the maintenance; forget the server; a verb of Ironic's."""
+"""What Nova has of the server that a node names: it names none, or Nova was not asked, Ironic being at work;
+Nova has none of that id; it has it."""
+Step = Literal["", "wait", "unset maintenance", "remove instance_uuid", "manage", "provide", "deleted"]
+"""What comes next: nothing; Ironic is at work; what is done to the node's fields, or a verb, in the words of
+Ironic's API."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,7 @@ def next_step(seen: Seen, *, undeploy: bool) -> Step:
             " then osbox node repair again",
         )
     if seen.state in BACK:
-        raise UserError(
-            f"{seen.name} is in the state `{seen.state}`, to which somebody brought it",
-            evidence=seen.error,
-            hint=f"osbox openstack baremetal node {BACK[seen.state]} {seen.name}",
-        )
+        raise problems.brought(seen.name, seen.state, seen.error, then="osbox node repair")
     if seen.state in UNDEPLOY and seen.server == "there":
         raise UserError(
             f"{seen.name} is in the state `{seen.state}` and holds the server {seen.instance},"
@@ -85,11 +83,11 @@ def next_step(seen: Seen, *, undeploy: bool) -> Step:
 def _verb(seen: Seen) -> Step:
     """Of a node that nobody else has a say in."""
     if seen.maintenance:
-        return "heal"
+        return "unset maintenance"
     if seen.state in UNDEPLOY or (seen.state == "active" and seen.server == "gone"):
         return "deleted"
     if seen.state == "available" and seen.server == "gone":
-        return "let go"
+        return "remove instance_uuid"
     if seen.state in AGAIN or seen.state == "enroll":
         return "manage"
     return "provide" if seen.state == "manageable" else ""
@@ -107,10 +105,11 @@ def repair(
     """Bring nodes of these names to `available`; returns what was done, `NAME: STEP`.
 
     cloud: a connection that may see the servers of all projects. deadline: of each state, in seconds. Raises
-    Error with the first node that does not get there, after the others have.
+    Error for the nodes that do not get there, after the others have.
     """
-    done, problems = list[str](), list[Error]()
-    works = [_Work(name) for name in dict.fromkeys(names)]
+    done, failed = list[str](), list[Error]()
+    wanted = dict.fromkeys(names)
+    works = [_Work(name) for name in wanted]
 
     def all_well() -> bool:
         for work in list(works):
@@ -118,7 +117,7 @@ def repair(
                 seen = look(cloud, system, work.name)
                 step = _advance(system, work, seen, undeploy=undeploy, report=report, deadline=deadline)
             except Error as error:
-                problems.append(error)
+                failed.append(error)
                 works.remove(work)
                 continue
             if step not in ("", "wait"):
@@ -128,8 +127,8 @@ def repair(
         return not works
 
     waiting.happens(all_well, float("inf"), poll=POLL_SECONDS)  # each state has a deadline of its own
-    if problems:
-        raise problems[0]
+    if failed:
+        raise problems.together(failed, len(wanted))
     return done
 
 
@@ -180,9 +179,9 @@ def _do(system: "Connection", name: str, step: Step) -> None:
 
     node = system.baremetal.get_node(name)
     try:
-        if step == "heal":
+        if step == "unset maintenance":
             system.baremetal.unset_node_maintenance(node)
-        elif step == "let go":
+        elif step == "remove instance_uuid":
             system.baremetal.patch_node(node, [{"op": "remove", "path": "/instance_uuid"}])
         else:
             system.baremetal.set_node_provision_state(node, step)
@@ -195,13 +194,16 @@ def _do(system: "Connection", name: str, step: Step) -> None:
 
 
 def look(cloud: "Connection", system: "Connection", name: str) -> Seen:
-    """A node as Ironic has it, and whether Nova has its server. Raises UserError when there is none of that
-    name."""
+    """A node as Ironic has it, and whether Nova has its server. While Ironic is at work that decides nothing:
+    Nova is not asked each second then.
+
+    Raises UserError when there is no node of that name.
+    """
     node: Any = records.find(system, name)
     if node is None:
         raise UserError(f"there is no node {name}", hint="osbox node list")
     server: Server = ""
-    if node.instance_id:
+    if node.instance_id and node.provision_state not in UNDER_WAY:
         server = "there" if has_server(cloud, node.instance_id) else "gone"
     return Seen(
         node.name or node.id,

@@ -15,6 +15,7 @@ from osbox.site.load import load_site
 from osbox.site.site import Paths
 from tests.conftest import PROJECT
 from tests.deadlines import waited
+from tests.e2e import fake_hardware
 from tests.e2e.conftest import ENVIRONMENT, Tool
 from tests.home import HOME
 from tests.samples import params, scene
@@ -83,16 +84,13 @@ def test_a_sample_of_a_suite_is_as_expected(ready: Tool, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def whole(ready: Tool) -> Iterator[Tool]:
-    """The cloud with all that the suites want, by the lines that the page has for it."""
-    page = (PROJECT / "docs/judges.md").read_text()
-    wanted = re.findall(r"^ .*?\b(ironic\.DEFAULT\.enabled_\w+)=(\S+)", page, re.MULTILINE)
-    assert ("ironic.DEFAULT.enabled_hardware_types", "redfish,ipmi,fake-hardware") in wanted
+    """The cloud with all that the suites want."""
     with waited("contents, and nodes of fake hardware", within=900):
         ready("setup")
-        ready("set", *(f"{name}={value}" for name, value in wanted))
+        ready("set", *fake_hardware.SUITES_OPTIONS)
         ready("up")
     yield ready
-    ready("unset", *(name for name, _ in wanted))
+    ready("unset", *fake_hardware.names(fake_hardware.SUITES_OPTIONS))
     ready("up")
 
 

@@ -7,20 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deadlines import waited
+from tests.e2e import fake_hardware
 from tests.e2e.asking import client, engine
 from tests.e2e.conftest import Tool
 from tests.home import NAME
 from tests.samples import scene
 
 pytestmark = pytest.mark.e2e
-KINDS = ("boot", "deploy", "management", "power")
-OPTIONS = (
-    "ironic.DEFAULT.enabled_hardware_types=redfish,ipmi,fake-hardware",
-    "ironic.DEFAULT.enabled_boot_interfaces=ipxe,pxe,fake",
-    "ironic.DEFAULT.enabled_deploy_interfaces=direct,fake",
-    "ironic.DEFAULT.enabled_management_interfaces=redfish,ipmitool,noop,fake",
-    "ironic.DEFAULT.enabled_power_interfaces=redfish,ipmitool,fake",
-)
 NODE = "stuck-1"
 NOBODY = "6d2a3a5e-0f43-4f0c-9a33-0a4a1c0ffee0"
 """The id of a server that Nova never had."""
@@ -41,16 +34,14 @@ LEFT = {
 @pytest.fixture(scope="module")
 def node(ready: Tool) -> Iterator[str]:
     with waited("a node of fake hardware", within=600):
-        ready("set", *OPTIONS)
+        ready("set", *fake_hardware.OPTIONS)
         ready("up")
-        fakes = [word for kind in KINDS for word in (f"--{kind}-interface", "fake")]
-        words = ("--driver", "fake-hardware", "--network-interface", "noop", "--name", NODE)
-        client("baremetal", "node", "create", *words, "--inspect-interface", "no-inspect", *fakes)
+        client("baremetal", "node", "create", "--name", NODE, *fake_hardware.WORDS)
         client("baremetal", "node", "manage", "--wait", "60", NODE)
         client("baremetal", "node", "provide", "--wait", "60", NODE)
     yield NODE
     ready("node", "forget", NODE)
-    ready("unset", *(option.partition("=")[0] for option in OPTIONS))
+    ready("unset", *fake_hardware.names(fake_hardware.OPTIONS))
     ready("up")
 
 
