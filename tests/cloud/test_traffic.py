@@ -13,7 +13,8 @@ from osbox.errors import Error
 from tests.cloud.shown import Shown
 from tests.conftest import PROJECT
 
-LINE = "10.29.29.9 {api} GET /v3 {status} 300 0/{queued}/{connected}/{answered}/9 {tries} {end} req-1"
+TIMES = "{read}/{queued}/{connected}/{answered}/{whole}"
+LINE = "10.29.29.9 {api} GET /v3 {status} 300 " + TIMES + " {tries} {end} req-1"
 
 
 def line(
@@ -25,10 +26,10 @@ def line(
     queued: int = 0,
     tries: int = 0,
     end: str = "--",
+    read: int = 0,
+    whole: int = 9,
 ) -> str:
-    return LINE.format(
-        api=api, status=status, queued=queued, connected=connected, answered=answered, tries=tries, end=end
-    )
+    return LINE.format(**locals())
 
 
 def test_the_form_is_the_one_that_the_entrance_writes() -> None:
@@ -45,6 +46,17 @@ def test_numbers_of_each_api() -> None:
     assert [one.service for one in found] == ["keystone", "ironic-api"]
     assert found[0] == traffic.Traffic("keystone", 100, 0, 0, 50.5, 95.05, 0)
     assert found[1] == traffic.Traffic("ironic-api", 2, 1, 0, 4030, 4030, 4000)
+
+
+def test_what_never_reached_its_service_waited_all_its_time() -> None:
+    """HAProxy writes -1 for what never came, and `osbox status` showed "-1 ms": of one that was held for a
+    minute, too."""
+    [refused] = traffic.read([line(status=429, end="LR", queued=-1, connected=-1, answered=-1, whole=0)])
+    assert refused.held == 0
+    [away] = traffic.read([line(status=503, end="SC", queued=0, connected=-1, answered=-1, whole=60012)])
+    assert away.held == 60012
+    [slow] = traffic.read([line(status=408, end="cR", read=-1, queued=-1, connected=-1, whole=10000)])
+    assert slow.held == 0, "it was the client who was waited for"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ TOO_MANY = 429
 FAILED = 500
 LINE = re.compile(
     r"\S+ (?P<api>[\w-]+) \S+ \S* (?P<status>-?\d+) \d+ "
-    r"-?\d+/(?P<queued>-?\d+)/(?P<connected>-?\d+)/(?P<answered>-?\d+)/\+?-?\d+ \+?\d+ (?P<end>\S{2}) "
+    r"(?P<read>-?\d+)/(?P<queued>-?\d+)/(?P<connected>-?\d+)/(?P<answered>-?\d+)/\+?(?P<all>-?\d+) "
+    r"\+?\d+ (?P<end>\S{2}) "
 )
 """-1 stands for a time that never came; the ends are HAProxy's: `--` is well, C by the client."""
 
@@ -79,8 +80,15 @@ def _sum(service: str, ones: list[re.Match[str]]) -> Traffic:
         sum(int(one["status"]) == TOO_MANY for one in ones),
         median(took) if took else None,
         _p95(took),
-        max((int(one["connected"]) for one in ones), default=0),
+        max(_held(one) for one in ones),
     )
+
+
+def _held(one: re.Match[str]) -> int:
+    """The milliseconds until the service took a request; where it never did, all of them, unless it was the
+    client whose request was not read to its end."""
+    connected = int(one["connected"])
+    return connected if connected >= 0 else max(0, int(one["all"])) if int(one["read"]) >= 0 else 0
 
 
 def _failed(one: re.Match[str]) -> bool:
