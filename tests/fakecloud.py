@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from time import sleep
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 from urllib.parse import parse_qs, urlsplit
 
 import requests
@@ -17,6 +20,7 @@ from openstack.connection import Connection
 
 APIS = {"image": "/v2", "baremetal": "/v1", "compute": "/v2.1"}
 IMAGE_PATCH = "application/openstack-images-v2.1-json-patch"
+PAUSE_SECONDS = 0.01
 LOST = 0
 """Instead of a status: the connection ends."""
 DOWN = (503, "<html><h1>503 Service Unavailable</h1></html>")
@@ -152,10 +156,13 @@ def serving(cloud: Cloud, apis: Mapping[str, str] = APIS) -> Iterator[Connection
     cloud.url = f"http://127.0.0.1:{server.server_port}"
     session = Session(auth=NoAuth(endpoint=cloud.url), timeout=10)
     session.session.trust_env = False
+    # A 409 of Ironic is asked again after up to eight seconds, five times.
+    quick = mock.patch("keystoneauth1.session.time", SimpleNamespace(sleep=lambda _: sleep(PAUSE_SECONDS)))
     more: dict[str, Any] = {f"{kind}_endpoint_override": f"{cloud.url}{path}" for kind, path in apis.items()}
     connection = Connection(session=session, baremetal_api_version="1.96", compute_api_version="2.96", **more)
     try:
-        yield connection
+        with quick:
+            yield connection
     finally:
         connection.close()
         server.shutdown()
