@@ -84,7 +84,7 @@ def try_ssh(command: str) -> str:
 
 
 def is_healthy(name: str) -> bool:
-    """What the container's own health check says now; Docker asks it every 30 s."""
+    """What the container's own health check says now; Docker asks it each minute."""
     argv = [Tool.program, "engine", "shell", "--", "docker", "exec", name, "bootstrap", "health"]
     return run.run(argv, env=ENVIRONMENT, check=False, timeout=60).code == 0
 
