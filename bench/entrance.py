@@ -37,7 +37,9 @@ def main() -> None:
     if at is None:
         words.error("no engine runs: osbox up")
     context = ssl.create_default_context(cafile=str(paths.trusted)) if site.tls else None
-    own = run.run(at.argv("docker", "inspect", "--format", ADDRESS, f"swift-proxy.{site.name}")).out.strip()
+    own = run.run(
+        at.argv("docker", "inspect", "--format", ADDRESS.format(site.name), f"swift-proxy.{site.name}")
+    ).out.strip()
     front = str(site.control_subnet[-2])
     ways: Ways = {
         "Swift itself": lambda: http.client.HTTPConnection(own, 8080, timeout=60),
@@ -63,7 +65,8 @@ def main() -> None:
     report(figures, options.json)
 
 
-ADDRESS = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+ADDRESS = '{{{{(index .NetworkSettings.Networks "{}-control").IPAddress}}}}'
+"""Where the entrance finds it: Swift is in other networks, too."""
 
 
 def latencies(what: str, ways: Ways, *, kept: bool) -> list[Figure]:

@@ -1,7 +1,6 @@
 """The entrance: while a service is replaced, is away or was killed, requests wait; none is lost."""
 
 import hashlib
-import http.client
 import json
 import socket
 import ssl
@@ -10,8 +9,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
 
@@ -23,6 +21,7 @@ from tests.e2e import crash
 from tests.e2e.asking import ask as answer
 from tests.e2e.asking import engine, link, started
 from tests.e2e.conftest import Tool
+from tests.e2e.load import OPTION, OPTIONS, WAIT_SECONDS, Load, load
 from tests.home import APIS as SERVED
 from tests.home import HOME, LOOPBACK, NAME
 from tests.samples import params
@@ -31,25 +30,6 @@ pytestmark = pytest.mark.e2e
 
 RATE = 20  # requests a second at the API that is replaced, 5 at each of the others
 OTHERS = 5
-PATHS = {
-    "keystone": "/v3",
-    "glance-api": "/v2/images?limit=1",
-    "swift-proxy": "/healthcheck",
-    "placement": "/",
-    "nova-api": "/v2.1/flavors?limit=1",
-    "neutron-server": "/v2.0/networks?limit=1",
-    "ironic-api": "/v1/nodes?limit=1",
-}
-OPTIONS = {
-    "keystone": "keystone",
-    "glance-api": "glance",
-    "placement": "placement",
-    "nova-api": "nova",
-    "neutron-server": "neutron",
-    "ironic-api": "ironic",
-}
-"""The project whose option replaces the service. Swift's have none: its container is stopped and started."""
-WAIT_SECONDS = 90
 PLACES = 400
 """Of an API at the entrance."""
 MIB = 1 << 20
@@ -59,47 +39,17 @@ def ask(api: Api, path: str, token: str = "", timeout: float = WAIT_SECONDS) -> 
     return answer(api.port, path, {"X-Auth-Token": token} if token else None, timeout)
 
 
-class Load:
-    """Requests at a steady rate whatever becomes of those before; each has a connection of its own."""
+def loads(login: str, most: Api | None = None) -> list[Load]:
+    """RATE at that API, and OTHERS at each of the others."""
 
-    def __init__(self, api: Api, rate: float, token: str) -> None:
-        self.api, self.pause, self.token = api, 1 / rate, token
-        self.seen, self.waits = Counter[str](), list[float]()
-        self.stop, self.threads = threading.Event(), list[threading.Thread]()
-        self.clock = threading.Thread(target=self._send)
+    def status(api: Api, path: str) -> int:
+        return ask(api, path, login)[0]
 
-    def _send(self) -> None:
-        begin, number = time.monotonic(), 0
-        while not self.stop.wait(max(0, begin + number * self.pause - time.monotonic())):
-            self.threads.append(threading.Thread(target=self._one))
-            self.threads[-1].start()
-            number += 1
-
-    def _one(self) -> None:
-        begin = time.monotonic()
-        try:
-            status, _ = ask(self.api, PATHS[self.api.service], self.token)
-            self.seen[str(status)] += 1
-        except (OSError, http.client.HTTPException) as error:
-            self.seen[type(error).__name__] += 1
-        self.waits.append(time.monotonic() - begin)
+    return [Load(one, RATE if one is most else OTHERS, status) for one in APIS]
 
 
-@contextmanager
-def load(*loads: Load) -> Iterator[None]:
-    """The load for as long as the block takes, and until all of it has been answered."""
-    for one in loads:
-        one.clock.start()
-    try:
-        yield
-    finally:
-        for one in loads:
-            one.stop.set()
-        for one in loads:
-            one.clock.join()
-            for thread in one.threads:
-                thread.join(2 * WAIT_SECONDS)
-    for one in loads:
+def tell(*under: Load) -> None:
+    for one in under:
         median = statistics.median(one.waits)
         print(
             f"{one.api.service}: {sum(one.seen.values())} requests, {dict(one.seen)}, median"
@@ -117,24 +67,24 @@ def replace(cloud: Tool, api: Api) -> None:
     if option is None:
         engine("docker", "restart", f"{api.service}.{NAME}")
         return
-    cloud("set", f"{option}.DEFAULT.rate_limit_burst=1")
+    cloud("set", f"{option}.{OPTION}=1")
     cloud("up")
 
 
 @pytest.mark.parametrize("api", params(APIS, ids=lambda api: api.service))
 def test_no_request_is_lost_while_an_api_is_replaced(ready: Tool, api: Api) -> None:
     cloud, login = ready, token()
-    loads = [Load(one, RATE if one is api else OTHERS, login) for one in APIS]
+    under = loads(login, api)
     try:
-        with load(*loads):
+        with load(*under):
             replace(cloud, api)
     finally:
+        tell(*under)
         if option := OPTIONS.get(api.service):
-            cloud("unset", f"{option}.DEFAULT.rate_limit_burst")
+            cloud("unset", f"{option}.{OPTION}")
             cloud("up")
-    lost = {one.api.service: dict(one.seen) for one in loads if set(one.seen) - {"200", "300"}}
-    assert lost == {}
-    assert max(loads[APIS.index(api)].waits) > 1, "the service was away for a while"
+    assert {one.api.service: dict(one.seen) for one in under if one.failed} == {}
+    assert max(under[APIS.index(api)].waits) > 1, "the service was away for a while"
 
 
 def test_requests_wait_for_a_service_that_is_away(ready: Tool) -> None:
