@@ -23,6 +23,7 @@ SCENES = {
         "disk full",
         "judge killed",
         "repair",
+        "another subnet",
     ),
 }
 """Tests of one to four minutes each, by lane: `make check` plays SCENES_AT_ONCE of them."""

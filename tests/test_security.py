@@ -5,20 +5,22 @@ import re
 import pytest
 import yaml
 
-from osbox.cloud.services import FRONT, PORTS, UDP_PORTS
+from osbox.cloud.services import APIS, FRONT, PORTS, UDP_PORTS
 from osbox.site.site import Site
 from tests.conftest import PROJECT
 
 PAGE = (PROJECT / "docs" / "security.md").read_text()
-STACK = yaml.safe_load((PROJECT / "compose" / "stack.yaml").read_text())["services"]
+YAML = yaml.safe_load((PROJECT / "compose" / "stack.yaml").read_text())
+STACK = YAML["services"]
 RACK = yaml.safe_load((PROJECT / "compose" / "rack.yaml").read_text())["services"]
 SERVICES = {**STACK, **RACK}
 
 
-def table(heading: str) -> list[list[str]]:
-    """The cells of the first table under a heading, its titles left out."""
+def table(heading: str, number: int = 1) -> list[list[str]]:
+    """The cells of a table under a heading, the first or a later one, its titles left out."""
     text = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    lines = [line for line in text.splitlines() if line.startswith("|")]
+    tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    lines = tables[number - 1].splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
@@ -34,8 +36,28 @@ def test_every_port_stands_there_and_no_other() -> None:
     assert found == apis | plain | {str(Site().redfish_port): ("provisioning", "TLS")}
 
 
-def test_capabilities() -> None:
+def test_networks_of_containers_are_by_need() -> None:
     rows = {row[0].strip("`"): row[1:] for row in table("Between containers")}
+    told = {name: set(re.findall(r"`([a-z-]+)`", " ".join(cells))) for name, cells in rows.items()}
+    members: dict[str, set[str]] = {name: set() for name in told}
+    for name, one in STACK.items():
+        for network in one.get("networks", ()):
+            members.setdefault(network, set()).add(name)
+    assert members.pop("control") >= {"front", *(api.service for api in APIS)}
+    assert members == told
+    of_database = {name for name, one in STACK.items() if "db-osbox" in one.get("secrets", ())}
+    assert members["database"] == of_database
+    shared = {name for name, one in STACK.items() if one.get("network_mode") == "service:neutron-network"}
+    of_bus = {name for name, one in STACK.items() if "rabbitmq-password" in one.get("secrets", ())}
+    assert members["bus"] - {"neutron-network"} == of_bus - shared
+    tokens = {api.service for api in APIS} - {"keystone"}  # whose own has a socket
+    assert members["cache"] - {"memcached", "swift-daemons"} == tokens
+    for network in YAML["networks"].values():
+        assert network.get("internal") or network is YAML["networks"]["control"]
+
+
+def test_capabilities() -> None:
+    rows = {row[0].strip("`"): row[1:] for row in table("Between containers", 2)}
     for name, (told, _) in rows.items():
         if told == "the same":
             told = rows["neutron-openvswitch-agent"][0]  # noqa: PLW2901 - what it stands for
@@ -56,7 +78,7 @@ def test_nothing_is_privileged(name: str) -> None:
 
 
 def test_who_runs_as_root() -> None:
-    told = {row[0].strip("`") for row in table("Between containers") if row[2] == "yes"}
+    told = {row[0].strip("`") for row in table("Between containers", 2) if row[2] == "yes"}
     images = set[str]()
     for file in PROJECT.glob("images/*/Dockerfile"):
         for part in re.split(r"^FROM ", file.read_text(), flags=re.MULTILINE)[1:]:

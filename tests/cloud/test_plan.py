@@ -12,7 +12,7 @@ from osbox.cli import execute
 from osbox.cloud import applied, compose, stack
 from osbox.cloud import plan as planning
 from osbox.cloud.applied import Applied
-from osbox.cloud.changes import Change, Live, Start, Wanted, containers, differences, observed
+from osbox.cloud.changes import Change, Live, Start, Wanted, containers, differences, networks, observed
 from osbox.engine import docker, engine, rules
 from osbox.engine.engine import Engine
 from osbox.engine.info import ImageInfo
@@ -63,6 +63,31 @@ def plan(
     starts = {"nova-api": Start(4.2, 0)}
     found = containers(wishes, {item.service: item for item in there}, before or {}, starts)
     return [(change.name, change.action, "; ".join(change.reasons)) for change in found]
+
+
+def test_a_network_with_another_subnet_is_made_anew_with_who_is_in_it() -> None:
+    def of(name: str, subnet: str) -> dict[str, Any]:
+        return {"name": f"x-{name}", "ipam": {"config": [{"subnet": subnet}]}}
+
+    file = {
+        "control": of("control", "10.1.0.128/25"),
+        "bus": of("bus", "10.1.0.32/27"),
+        "cache": of("cache", "10.1.0.64/27"),
+    }
+    there = {"x-control": ("10.1.0.0/24",), "x-bus": ("10.1.0.32/27",), "theirs": ("10.9.0.0/24",)}
+    changes, anew = networks(file, there)
+    assert changes == [
+        Change("network", "x-cache", "create", ("it is not there",)),
+        Change("network", "x-control", "recreate", ("subnet: 10.1.0.0/24 → 10.1.0.128/25",)),
+    ]
+    assert anew == ["control"]
+    assert networks(file, {one["name"]: (one["ipam"]["config"][0]["subnet"],) for one in file.values()}) == (
+        [],
+        [],
+    )
+    assert plan(wanted(moves=("control",)), there=(live(),), before={"nova-api": CONFIG}) == [
+        ("nova-api", "recreate", "its network control is made anew")
+    ]
 
 
 GOLDEN = {
@@ -252,12 +277,13 @@ def system(monkeypatch: pytest.MonkeyPatch, paths: Paths) -> Paths:
     }
     model = {
         "services": {"nova-api": CONFIG},
-        "networks": {"control": {"name": "x-control"}},
+        "networks": {"control": {"name": "x-control", "ipam": {"config": [{"subnet": "10.29.28.128/25"}]}}},
         "volumes": {"mysql-data": {"name": "mysql-data"}},
     }
     monkeypatch.setattr(docker, "images", lambda *_: entries)
     monkeypatch.setattr(docker, "containers", lambda *_: [])
     monkeypatch.setattr(docker, "ids", lambda *_: [])
+    monkeypatch.setattr(docker, "networks", lambda *_: ())
     monkeypatch.setattr(compose, "render", lambda *_, **__: model)
     monkeypatch.setattr(compose, "digests", lambda *_: {"nova-api": "a"})
     return paths

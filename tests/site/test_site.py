@@ -8,7 +8,7 @@ import yaml
 from osbox.bootpath.port import own_addresses
 from osbox.errors import UserError
 from osbox.site.load import load_site
-from osbox.site.site import SMALLEST, Site
+from osbox.site.site import NEEDED, SMALLEST, Site
 from tests.conftest import PROJECT
 
 
@@ -108,6 +108,8 @@ OTHERS = {
     'veth = ["a", "b", "c"]': "line 1: veth: has more than 2 items",
     'veth = ["a", "a"]': "line 1: both of veth have the same name, a",
     'name = "x"\nbridge = "ext0"': "line 2: bridge and veth have the same name, ext0",
+    'control_bridge = "thirteen-long"': "line 1: control_bridge: has more than 12 characters",
+    'bridge = "c-db"\ncontrol_bridge = "c"': "bridge and control_bridge have the same name, c-db",
     'bridge = "b"\ncontrol_bridge = "b"': "line 1, line 2: bridge and control_bridge have the same name, b",
     'loopback = "10.0.0.1"': "line 1: loopback: 10.0.0.1 is no loopback address of a host",
     'loopback = "127.255.255.255"': "line 1: loopback: 127.255.255.255 is no loopback address of a host",
@@ -176,10 +178,29 @@ def test_networks_that_cannot_be_are_refused_by_line(tmp_path: Path, text: str) 
 
 def test_the_smallest_control_network_has_room_for_every_container() -> None:
     services = yaml.safe_load((PROJECT / "compose" / "stack.yaml").read_text())["services"]
-    own = [name for name, service in services.items() if "network_mode" not in service]
-    assert len(own) > 20
     smallest = Site.model_validate({"control_subnet": f"10.1.0.0/{SMALLEST['control_subnet'][0]}"})
-    assert len(own) < len(list(smallest.control_subnet.hosts()))  # the engine has one, too
+    for name, part in smallest.container_networks().items():
+        members = [one for one, service in services.items() if name in service.get("networks", ())]
+        assert len(members) > 3, name
+        # The engine has one, too, and in `control` the last but one is nobody's.
+        assert len(members) + 2 <= len(list(part.hosts())), name
+
+
+def test_the_containers_networks_are_parts_of_one_subnet() -> None:
+    site = Site.model_validate({"control_subnet": "10.1.2.0/24", "control_bridge": "ctl"})
+    parts = site.container_networks()
+    assert {name: str(part) for name, part in parts.items()} == {
+        "control": "10.1.2.128/25",
+        "database": "10.1.2.0/27",
+        "bus": "10.1.2.32/27",
+        "cache": "10.1.2.64/27",
+        "objects": "10.1.2.96/27",
+    }
+    assert site.control_bridges() == ("ctl", "ctl-db", "ctl-mq", "ctl-mc", "ctl-sw")
+    file = yaml.safe_load((PROJECT / "compose" / "stack.yaml").read_text())["networks"]
+    assert list(file) == list(parts)
+    ends = {one["driver_opts"]["com.docker.network.bridge.name"].partition("}")[2] for one in file.values()}
+    assert ends == {"", *(f"-{end}" for end in NEEDED.values())}
 
 
 def test_listen_wants_an_address() -> None:

@@ -24,7 +24,8 @@ SHARED = "service:"  # network_mode: service:NAME
 class Wanted:
     """A service as it should be.
 
-    digest: Compose's hash of its settings; follows: whose network namespace it lives in.
+    digest: Compose's hash of its settings; follows: whose network namespace it lives in; moves: those of its
+    networks that are made anew.
     """
 
     service: str
@@ -33,6 +34,7 @@ class Wanted:
     digest: str
     config: Config
     follows: str = ""
+    moves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,26 @@ def _container(
     return None, ()
 
 
+def networks(
+    declared: Mapping[str, Config], existing: Mapping[str, Sequence[str]]
+) -> tuple[list[Change], list[str]]:
+    """The changes of networks, and the keys of those that are made anew: Docker changes none in its place.
+
+    declared: those of the Compose file, by key; existing: the subnets of those that are there, by name.
+    """
+    found, anew = list[Change](), list[str]()
+    for key, item in sorted(declared.items(), key=lambda entry: str(entry[1]["name"])):
+        name = str(item["name"])
+        wanted = [str(part["subnet"]) for part in item["ipam"]["config"]]
+        if name not in existing:
+            found.append(Change("network", name, "create", ("it is not there",)))
+        elif wanted != list(existing[name]):
+            reason = f"subnet: {' '.join(existing[name])} → {' '.join(wanted)}"
+            found.append(Change("network", name, "recreate", (reason,)))
+            anew.append(key)
+    return found, anew
+
+
 def earlier(one: str, other: str) -> bool:
     """Whether a moment, as Docker says it, is earlier than another one. A container that was started before
     the one whose network it shares lives in a namespace that is gone."""
@@ -140,6 +162,7 @@ def _stale(item: Wanted, here: Live, applied: Config | None) -> Iterator[str]:
         yield from found or ["its settings are not those it was started with"]
     if here.image_id != item.image_id and (not applied or applied.get("image") == item.image):
         yield f"{item.image} was built anew"
+    yield from (f"its network {name} is made anew" for name in item.moves)
 
 
 def differences(old: Config, new: Config) -> Iterator[str]:
@@ -185,7 +208,8 @@ def _short(value: Any) -> str:
             return f"{value.get('host_ip', '')}:{value['published']}:{value['target']}"
         if "source" in value:
             return f"{value['source']}:{value.get('target', '')}"
-        return ", ".join(f"{key}={_short(item)}" for key, item in value.items()) or "nothing"
+        named = (key if item is None else f"{key}={_short(item)}" for key, item in value.items())
+        return ", ".join(named) or "nothing"
     if isinstance(value, list):
         return " ".join(map(_short, value)) or "nothing"
     return "not set" if value is None else str(value)

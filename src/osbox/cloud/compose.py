@@ -58,7 +58,7 @@ def environment(paths: Paths, site: Site, version: str, of_release: Mapping[str,
         "OSBOX_LOOPBACK": str(site.loopback),
         "OSBOX_CONTROL_BRIDGE": site.control_bridge,
         "OSBOX_EXT1": site.veth[1],
-        "OSBOX_CONTROL_SUBNET": str(site.control_subnet),
+        **{f"OSBOX_{name.upper()}_SUBNET": str(part) for name, part in site.container_networks().items()},
         # Docker hands addresses out from the lower end; the last but one stands for a service that is away.
         "OSBOX_FRONT": str(site.control_subnet[-2]),
         "OSBOX_NOBODY": str(site.control_subnet[-3]),

@@ -11,6 +11,7 @@ from typing import Any
 from osbox import run
 from osbox.cloud import applied, compose, policies
 from osbox.cloud.changes import Change, Live, Wanted, containers, owner
+from osbox.cloud.changes import networks as networks_changes
 from osbox.cloud.options import known as options
 from osbox.engine import docker
 from osbox.engine.engine import Engine
@@ -55,6 +56,7 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
         live = pool.submit(compose.live, engine, site)
         volumes = pool.submit(docker.ids, engine, "volume", compose.label(site))
         networks = pool.submit(docker.ids, engine, "network", compose.label(site))
+        subnets = pool.submit(docker.networks, engine)
         of_ours = pool.submit(docker.ids, engine, "container", compose.label(site))
         mine = {"volume": volumes, "network": networks, "container": of_ours}
         everybodys = {kind: pool.submit(docker.ids, engine, kind) for kind in KINDS}
@@ -68,29 +70,36 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
         model = compose.render(engine, paths, values, chosen, rack=rack)
     others = {kind: set(everybodys[kind].result()) - set(mine[kind].result()) for kind in KINDS}
     _refuse_strangers(engine, site, _names(site, model, values), others)
-    wanted = _wanted(engine, paths, model, live.result(), images)
+    existing = {item.name: item.subnets for item in subnets.result() if item.labels.get(LABEL) == site.name}
+    of_networks, anew = networks_changes(model["networks"], existing)
+    digests = compose.digests(
+        engine, paths, model, {name: item.container for name, item in live.result().items()}
+    )
+    wanted = _wanted(model, images, digests, anew)
     past = applied.read(paths)
     files = compose.files(paths, values, chosen)
     changes = [
         *(Change("secret", name, "create", ("it is not there",)) for name in secrets.missing(paths)),
         *_certificate(paths, site),
         *(_file(paths, file, files) for file in compose.outdated(paths, files)),
-        *_missing("network", model["networks"], networks.result()),
-        *_missing("volume", model["volumes"], volumes.result()),
+        *of_networks,
+        *_missing(model["volumes"], volumes.result()),
         *containers(wanted, live.result(), past.services, past.starts),
     ]
     return Plan(tuple(changes), files, model["services"], live.result(), rack)
 
 
 def _wanted(
-    engine: Engine, paths: Paths, model: Mapping[str, Any], live: Mapping[str, Live], images: Images
+    model: Mapping[str, Any], images: Images, digests: Mapping[str, str], anew: list[str]
 ) -> list[Wanted]:
-    digests = compose.digests(engine, paths, model, {name: item.container for name, item in live.items()})
     found = []
     for service, config in model["services"].items():
         image = images.get(config["image"])
         identity = image.id if image else ""
-        found.append(Wanted(service, config["image"], identity, digests[service], config, owner(config)))
+        moves = tuple(sorted({*config.get("networks", ())} & {*anew}))
+        found.append(
+            Wanted(service, config["image"], identity, digests[service], config, owner(config), moves)
+        )
     return found
 
 
@@ -141,9 +150,9 @@ def _refusal(site: Site, found: list[tuple[str, str]]) -> UserError:
     )
 
 
-def _missing(kind: Any, declared: Mapping[str, Mapping[str, Any]], existing: list[str]) -> list[Change]:
+def _missing(declared: Mapping[str, Mapping[str, Any]], existing: list[str]) -> list[Change]:
     names = sorted(str(item["name"]) for item in declared.values())
-    return [Change(kind, name, "create", ("it is not there",)) for name in names if name not in existing]
+    return [Change("volume", name, "create", ("it is not there",)) for name in names if name not in existing]
 
 
 def _certificate(paths: Paths, site: Site) -> list[Change]:

@@ -122,6 +122,10 @@ def _act(
     apis, left = one_after_the_other(todo), underway.harmful(todo.changes, todo.live)
     waiter = underway.Waiter(patience, partial(underway.seen, paths, site))
 
+    if anew := _of(todo, "network", "recreate"):
+        waiter.let_end(left)
+        _take_down(paths, engine, todo, anew)
+        apis, left = [], frozenset()
     if apis and (below := beneath(todo)):
         waiter.let_end(left & set(below))
         compose.up(engine, paths, *below, rack=todo.rack)
@@ -143,11 +147,26 @@ def _act(
     return begin, took
 
 
+def _of(todo: planning.Plan, kind: str, *actions: str) -> list[str]:
+    """The names of what is to be changed so."""
+    return [change.name for change in todo.changes if change.kind == kind and change.action in actions]
+
+
+def _take_down(paths: Paths, engine: Engine, todo: planning.Plan, networks: list[str]) -> None:
+    """Remove networks that are made anew, and those who are in them: Docker changes no network that is there,
+    and the new ones may be parts of an old one."""
+    members = [name for name in _of(todo, "container", "recreate") if name in todo.services]
+    with log.step(f"Stop {len(members)} services for {len(networks)} networks that are made anew"):
+        words = ("--progress", "quiet", "rm", "--stop", "--force", *members)
+        if members:  # without a name it would be all of them; who was killed here has none left
+            run.run(compose.argv(engine, paths, *words, rack=todo.rack))
+        docker.docker(engine, "network", "rm", *networks)
+
+
 def beneath(todo: planning.Plan) -> list[str]:
     """What the APIs stand on and is to be made or started: before them, or they wait for it, or it is taken
     from under them."""
-    acts = ("create", "start", "recreate")
-    changed = {change.name for change in todo.changes if change.kind == "container" and change.action in acts}
+    changed = _of(todo, "container", "create", "start", "recreate")
     return [name for name in INFRASTRUCTURE if name in changed]
 
 
@@ -161,9 +180,7 @@ def one_after_the_other(todo: planning.Plan) -> list[str]:
     front = todo.live.get(FRONT)
     if front is None or front.state != "running":
         return []
-    replaced = {
-        change.name for change in todo.changes if (change.kind, change.action) == ("container", "recreate")
-    }
+    replaced = _of(todo, "container", "recreate")
     return [name for name in BY_SERVICE if name in replaced and todo.live[name].state == "running"]
 
 

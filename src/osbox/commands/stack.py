@@ -73,7 +73,9 @@ def up(
         at = here.engine()
         here = here.again()
         site = _site(here, listen, workers)
-        if not seen.link(site.control_bridge):  # it is to be made, so the engine's networks count, too
+        if not all(
+            map(seen.link, site.control_bridges())
+        ):  # one is to be made, so the engine's networks count, too
             subnets.require_free(here.paths, site, at, subnets.OF_A_CLOUD)
         if workers and sitefile.put(here.paths.home, {("workers",): workers}):
             log.say(f"workers = {workers} is kept in {here.paths.site_toml}")

@@ -31,7 +31,7 @@ def check_subnets(facts: Facts) -> Iterator[Finding]:
     if not claims.refused(found):
         every = [key for of_place in places.values() for key in of_place]
         listed = (f"{USES[key]} {getattr(facts.site, key)}" for key in every)
-        own = [name for key in every if looks[0][0].link(name := getattr(facts.site, BRIDGES[key]))]
+        own = [name for key in every for name in BRIDGES[key](facts.site) if looks[0][0].link(name)]
         there = f"; there already, on {', '.join(own)}" if own else ""
         asked = "address or route" if facts.silence else "address, route or container network"
         yield ok(f"no {asked} is in the way", ", ".join(listed) + there)

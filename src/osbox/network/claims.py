@@ -9,14 +9,14 @@ hosts out there with addresses of ours are out of reach, which is told and not r
 included, in a table that a rule has asked before main.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import chain
 
 from osbox.errors import UserError
 from osbox.network.values import LOCAL, MAIN, NetState, PolicyRule, TableRoute
-from osbox.site.site import LABEL
+from osbox.site.site import LABEL, Site
 
 KEYS = ("subnet", "control_subnet", "engine_subnet")
 USES = {
@@ -24,8 +24,12 @@ USES = {
     "control_subnet": "the containers' network",
     "engine_subnet": "the private engine's network",
 }
-BRIDGES = {"subnet": "bridge", "control_subnet": "control_bridge", "engine_subnet": "engine_bridge"}
-"""Which field of the site names the interface that has the subnet's own route."""
+BRIDGES: Mapping[str, Callable[[Site], tuple[str, ...]]] = {
+    "subnet": lambda site: (site.bridge,),
+    "control_subnet": lambda site: site.control_bridges(),
+    "engine_subnet": lambda site: (site.engine_bridge,),
+}
+"""The interfaces that have the subnet's own routes."""
 NO_WAY = {"broadcast", "anycast", "multicast"}
 """Kinds of routes that the kernel makes beside an address, for single addresses."""
 HALF = 1
@@ -117,7 +121,7 @@ def _free(state: NetState, key: str) -> IPv4Network | None:
 
 def _conflicts(state: NetState, key: str, spared: Collection[str]) -> Iterator[Conflict]:
     mine: IPv4Network = getattr(state.site, key)
-    told = {getattr(state.site, BRIDGES[key]), *spared}
+    told = {*BRIDGES[key](state.site), *spared}
     for name, what in (*_networks(state, key, mine, told), *_addresses(state, mine)):
         if name not in told:
             told |= {name} - {""}
@@ -215,7 +219,7 @@ def _concerns(state: NetState, rule: PolicyRule, mine: IPv4Network) -> bool:
     if rule.marked or rule.some or rule.oif:
         return False
     return (
-        rule.iif in ("", "lo", site.bridge, site.control_bridge)
+        rule.iif in ("", "lo", site.bridge, *site.control_bridges())
         and (rule.src is None or any(rule.src.overlaps(network) for network in site.subnets().values()))
         and (rule.dst is None or rule.dst.overlaps(mine))
     )

@@ -23,12 +23,12 @@ def look(
 ) -> tuple[NetState, list[Conflict]]:
     """What is in the way of these subnets.
 
-    The engine is asked for its networks when that may tell something: with the containers' bridge there, it
+    The engine is asked for its networks when that may tell something: with the containers' bridges there, it
     gives none of that subnet to others.
     """
     state = converge.observe(converge.doors(paths, site, None))
     found = claims.conflicts(state, keys, retaken(state))
-    if engine and (found or not state.link(site.control_bridge)):
+    if engine and (found or not all(map(state.link, site.control_bridges()))):
         state = state.model_copy(update={"networks": docker.networks(engine)})
         found = claims.conflicts(state, keys, retaken(state))
     return state, found
@@ -56,7 +56,7 @@ def chooser(paths: Paths, site: Site, engine: Engine | None) -> Callable[[Site],
 
     def usable(wish: Site) -> bool:
         state = seen().model_copy(update={"site": wish})
-        names = {wish.bridge, wish.control_bridge, wish.veth[0]}
+        names = {wish.bridge, *wish.control_bridges(), wish.veth[0]}
         return not names & {link.name for link in state.links} and not claims.refused(
             claims.conflicts(state, OF_A_CLOUD)
         )

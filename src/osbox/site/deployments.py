@@ -138,7 +138,8 @@ def _clash(one: Site, other: Site) -> bool:
     return (
         any(a.overlaps(b) for a in mine for b in theirs)
         or bool(
-            {one.bridge, one.control_bridge, *one.veth} & {other.bridge, other.control_bridge, *other.veth}
+            {one.bridge, *one.control_bridges(), *one.veth}
+            & {other.bridge, *other.control_bridges(), *other.veth}
         )
         or one.loopback == other.loopback
     )

@@ -10,7 +10,8 @@ from tests.cloud.test_options import awkward
 from tests.e2e import changes
 from tests.e2e.asking import client, engine
 from tests.e2e.conftest import Tool
-from tests.home import HOME, LOOPBACK, NAME
+from tests.home import HOME, LOOPBACK, NAME, NET
+from tests.samples import scene
 
 pytestmark = pytest.mark.e2e
 
@@ -42,6 +43,30 @@ def test_an_option_is_in_effect_and_only_its_service_is_replaced(cloud: Tool) ->
     done, why, _ = changes.up_does_what_is_planned(cloud)
     assert (done, why["keystone"]) == ({"keystone": "recreate"}, ["option [token] expiration: 600 → not set"])
     assert 3500 < changes.token_seconds(client) <= 3600
+
+
+@scene("another subnet")
+def test_another_subnet_of_the_containers_is_taken_and_nothing_is_lost(cloud: Tool) -> None:
+    """Compose takes no notice of it: the entrance asked in vain for an address of the new one."""
+    cloud("up")
+    client("project", "create", "moves")
+    file = HOME / "site.toml"
+    text = file.read_text()
+    file.write_text(text.replace(f"10.29.{NET}.0/24", f"10.29.{NET + 3}.0/24"))
+    try:
+        assert {
+            one["name"] for one in changes.plan() if one["kind"] == "network" and one["action"] == "recreate"
+        } == {f"{NAME}-{name}" for name in ("control", "database", "bus", "cache", "objects")}
+        planned, before = changes.of_containers(changes.plan()), changes.containers()
+        cloud("up")
+        anew = {name for name, one in changes.containers().items() if one.container != before[name].container}
+        assert anew == set(planned) == set(before) - {"keystone-cache"}, "that one is in none of them"
+        assert "moves" in client("project", "list")
+        assert changes.plan() == []
+    finally:
+        file.write_text(text)
+        cloud("up")
+    client("project", "delete", "moves")
 
 
 def test_an_option_wins_over_the_images_own_files(cloud: Tool) -> None:
