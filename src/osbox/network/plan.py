@@ -45,7 +45,17 @@ def plan(state: NetState, wish: Wish) -> list[Change]:
 def rules(state: NetState, uplinks: list[str]) -> list[str]:
     """The firewall rules we want, spelled as `iptables -S` spells them, each with its table in front."""
     site, mark = state.site, f"-m comment --comment {state.mark}"
-    wanted = [f"{USER_CHAIN} -i {site.bridge} -o {site.bridge} {mark} -j ACCEPT"]
+    inner = site.control_bridge
+    wanted = [
+        f"{USER_CHAIN} -i {site.bridge} -o {site.bridge} {mark} -j ACCEPT",
+        # Docker keeps others from ports that are not published by the policy of FORWARD alone, and sets that
+        # only where it was who turned forwarding on (moby's setupIPForwarding): with libvirt, a VPN or a router
+        # there, whoever has a route, a node first, would reach all ports of the services, in clear.
+        (
+            f"{USER_CHAIN} ! -i {inner} -o {inner} "
+            f"-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT {mark} -j DROP"
+        ),
+    ]
     for uplink in uplinks:
         wanted += [
             f"{USER_CHAIN} -s {site.subnet} -i {site.bridge} -o {uplink} {mark} -j ACCEPT",
