@@ -49,8 +49,8 @@ def rules(state: NetState, uplinks: list[str]) -> list[str]:
     wanted = [
         f"{USER_CHAIN} -i {site.bridge} -o {site.bridge} {mark} -j ACCEPT",
         # Docker keeps others from ports that are not published by the policy of FORWARD alone, and sets that
-        # only where it was who turned forwarding on (moby's setupIPForwarding): with libvirt, a VPN or a router
-        # there, whoever has a route, a node first, would reach all ports of the services, in clear.
+        # only where it was who turned forwarding on (moby's setupIPForwarding): with libvirt or a VPN there,
+        # whoever has a route, a node first, would reach all ports of the services, in clear.
         (
             f"{USER_CHAIN} ! -i {inner} -o {inner} "
             f"-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT {mark} -j DROP"
