@@ -57,6 +57,7 @@ def environment(paths: Paths, site: Site, version: str, of_release: Mapping[str,
         "OSBOX_ADDRESS": str(site.address),
         "OSBOX_LOOPBACK": str(site.loopback),
         "OSBOX_CONTROL_BRIDGE": site.control_bridge,
+        "OSBOX_INNER_BRIDGES": site.inner_bridges,
         "OSBOX_EXT1": site.veth[1],
         **{f"OSBOX_{name.upper()}_SUBNET": str(part) for name, part in site.container_networks().items()},
         # Docker hands addresses out from the lower end; the last but one stands for a service that is away.

@@ -39,10 +39,7 @@ SMALLEST: Mapping[str, tuple[int, str]] = {
 }
 """The longest prefix that each network of a deployment may have, and who needs addresses there."""
 NEEDED: Mapping[str, str] = {"database": "db", "bus": "mq", "cache": "mc", "objects": "sw"}
-"""The containers' networks beside the one that all APIs are in: each has one server (for `objects`, Swift's
-storage servers) and those that need it; and what their bridges' names end in, after the other's name."""
-LONGEST_CONTROL_BRIDGE = 12
-"""A Linux interface name has at most 15 characters; -db and its kind need three of them."""
+"""The containers' networks for what keeps state, beside the one of all APIs; how their bridges' names end."""
 SPECIAL: Mapping[str, str] = {
     "0.0.0.0/8": "hosts without an address",
     "127.0.0.0/8": "loopback",
@@ -75,7 +72,7 @@ class Site(BaseModel):
     """The provisioning network; its first address is the host's."""
     control_subnet: ipaddress.IPv4Network = ipaddress.IPv4Network("10.29.28.0/24")
     """What the containers' own networks are parts of."""
-    control_bridge: Link = Field("osbox", max_length=LONGEST_CONTROL_BRIDGE)
+    control_bridge: Link = "osbox"
     """The bridge of the network that all APIs are in; those of the others begin with its name."""
     engine_bridge: Link = "osbox-engine"
     """The private engine's default bridge: its own, so that a stranger's docker0 is never touched."""
@@ -188,8 +185,7 @@ class Site(BaseModel):
         return self
 
     def _links(self) -> list[tuple[str, str]]:
-        mine = [("bridge", self.bridge)]
-        mine += [("control_bridge", link) for link in self.control_bridges()]
+        mine = [("bridge", self.bridge), *(("control_bridge", link) for link in self.control_bridges())]
         mine += [("veth", end) for end in self.veth]
         return mine if self.engine == "host" else [*mine, ("engine_bridge", self.engine_bridge)]
 
@@ -200,14 +196,18 @@ class Site(BaseModel):
         return {key: getattr(self, key) for key in keys}
 
     def container_networks(self) -> dict[str, ipaddress.IPv4Network]:
-        """The parts of control_subnet by the name of their network: the upper half is `control`, so that the
-        entrance's address, the last one, is where it always was; the others have the lower one."""
+        """The parts of control_subnet by network; the entrance's place was always in the upper half."""
         lower, upper = self.control_subnet.subnets()
         return {"control": upper, **dict(zip(NEEDED, lower.subnets(prefixlen_diff=2), strict=True))}
 
     def control_bridges(self) -> tuple[str, ...]:
-        """The bridges of the containers' networks, the one of `control` first."""
-        return (self.control_bridge, *(f"{self.control_bridge}-{end}" for end in NEEDED.values()))
+        """Of the containers' networks, the one of `control` first."""
+        return (self.control_bridge, *(f"{self.inner_bridges}-{end}" for end in NEEDED.values()))
+
+    @property
+    def inner_bridges(self) -> str:
+        """How the names of the others begin: -db and its kind have room behind it."""
+        return self.control_bridge[:12]
 
     def listening_on(self, address: str) -> "Site":
         """The same site with its APIs on one more address; raises UserError when it is no IPv4 address."""
