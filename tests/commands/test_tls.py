@@ -99,6 +99,38 @@ def test_a_second_renewal_is_of_the_same_authority(paths: Paths, capsys: pytest.
     assert (at.trusted.read_text() == before[0], at.front.read_text() == before[1]) == (True, False)
 
 
+def test_what_is_due_is_made_and_nothing_else(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a timer calls it."""
+    at = Files.of(paths)
+
+    def ran(days: int = 0) -> tuple[int, str]:
+        monkeypatch.setattr(tls, "_now", lambda: NOW + days * DAY)
+        code = execute(["tls", "renew", "--due"])
+        told = capsys.readouterr()
+        return code, flat(told.out + told.err)
+
+    assert "made anew: there is none" in ran()[1]
+    first, root = at.front.read_text(), at.trusted.read_text()
+    assert ran(790)[1].startswith("Nothing is due: it is good until ")
+    assert at.front.read_text() == first
+    assert "made anew: it ends at " in ran(800)[1]
+    assert (at.front.read_text() == first, at.trusted.read_text() == root) == (False, True)
+    code, said = ran(3500)
+    assert (code, at.trusted.read_text() == root) == (2, True)
+    assert "the authority has to be made anew: it ends at " in said
+
+
+def test_an_installed_one_is_never_due(
+    paths: Paths, given: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(given)
+    capsys.readouterr()
+    assert execute(["tls", "renew", "--due"]) == 0
+    assert "Nothing is due: it was installed" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("days", "said"), [(800, "ends soon"), (830, "has expired"), (-2, "is not yet valid")]
 )

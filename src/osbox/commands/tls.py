@@ -70,6 +70,9 @@ def renew(
     own: Annotated[
         bool, typer.Option("--own", help="One of our own in place of the one that was installed.")
     ] = False,
+    due: Annotated[
+        bool, typer.Option("--due", help="Only when osbox up would make one; for cron and timers.")
+    ] = False,
 ) -> None:
     """Make another certificate now, of the same authority; the first one with the authority."""
     here: Context = context.obj
@@ -77,6 +80,9 @@ def renew(
     here.settle()
     with here.alone("tls renew", anew=True):
         here = here.again()
+        if due and not own and (why := _fresh(here)):
+            log.out.print(f"Nothing is due: {why}")
+            return
         if store.is_installed(here.paths) and not own:
             raise UserError(
                 "the certificate was installed: who issued it renews it",
@@ -87,6 +93,19 @@ def renew(
         _follow(here)
     log.out.print(f"The certificate is made anew: {kept.certificate.why}")
     _tell_of_another(here, before)
+
+
+def _fresh(here: Context) -> str:
+    """Why nothing is due, or "". Raises UserError for an authority that ends: unattended, another one would
+    turn all clients away."""
+    now = _now()
+    found = store.due(here.paths, store.names_here(_site(here)), now)
+    if found.do is not Do.FRESH and store.due_authority(here.paths, now).do is Do.RENEW:
+        raise UserError(
+            f"the authority has to be made anew: {found.why}",
+            hint="osbox tls renew; then clients are to be told (osbox tls ca), and the ramdisk (osbox setup)",
+        )
+    return found.why if found.do is Do.FRESH else ""
 
 
 @app.command()

@@ -92,12 +92,17 @@ def due(paths: Paths, wanted: Sequence[str], now: datetime) -> Decision:
     at = Files.of(paths)
     if at.installed.exists():
         return Decision(Do.FRESH, "it was installed")
-    signer = _pair(at.authority)
-    what = decide.decide_authority(signer.certificate if signer else None, now)
+    signer, what = _pair(at.authority), due_authority(paths, now)
     if signer is None or what.do is not Do.FRESH:
         return what
     front = _pair(at.front)
     return decide.decide(front.certificate if front else None, signer.certificate, wanted, now)
+
+
+def due_authority(paths: Paths, now: datetime) -> Decision:
+    """What is to be done about our own authority."""
+    signer = _pair(Files.of(paths).authority)
+    return decide.decide_authority(signer.certificate if signer else None, now)
 
 
 def names_here(site: Site) -> tuple[str, ...]:
