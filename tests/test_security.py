@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from osbox.cloud.services import APIS, FRONT, PORTS, UDP_PORTS
+from osbox.doctor import names
 from osbox.site.site import Site
 from tests.conftest import PROJECT
 
@@ -54,6 +55,13 @@ def test_networks_of_containers_are_by_need() -> None:
     assert members["cache"] - {"memcached", "swift-daemons"} == tokens
     for network in YAML["networks"].values():
         assert network.get("internal") or network is YAML["networks"]["control"]
+
+
+def test_doctor_asks_for_names_from_who_is_in_all_their_networks() -> None:
+    """It asked from Keystone, and a healthy cloud had an error: the broker is in another network."""
+    for service in names.ASKING:
+        mine = set(STACK[service]["networks"])
+        assert all(mine & set(STACK[name]["networks"]) for name in names.INSIDE), service
 
 
 def test_capabilities() -> None:

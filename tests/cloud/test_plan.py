@@ -15,12 +15,12 @@ from osbox.cloud.applied import Applied
 from osbox.cloud.changes import Change, Live, Start, Wanted, containers, differences, networks, observed
 from osbox.engine import docker, engine, rules
 from osbox.engine.engine import Engine
-from osbox.engine.info import ImageInfo
+from osbox.engine.info import ImageInfo, NetworkInfo
 from osbox.errors import UserError
 from osbox.images.catalogue import IMAGES
 from osbox.network import connect as network
 from osbox.site import secrets
-from osbox.site.site import Paths, Site
+from osbox.site.site import LABEL, Paths, Site
 from osbox.tls import store
 
 CONFIG = {
@@ -74,17 +74,27 @@ def test_a_network_with_another_subnet_is_made_anew_with_who_is_in_it() -> None:
         "bus": of("bus", "10.1.0.32/27"),
         "cache": of("cache", "10.1.0.64/27"),
     }
-    there = {"x-control": ("10.1.0.0/24",), "x-bus": ("10.1.0.32/27",), "theirs": ("10.9.0.0/24",)}
+    there = [
+        NetworkInfo("x-control", ("10.1.0.0/24",), bridge="x"),
+        NetworkInfo(
+            "x-bus", ("10.1.0.32/27", "fd00:1::/64"), bridge="x-mq"
+        ),  # an engine with IPv6 on by default
+        NetworkInfo("theirs", ("10.9.0.0/24",)),
+    ]
     changes, anew = networks(file, there)
     assert changes == [
         Change("network", "x-cache", "create", ("it is not there",)),
         Change("network", "x-control", "recreate", ("subnet: 10.1.0.0/24 → 10.1.0.128/25",)),
     ]
     assert anew == ["control"]
-    assert networks(file, {one["name"]: (one["ipam"]["config"][0]["subnet"],) for one in file.values()}) == (
-        [],
-        [],
-    )
+    file["bus"]["driver_opts"] = {"com.docker.network.bridge.name": "y-mq"}
+    twice = [NetworkInfo(one["name"], (one["ipam"]["config"][0]["subnet"],)) for one in file.values()]
+    found, anew = networks(file, [*there[1:2], *twice[:1] * 2, *twice[2:]])
+    assert {one.name: one.reasons for one in found} == {
+        "x-bus": ("bridge: x-mq → y-mq",),
+        "x-control": ("2 networks have this name",),
+    }
+    assert anew == ["bus", "control"]
     assert plan(wanted(moves=("control",)), there=(live(),), before={"nova-api": CONFIG}) == [
         ("nova-api", "recreate", "its network control is made anew")
     ]
@@ -300,6 +310,20 @@ def test_an_empty_machine_is_planned_and_nothing_is_written(system: Paths) -> No
         *(("secret", name, "create") for name in (*secrets.NAMES, *secrets.OWN)),
     }
     assert not system.home.exists()
+
+
+def test_a_strangers_container_in_a_network_that_is_made_anew_is_told_first(
+    system: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of ours were removed, then the network could not be, and so again each time."""
+    members = ("nova-api.os-in-a-box", "theirs")
+    old = NetworkInfo("x-control", ("10.29.28.0/24",), {LABEL: "os-in-a-box"}, containers=members)
+    monkeypatch.setattr(docker, "networks", lambda *_: (old,))
+    monkeypatch.setattr(docker, "ids", lambda _, kind, *__: [*members[:1]] if kind == "container" else [])
+    with pytest.raises(UserError, match="x-control has to be made anew") as error:
+        planning.read(system, Site(), ENGINE, "latest")
+    assert error.value.evidence == "theirs"
+    assert error.value.hint == "osbox engine shell -- docker network disconnect x-control theirs"
 
 
 @pytest.mark.usefixtures("own_user")

@@ -120,6 +120,13 @@ def test_what_is_due_is_made_and_nothing_else(
     code, said = ran(3500)
     assert (code, at.trusted.read_text() == root) == (2, True)
     assert "the authority has to be made anew: it ends at " in said
+    assert ran(-3)[0] == 2, "the clock was not set yet"
+    at.authority.unlink()
+    code, said = ran(1)
+    assert (code, at.trusted.read_text() == root) == (2, True)
+    assert "the authority has to be made anew: there is none" in said
+    (paths.home / "site.toml").write_text("tls = false\n")
+    assert ran(1) == (0, "Nothing is due: tls = false in site.toml")
 
 
 def test_an_installed_one_is_never_due(

@@ -3,6 +3,8 @@
 tests/cases/docker has answers as Docker 26 gives them; the bare ones lack all that may be left out.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from osbox.engine import info
@@ -69,7 +71,7 @@ def test_a_bare_container() -> None:
 
 
 def test_networks() -> None:
-    assert [info.network(entry) for entry in answer("network")] == [
+    assert [replace(info.network(entry), id="") for entry in answer("network")] == [
         NetworkInfo(
             "os-in-a-box-control",
             ("10.29.90.0/24",),
@@ -80,6 +82,11 @@ def test_networks() -> None:
         NetworkInfo("bridge", ("172.17.0.0/16",), {}, "docker0"),
         NetworkInfo("ingress", ("10.0.0.0/24",), {}, scope="swarm"),
     ]
+
+
+def test_who_is_in_a_network() -> None:
+    entry = answer("network")[0] | {"Containers": {"c1": {"Name": "mysql.x"}, "c2": {"Name": "theirs"}}}
+    assert info.network(entry).containers == ("mysql.x", "theirs")
 
 
 @pytest.mark.parametrize("lacking", ["Id", "RepoTags", "Config", "Size", "RootFS"])

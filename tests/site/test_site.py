@@ -7,8 +7,9 @@ import yaml
 
 from osbox.bootpath.port import own_addresses
 from osbox.errors import UserError
+from osbox.site.containers import NEEDED
 from osbox.site.load import load_site
-from osbox.site.site import NEEDED, SMALLEST, Site
+from osbox.site.site import SMALLEST, Site
 from tests.conftest import PROJECT
 
 
@@ -199,7 +200,9 @@ def test_the_containers_networks_are_parts_of_one_subnet() -> None:
     file = yaml.safe_load((PROJECT / "compose" / "stack.yaml").read_text())["networks"]
     assert list(file) == list(parts)
     long = Site.model_validate({"control_bridge": "fifteen-is-most"})
-    assert long.control_bridges()[:2] == ("fifteen-is-most", "fifteen-is-m-db")
+    other = Site.model_validate({"control_bridge": "fifteen-is-mine"})
+    assert not set(long.control_bridges()) & set(other.control_bridges())
+    assert {len(name) for name in long.control_bridges()} == {15}
     ends = {one["driver_opts"]["com.docker.network.bridge.name"].partition("}")[2] for one in file.values()}
     assert ends == {"", *(f"-{end}" for end in NEEDED.values())}
 

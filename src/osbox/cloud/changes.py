@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from osbox.engine.info import NetworkInfo
+
 Kind = Literal["container", "network", "volume", "secret", "file", "certificate", "engine", "host", "cloud"]
 Action = Literal["create", "recreate", "start", "restart", "remove", "write", "change"]
 Config = Mapping[str, Any]
@@ -17,6 +19,7 @@ Config = Mapping[str, Any]
 
 SECRET = re.compile(r"PASSWORD|SECRET|_KEY$|CONNECTION|TRANSPORT_URL|TOKEN$")
 OPTION = re.compile(r"OS_([A-Z0-9_]+?)__([A-Z0-9_]+)")
+BRIDGE = "com.docker.network.bridge.name"
 SHARED = "service:"  # network_mode: service:NAME
 
 
@@ -123,23 +126,36 @@ def _container(
 
 
 def networks(
-    declared: Mapping[str, Config], existing: Mapping[str, Sequence[str]]
+    declared: Mapping[str, Config], existing: Sequence[NetworkInfo]
 ) -> tuple[list[Change], list[str]]:
     """The changes of networks, and the keys of those that are made anew: Docker changes none in its place.
 
-    declared: those of the Compose file, by key; existing: the subnets of those that are there, by name.
+    declared: those of the Compose file, by key; existing: those of this deployment that are there.
     """
     found, anew = list[Change](), list[str]()
     for key, item in sorted(declared.items(), key=lambda entry: str(entry[1]["name"])):
         name = str(item["name"])
-        wanted = [str(part["subnet"]) for part in item["ipam"]["config"]]
-        if name not in existing:
+        here = [one for one in existing if one.name == name]
+        if not here:
             found.append(Change("network", name, "create", ("it is not there",)))
-        elif wanted != list(existing[name]):
-            reason = f"subnet: {' '.join(existing[name])} → {' '.join(wanted)}"
-            found.append(Change("network", name, "recreate", (reason,)))
+        elif reasons := tuple(_other(item, here)):
+            found.append(Change("network", name, "recreate", reasons))
             anew.append(key)
     return found, anew
+
+
+def _other(wanted: Config, here: Sequence[NetworkInfo]) -> Iterator[str]:
+    """In what a network is not as it should be. An IPv6 subnet is the engine's own doing."""
+    if len(here) > 1:
+        yield f"{len(here)} networks have this name"
+    subnets = [str(part["subnet"]) for part in wanted["ipam"]["config"]]
+    bridge = wanted.get("driver_opts", {}).get(BRIDGE, here[0].bridge)
+    for what, before, after in (
+        ("subnet", " ".join(one for one in here[0].subnets if ":" not in one), " ".join(subnets)),
+        ("bridge", here[0].bridge, str(bridge)),
+    ):
+        if before != after:
+            yield f"{what}: {before} → {after}"
 
 
 def earlier(one: str, other: str) -> bool:

@@ -21,7 +21,7 @@ from osbox.engine.engine import Engine
 from osbox.engine.info import ContainerInfo
 from osbox.environment import without
 from osbox.errors import Error
-from osbox.site import recipes
+from osbox.site import containers, recipes
 from osbox.site.site import LABEL, Paths, Site
 
 RACK = "rack"
@@ -57,7 +57,7 @@ def environment(paths: Paths, site: Site, version: str, of_release: Mapping[str,
         "OSBOX_ADDRESS": str(site.address),
         "OSBOX_LOOPBACK": str(site.loopback),
         "OSBOX_CONTROL_BRIDGE": site.control_bridge,
-        "OSBOX_INNER_BRIDGES": site.inner_bridges,
+        "OSBOX_INNER_BRIDGES": containers.prefix(site.control_bridge),
         "OSBOX_EXT1": site.veth[1],
         **{f"OSBOX_{name.upper()}_SUBNET": str(part) for name, part in site.container_networks().items()},
         # Docker hands addresses out from the lower end; the last but one stands for a service that is away.

@@ -15,7 +15,7 @@ from osbox.cloud.changes import networks as networks_changes
 from osbox.cloud.options import known as options
 from osbox.engine import docker
 from osbox.engine.engine import Engine
-from osbox.engine.info import ImageInfo
+from osbox.engine.info import ImageInfo, NetworkInfo
 from osbox.errors import UserError
 from osbox.images import catalogue, labels
 from osbox.images.catalogue import BY_NAME, IMAGES
@@ -70,8 +70,9 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
         model = compose.render(engine, paths, values, chosen, rack=rack)
     others = {kind: set(everybodys[kind].result()) - set(mine[kind].result()) for kind in KINDS}
     _refuse_strangers(engine, site, _names(site, model, values), others)
-    existing = {item.name: item.subnets for item in subnets.result() if item.labels.get(LABEL) == site.name}
-    of_networks, anew = networks_changes(model["networks"], existing)
+    there = [item for item in subnets.result() if item.labels.get(LABEL) == site.name]
+    of_networks, anew = networks_changes(model["networks"], there)
+    _refuse_guests(of_networks, there, set(of_ours.result()))
     digests = compose.digests(
         engine, paths, model, {name: item.container for name, item in live.result().items()}
     )
@@ -101,6 +102,18 @@ def _wanted(
             Wanted(service, config["image"], identity, digests[service], config, owner(config), moves)
         )
     return found
+
+
+def _refuse_guests(changes: Iterable[Change], there: Iterable[NetworkInfo], ours: set[str]) -> None:
+    """Raise for containers of others in a network that is made anew: Docker removes none that is in use."""
+    for name in (change.name for change in changes if change.action == "recreate"):
+        guests = sorted({one for item in there if item.name == name for one in item.containers} - ours)
+        if guests:
+            raise UserError(
+                f"the network {name} has to be made anew, and containers of others are in it",
+                evidence=", ".join(guests),
+                hint=f"osbox engine shell -- docker network disconnect {name} {guests[0]}",
+            )
 
 
 def _names(site: Site, model: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, set[str]]:

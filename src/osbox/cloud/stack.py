@@ -24,7 +24,7 @@ from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.site import secrets
-from osbox.site.site import Paths, Site
+from osbox.site.site import LABEL, Paths, Site
 from osbox.tls import names, store
 
 __all__ = ["RACK", "down", "logs_argv", "observe", "plan", "release", "require_up", "start_rack", "up"]
@@ -124,7 +124,7 @@ def _act(
 
     if anew := _of(todo, "network", "recreate"):
         waiter.let_end(left)
-        _take_down(paths, engine, todo, anew)
+        _take_down(paths, site, engine, todo, anew)
         apis, left = [], frozenset()
     if apis and (below := beneath(todo)):
         waiter.let_end(left & set(below))
@@ -152,7 +152,7 @@ def _of(todo: planning.Plan, kind: str, *actions: str) -> list[str]:
     return [change.name for change in todo.changes if change.kind == kind and change.action in actions]
 
 
-def _take_down(paths: Paths, engine: Engine, todo: planning.Plan, networks: list[str]) -> None:
+def _take_down(paths: Paths, site: Site, engine: Engine, todo: planning.Plan, networks: list[str]) -> None:
     """Remove networks that are made anew, and those who are in them: Docker changes no network that is there,
     and the new ones may be parts of an old one."""
     members = [name for name in _of(todo, "container", "recreate") if name in todo.services]
@@ -160,7 +160,8 @@ def _take_down(paths: Paths, engine: Engine, todo: planning.Plan, networks: list
         words = ("--progress", "quiet", "rm", "--stop", "--force", *members)
         if members:  # without a name it would be all of them; who was killed here has none left
             run.run(compose.argv(engine, paths, *words, rack=todo.rack))
-        docker.docker(engine, "network", "rm", *networks)
+        ours = (item for item in docker.networks(engine) if item.labels.get(LABEL) == site.name)
+        docker.docker(engine, "network", "rm", *(item.id for item in ours if item.name in networks))
 
 
 def beneath(todo: planning.Plan) -> list[str]:
@@ -229,7 +230,7 @@ def _remember(paths: Paths, todo: planning.Plan, done: list[Change], took: dict[
 
 
 def down(paths: Paths, site: Site, engine: Engine, *, volumes: bool = False) -> list[str]:
-    """Stop and remove the containers and the control network; volumes only when asked.
+    """Stop and remove the containers and their networks; volumes only when asked.
 
     Returns what was removed.
     """

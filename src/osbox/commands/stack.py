@@ -73,9 +73,7 @@ def up(
         at = here.engine()
         here = here.again()
         site = _site(here, listen, workers)
-        if not all(
-            map(seen.link, site.control_bridges())
-        ):  # one is to be made, so the engine's networks count, too
+        if not subnets.in_place(seen, site):  # so the engine's networks count, too
             subnets.require_free(here.paths, site, at, subnets.OF_A_CLOUD)
         if workers and sitefile.put(here.paths.home, {("workers",): workers}):
             log.say(f"workers = {workers} is kept in {here.paths.site_toml}")

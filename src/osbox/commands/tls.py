@@ -96,11 +96,14 @@ def renew(
 
 
 def _fresh(here: Context) -> str:
-    """Why nothing is due, or "". Raises UserError for an authority that ends: unattended, another one would
-    turn all clients away."""
+    """Why nothing is due, or "". Raises UserError for an authority that ends, is lost or not valid yet:
+    unattended, another one would turn all clients away."""
+    if not here.site.tls:
+        return "tls = false in site.toml"
     now = _now()
     found = store.due(here.paths, store.names_here(_site(here)), now)
-    if found.do is not Do.FRESH and store.due_authority(here.paths, now).do is Do.RENEW:
+    trusted = store.due_authority(here.paths, now).do is Do.FRESH or not _trusted(here)
+    if found.do is not Do.FRESH and not trusted:
         raise UserError(
             f"the authority has to be made anew: {found.why}",
             hint="osbox tls renew; then clients are to be told (osbox tls ca), and the ramdisk (osbox setup)",

@@ -14,8 +14,8 @@ from osbox.engine import docker
 from osbox.site import sources
 
 SECONDS = 4.0
-ASKING = ("keystone", "nova-api", "ironic-conductor")
-"""Services to ask from, the first that runs: the engine's DNS is the same for all."""
+ASKING = ("nova-api", "ironic-api", "ironic-conductor")
+"""Services to ask from, the first that runs: those that are in the networks of all INSIDE."""
 INSIDE = ("mysql", "rabbitmq", *(api.service for api in APIS))
 
 

@@ -94,7 +94,7 @@ class NetworkInfo:
     """A network.
 
     bridge: the host's interface that it is, "" for one that is none. scope: "local", or "swarm", whose
-    addresses are counted apart.
+    addresses are counted apart. containers: the names of those that run in it.
     """
 
     name: str
@@ -102,6 +102,8 @@ class NetworkInfo:
     labels: Mapping[str, str] = field(default_factory=dict)
     bridge: str = ""
     scope: str = "local"
+    id: str = ""
+    containers: tuple[str, ...] = ()
 
 
 def image(entry: Entry) -> ImageInfo:
@@ -157,6 +159,8 @@ def network(entry: Entry) -> NetworkInfo:
         labels=dict(entry.get("Labels") or {}),
         bridge=_bridge(entry),
         scope=entry.get("Scope") or "local",
+        id=_text(entry["Id"]),
+        containers=tuple(_text(one["Name"]) for one in (entry.get("Containers") or {}).values()),
     )
 
 

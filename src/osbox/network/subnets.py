@@ -1,15 +1,16 @@
 """The subnets of a deployment against this machine as it is: for `plan`, `up` and `doctor`, and for a new
 deployment's choice. Reads only."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
+from ipaddress import IPv4Interface
 
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.network import claims, converge
 from osbox.network.claims import KEYS, Conflict
 from osbox.network.plan import retaken
-from osbox.network.values import NetState
+from osbox.network.values import Link, NetState
 from osbox.site.site import Paths, Site
 
 __all__ = ["KEYS", "OF_AN_ENGINE", "OF_A_CLOUD", "chooser", "look", "require_free"]
@@ -23,15 +24,28 @@ def look(
 ) -> tuple[NetState, list[Conflict]]:
     """What is in the way of these subnets.
 
-    The engine is asked for its networks when that may tell something: with the containers' bridges there, it
-    gives none of that subnet to others.
+    The engine is asked for its networks when that may tell something.
     """
     state = converge.observe(converge.doors(paths, site, None))
     found = claims.conflicts(state, keys, retaken(state))
-    if engine and (found or not all(map(state.link, site.control_bridges()))):
+    if engine and (found or not in_place(state, site)):
         state = state.model_copy(update={"networks": docker.networks(engine)})
         found = claims.conflicts(state, keys, retaken(state))
     return state, found
+
+
+def in_place(state: NetState, site: Site) -> bool:
+    """Whether the containers' networks are there, with these subnets: the engine gives none of them to
+    others then."""
+    parts = zip(site.control_bridges(), site.container_networks().values(), strict=True)
+    return all(
+        (link := state.link(name)) and any(IPv4Interface(text).ip in part for text in _ipv4(link))
+        for name, part in parts
+    )
+
+
+def _ipv4(link: Link) -> Iterator[str]:
+    return (text for text in link.addresses if ":" not in text)
 
 
 def require_free(paths: Paths, site: Site, engine: Engine | None, keys: Collection[str]) -> NetState:

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from osbox.errors import UserError
+from osbox.site import containers
 from osbox.site.words import NAME, Link, option_value, why_unreachable
 
 HOME = "/var/lib/osbox"
@@ -38,8 +39,6 @@ SMALLEST: Mapping[str, tuple[int, str]] = {
     "engine_subnet": (29, "the engine and a container or two"),
 }
 """The longest prefix that each network of a deployment may have, and who needs addresses there."""
-NEEDED: Mapping[str, str] = {"database": "db", "bus": "mq", "cache": "mc", "objects": "sw"}
-"""The containers' networks for what keeps state, beside the one of all APIs; how their bridges' names end."""
 SPECIAL: Mapping[str, str] = {
     "0.0.0.0/8": "hosts without an address",
     "127.0.0.0/8": "loopback",
@@ -196,18 +195,10 @@ class Site(BaseModel):
         return {key: getattr(self, key) for key in keys}
 
     def container_networks(self) -> dict[str, ipaddress.IPv4Network]:
-        """The parts of control_subnet by network; the entrance's place was always in the upper half."""
-        lower, upper = self.control_subnet.subnets()
-        return {"control": upper, **dict(zip(NEEDED, lower.subnets(prefixlen_diff=2), strict=True))}
+        return containers.networks(self.control_subnet)
 
     def control_bridges(self) -> tuple[str, ...]:
-        """Of the containers' networks, the one of `control` first."""
-        return (self.control_bridge, *(f"{self.inner_bridges}-{end}" for end in NEEDED.values()))
-
-    @property
-    def inner_bridges(self) -> str:
-        """How the names of the others begin: -db and its kind have room behind it."""
-        return self.control_bridge[:12]
+        return containers.bridges(self.control_bridge)
 
     def listening_on(self, address: str) -> "Site":
         """The same site with its APIs on one more address; raises UserError when it is no IPv4 address."""
