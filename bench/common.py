@@ -17,6 +17,7 @@ from osbox import run
 
 OSBOX = str(Path(sys.executable).with_name("osbox"))
 PROJECT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT))  # what figures and tests share is in tests/
 # Where no terminal says how wide it is, the table is as wide as it needs.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 

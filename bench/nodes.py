@@ -7,22 +7,18 @@ end.
     OSBOX_HOME=/var/lib/osbox-bench .venv/bin/python bench/nodes.py [--count 1000] [--json FILE]
 """
 
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from common import OSBOX, PROJECT, Figure, median, out, parser, report, seconds
+from common import OSBOX, Figure, median, out, parser, report, seconds
 from stack import memory
+from tests.e2e import fake_hardware
 
 from osbox import waiting
 from osbox.cloud import sessions
 from osbox.site.load import find_paths, load_site
 from osbox.site.site import Paths, Site
-
-sys.path.insert(0, str(PROJECT))
-
-from tests.e2e import fake_hardware  # so that figures and tests are of the same nodes
 
 CLASS = "bench"
 PREFIX = "bench-node-"

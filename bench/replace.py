@@ -10,27 +10,17 @@ options back. More than some 50 requests a second in all are too many for two co
 import http.client
 import ssl
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from common import OSBOX, PROJECT, Figure, out, parser, report, seconds
+from common import OSBOX, Figure, out, parser, report, seconds
 from rich.table import Table
+from tests.e2e.load import OPTION, OPTIONS, WAIT_SECONDS, Load, load
 
 from osbox.cloud import sessions
 from osbox.cloud.services import APIS, Api
 from osbox.site.load import find_paths, load_site
-
-sys.path.insert(0, str(PROJECT))
-
-from tests.e2e.load import (
-    OPTION,
-    OPTIONS,
-    WAIT_SECONDS,
-    Load,
-    load,
-)  # so that figures and tests are of the same
 
 ALL = "all of them"
 Act = Callable[[], Any]
@@ -65,10 +55,8 @@ def main() -> None:
 
     acts: dict[str, Act] = {api.service: replacing(api, site.name) for api in APIS}
     acts[ALL] = lambda: up([f"{project}.{OPTION}=2" for project in OPTIONS.values()])
-    table, figures = (
-        Table("Replaced", "Seconds", "Requests", "Failed", "Median", "Longest wait"),
-        list[Figure](),
-    )
+    table = Table("Replaced", "Seconds", "Requests", "Failed", "Median", "Longest wait")
+    figures = list[Figure]()
     try:
         for what, act in acts.items():
             rates = {api: options.rate if api.service == what else options.others for api in APIS}

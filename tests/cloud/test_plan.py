@@ -76,9 +76,8 @@ def test_a_network_with_another_subnet_is_made_anew_with_who_is_in_it() -> None:
     }
     there = [
         NetworkInfo("x-control", ("10.1.0.0/24",), bridge="x"),
-        NetworkInfo(
-            "x-bus", ("10.1.0.32/27", "fd00:1::/64"), bridge="x-mq"
-        ),  # an engine with IPv6 on by default
+        # Of an engine with IPv6 on by default.
+        NetworkInfo("x-bus", ("10.1.0.32/27", "fd00:1::/64"), bridge="x-mq"),
         NetworkInfo("theirs", ("10.9.0.0/24",)),
     ]
     changes, anew = networks(file, there)

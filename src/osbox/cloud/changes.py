@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from osbox.engine.info import NetworkInfo
+from osbox.engine.info import BRIDGE_NAME, NetworkInfo
 
 Kind = Literal["container", "network", "volume", "secret", "file", "certificate", "engine", "host", "cloud"]
 Action = Literal["create", "recreate", "start", "restart", "remove", "write", "change"]
@@ -19,7 +19,6 @@ Config = Mapping[str, Any]
 
 SECRET = re.compile(r"PASSWORD|SECRET|_KEY$|CONNECTION|TRANSPORT_URL|TOKEN$")
 OPTION = re.compile(r"OS_([A-Z0-9_]+?)__([A-Z0-9_]+)")
-BRIDGE = "com.docker.network.bridge.name"
 SHARED = "service:"  # network_mode: service:NAME
 
 
@@ -149,7 +148,7 @@ def _other(wanted: Config, here: Sequence[NetworkInfo]) -> Iterator[str]:
     if len(here) > 1:
         yield f"{len(here)} networks have this name"
     subnets = [str(part["subnet"]) for part in wanted["ipam"]["config"]]
-    bridge = wanted.get("driver_opts", {}).get(BRIDGE, here[0].bridge)
+    bridge = wanted.get("driver_opts", {}).get(BRIDGE_NAME, here[0].bridge)
     for what, before, after in (
         ("subnet", " ".join(one for one in here[0].subnets if ":" not in one), " ".join(subnets)),
         ("bridge", here[0].bridge, str(bridge)),

@@ -39,13 +39,14 @@ Images = Mapping[str, ImageInfo]
 @dataclass(frozen=True)
 class Plan:
     """What would change; and what is needed to do it: the files that Compose reads, the services' settings,
-    what lives now."""
+    what lives now, the ids of networks that are removed because they are made anew."""
 
     changes: tuple[Change, ...]
     files: Mapping[Path, str]
     services: Mapping[str, Mapping[str, Any]]
     live: Mapping[str, Live]
     rack: bool
+    outdated_networks: tuple[str, ...] = ()
 
 
 def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
@@ -55,10 +56,8 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
     with ThreadPoolExecutor() as pool:  # each waits for the engine
         live = pool.submit(compose.live, engine, site)
         volumes = pool.submit(docker.ids, engine, "volume", compose.label(site))
-        networks = pool.submit(docker.ids, engine, "network", compose.label(site))
-        subnets = pool.submit(docker.networks, engine)
+        networks = pool.submit(docker.networks, engine)
         of_ours = pool.submit(docker.ids, engine, "container", compose.label(site))
-        mine = {"volume": volumes, "network": networks, "container": of_ours}
         everybodys = {kind: pool.submit(docker.ids, engine, kind) for kind in KINDS}
         images = _images(engine, version)
         values = compose.environment(paths, site, version, of_release(paths, images, version))
@@ -68,9 +67,14 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
         if rack:
             _require(images, version, [RACK])
         model = compose.render(engine, paths, values, chosen, rack=rack)
-    others = {kind: set(everybodys[kind].result()) - set(mine[kind].result()) for kind in KINDS}
+    there = [item for item in networks.result() if item.labels.get(LABEL) == site.name]
+    mine = {
+        "volume": volumes.result(),
+        "network": [item.name for item in there],
+        "container": of_ours.result(),
+    }
+    others = {kind: set(everybodys[kind].result()) - set(mine[kind]) for kind in KINDS}
     _refuse_strangers(engine, site, _names(site, model, values), others)
-    there = [item for item in subnets.result() if item.labels.get(LABEL) == site.name]
     of_networks, anew = networks_changes(model["networks"], there)
     _refuse_guests(of_networks, there, set(of_ours.result()))
     digests = compose.digests(
@@ -87,7 +91,9 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
         *_missing(model["volumes"], volumes.result()),
         *containers(wanted, live.result(), past.services, past.starts),
     ]
-    return Plan(tuple(changes), files, model["services"], live.result(), rack)
+    names = {change.name for change in of_networks if change.action == "recreate"}
+    outdated = tuple(item.id for item in there if item.name in names)
+    return Plan(tuple(changes), files, model["services"], live.result(), rack, outdated)
 
 
 def _wanted(

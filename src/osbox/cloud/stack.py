@@ -24,7 +24,7 @@ from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.site import secrets
-from osbox.site.site import LABEL, Paths, Site
+from osbox.site.site import Paths, Site
 from osbox.tls import names, store
 
 __all__ = ["RACK", "down", "logs_argv", "observe", "plan", "release", "require_up", "start_rack", "up"]
@@ -111,20 +111,16 @@ def _act(
     Returns when the last part began (time.monotonic), and how many seconds each API was away that was
     replaced by itself before that.
     """
-    gone = [
-        todo.live[change.name].container
-        for change in todo.changes
-        if change.action == "remove" and change.kind == "container"
-    ]
+    gone = [todo.live[name].container for name in _containers(todo, "remove")]
     if gone:
         docker.docker(engine, "rm", "--force", *gone)
     took = dict[str, float]()
     apis, left = one_after_the_other(todo), underway.harmful(todo.changes, todo.live)
     waiter = underway.Waiter(patience, partial(underway.seen, paths, site))
 
-    if anew := _of(todo, "network", "recreate"):
+    if todo.outdated_networks:
         waiter.let_end(left)
-        _take_down(paths, site, engine, todo, anew)
+        _take_down(paths, engine, todo)
         apis, left = [], frozenset()
     if apis and (below := beneath(todo)):
         waiter.let_end(left & set(below))
@@ -140,34 +136,33 @@ def _act(
     waiter.let_end(left - set(apis))
     begin = time.monotonic()
     compose.up(engine, paths, rack=todo.rack)
-    late = [f"{change.name}.{site.name}" for change in todo.changes if change.action == "restart"]
+    late = [f"{name}.{site.name}" for name in _containers(todo, "restart")]
     if late:
         docker.docker(engine, "restart", *late)
     _remember(paths, todo, [], {})  # who is killed while it waits has applied it nevertheless
     return begin, took
 
 
-def _of(todo: planning.Plan, kind: str, *actions: str) -> list[str]:
-    """The names of what is to be changed so."""
-    return [change.name for change in todo.changes if change.kind == kind and change.action in actions]
+def _containers(todo: planning.Plan, *actions: str) -> list[str]:
+    """Those that are to be changed so."""
+    return [one.name for one in todo.changes if one.kind == "container" and one.action in actions]
 
 
-def _take_down(paths: Paths, site: Site, engine: Engine, todo: planning.Plan, networks: list[str]) -> None:
+def _take_down(paths: Paths, engine: Engine, todo: planning.Plan) -> None:
     """Remove networks that are made anew, and those who are in them: Docker changes no network that is there,
     and the new ones may be parts of an old one."""
-    members = [name for name in _of(todo, "container", "recreate") if name in todo.services]
+    members, networks = _containers(todo, "recreate"), todo.outdated_networks
     with log.step(f"Stop {len(members)} services for {len(networks)} networks that are made anew"):
         words = ("--progress", "quiet", "rm", "--stop", "--force", *members)
         if members:  # without a name it would be all of them; who was killed here has none left
             run.run(compose.argv(engine, paths, *words, rack=todo.rack))
-        ours = (item for item in docker.networks(engine) if item.labels.get(LABEL) == site.name)
-        docker.docker(engine, "network", "rm", *(item.id for item in ours if item.name in networks))
+        docker.docker(engine, "network", "rm", *networks)
 
 
 def beneath(todo: planning.Plan) -> list[str]:
     """What the APIs stand on and is to be made or started: before them, or they wait for it, or it is taken
     from under them."""
-    changed = _of(todo, "container", "create", "start", "recreate")
+    changed = _containers(todo, "create", "start", "recreate")
     return [name for name in INFRASTRUCTURE if name in changed]
 
 
@@ -181,7 +176,7 @@ def one_after_the_other(todo: planning.Plan) -> list[str]:
     front = todo.live.get(FRONT)
     if front is None or front.state != "running":
         return []
-    replaced = _of(todo, "container", "recreate")
+    replaced = _containers(todo, "recreate")
     return [name for name in BY_SERVICE if name in replaced and todo.live[name].state == "running"]
 
 

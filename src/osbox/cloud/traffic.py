@@ -87,8 +87,10 @@ def _sum(service: str, ones: list[re.Match[str]]) -> Traffic:
 def _held(one: re.Match[str]) -> int:
     """The milliseconds until the service took a request; where it never did, all of them, unless it was the
     client whose request was not read to its end."""
+    if int(one["read"]) < 0:
+        return 0
     connected = int(one["connected"])
-    return connected if connected >= 0 else max(0, int(one["all"])) if int(one["read"]) >= 0 else 0
+    return connected if connected >= 0 else max(0, int(one["all"]))
 
 
 def _failed(one: re.Match[str]) -> bool:

@@ -102,13 +102,14 @@ def _fresh(here: Context) -> str:
         return "tls = false in site.toml"
     now = _now()
     found = store.due(here.paths, store.names_here(_site(here)), now)
-    trusted = store.due_authority(here.paths, now).do is Do.FRESH or not _trusted(here)
-    if found.do is not Do.FRESH and not trusted:
+    if found.do is Do.FRESH:
+        return found.why
+    if _trusted(here) and store.due_authority(here.paths, now).do is not Do.FRESH:
         raise UserError(
             f"the authority has to be made anew: {found.why}",
             hint="osbox tls renew; then clients are to be told (osbox tls ca), and the ramdisk (osbox setup)",
         )
-    return found.why if found.do is Do.FRESH else ""
+    return ""
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """The subnets of a deployment against this machine as it is: for `plan`, `up` and `doctor`, and for a new
 deployment's choice. Reads only."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from functools import cache
 from ipaddress import IPv4Interface
 
@@ -10,10 +10,10 @@ from osbox.engine.engine import Engine
 from osbox.network import claims, converge
 from osbox.network.claims import KEYS, Conflict
 from osbox.network.plan import retaken
-from osbox.network.values import Link, NetState
+from osbox.network.values import NetState
 from osbox.site.site import Paths, Site
 
-__all__ = ["KEYS", "OF_AN_ENGINE", "OF_A_CLOUD", "chooser", "look", "require_free"]
+__all__ = ["KEYS", "OF_AN_ENGINE", "OF_A_CLOUD", "chooser", "in_place", "look", "require_free"]
 
 OF_A_CLOUD, OF_AN_ENGINE = KEYS[:2], KEYS[2:]
 """What `osbox up` makes, and what is made when a private engine is started."""
@@ -39,13 +39,10 @@ def in_place(state: NetState, site: Site) -> bool:
     others then."""
     parts = zip(site.control_bridges(), site.container_networks().values(), strict=True)
     return all(
-        (link := state.link(name)) and any(IPv4Interface(text).ip in part for text in _ipv4(link))
+        (link := state.link(name))
+        and any(":" not in text and IPv4Interface(text).ip in part for text in link.addresses)
         for name, part in parts
     )
-
-
-def _ipv4(link: Link) -> Iterator[str]:
-    return (text for text in link.addresses if ":" not in text)
 
 
 def require_free(paths: Paths, site: Site, engine: Engine | None, keys: Collection[str]) -> NetState:

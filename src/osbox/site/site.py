@@ -72,7 +72,7 @@ class Site(BaseModel):
     control_subnet: ipaddress.IPv4Network = ipaddress.IPv4Network("10.29.28.0/24")
     """What the containers' own networks are parts of."""
     control_bridge: Link = "osbox"
-    """The bridge of the network that all APIs are in; those of the others begin with its name."""
+    """That of the network that all APIs are in; osbox.site.containers names the others by it."""
     engine_bridge: Link = "osbox-engine"
     """The private engine's default bridge: its own, so that a stranger's docker0 is never touched."""
     engine_subnet: ipaddress.IPv4Network = ipaddress.IPv4Network("10.29.27.0/24")

@@ -94,29 +94,27 @@ def test_what_keeps_state_answers_those_who_need_it_and_nobody_else(ready: Tool)
         assert reached == needed, name
 
 
+def listens(kind: str) -> set[str]:
+    """ADDRESS:PORT of all sockets that do in this namespace."""
+    lines = run.run(["ss", "--no-header", "--listening", "--numeric", kind]).out.splitlines()
+    return {line.split()[3] for line in lines}
+
+
 def test_from_the_host_and_the_nodes_network_nothing_else_is_reached(
     ready: Tool, nodes_side: list[str]
 ) -> None:
     """The namespace has nothing but the cloud, so that all that listens there is ours."""
     apis, rack = set(PORTS[FRONT]), {8000}
     other = {port for service, ports in PORTS.items() if service != FRONT for port in ports}
-    names = {53, 69}
-    listening = [
-        line.split()[3]
-        for line in run.run(["ss", "--no-header", "--listening", "--numeric", "--tcp"]).out.splitlines()
-    ]
-    udp = [
-        line.split()[3]
-        for line in run.run(["ss", "--no-header", "--listening", "--numeric", "--udp"]).out.splitlines()
-    ]
+    listening, udp = listens("--tcp"), listens("--udp")
     assert {one for one in listening if one.startswith(f"{LOOPBACK}:")} == {
         f"{LOOPBACK}:{port}" for port in apis
     }
     wanted = {f"{ADDRESS}:{port}" for port in apis | other}
-    assert set(listening) - {f"{ADDRESS}:{port}" for port in rack} == wanted | {
+    assert listening - {f"{ADDRESS}:{port}" for port in rack} == wanted | {
         f"{LOOPBACK}:{port}" for port in apis
     }
-    assert set(udp) == {f"{ADDRESS}:{port}" for port in {*UDP_PORTS.values()} | names}
+    assert udp == {f"{ADDRESS}:{port}" for port in UDP_PORTS.values()}
     reached = scan(nodes_side, (ADDRESS, 1, 65535))
     assert {port for _, port in reached} - rack == apis | other
     inner = [one for _, networks in places().values() for one in networks.values()]
