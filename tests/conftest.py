@@ -5,6 +5,7 @@ docs/testing.md has it all.
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,9 +32,20 @@ _KIND = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    heed_signals()
     for name, meaning in KINDS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
     config.addinivalue_line("markers", "full: of a long matrix; runs with --full only (make check-full)")
+
+
+def heed_signals() -> None:
+    """A check that was begun with `nohup` or a script's `&` ignores these, and would pass that on.
+
+    Tests of Ctrl-C would wait for commands that never hear it. What this ignores itself is not passed on.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

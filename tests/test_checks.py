@@ -235,3 +235,20 @@ def test_a_killed_check_leaves_no_process(made_up: MadeUp) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     made_up.run("-m", "quick").assert_outcomes(passed=2)
+
+
+def test_a_check_that_ignores_signals_does_not_pass_that_on(made_up: MadeUp) -> None:
+    """As `nohup make check &` in a script does: tests of Ctrl-C waited for commands that could not hear it."""
+    made_up.write(
+        "import signal, subprocess, sys\n"
+        "ASK = 'import signal; print(*[signal.getsignal(n) is signal.SIG_IGN for n in (1, 2)])'\n"
+        "def test_of_a_command():\n"
+        "    done = subprocess.run([sys.executable, '-c', ASK], capture_output=True, text=True, check=True)\n"
+        "    assert done.stdout == 'False False\\n'\n"
+    )
+    ignored = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        made_up.run().assert_outcomes(passed=1)
+    finally:
+        for number, before in ignored.items():
+            signal.signal(number, before)
