@@ -238,7 +238,7 @@ def test_a_killed_check_leaves_no_process(made_up: MadeUp) -> None:
 
 
 def test_a_check_that_ignores_signals_does_not_pass_that_on(made_up: MadeUp) -> None:
-    """As `nohup make check &` in a script does: tests of Ctrl-C waited for commands that could not hear it."""
+    """As with `nohup make check &` in a script: tests of Ctrl-C waited for what could not hear it."""
     made_up.write(
         "import signal, subprocess, sys\n"
         "ASK = 'import signal; print(*[signal.getsignal(n) is signal.SIG_IGN for n in (1, 2)])'\n"

@@ -5,6 +5,7 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Mapping
+from pathlib import Path
 
 from osbox import run
 from osbox.cloud import sessions as cloud
@@ -87,6 +88,25 @@ def is_healthy(name: str) -> bool:
     """What the container's own health check says now; Docker asks it each minute."""
     argv = [Tool.program, "engine", "shell", "--", "docker", "exec", name, "bootstrap", "health"]
     return run.run(argv, env=ENVIRONMENT, check=False, timeout=60).code == 0
+
+
+def kernel_view(name: str) -> str:
+    """What the processes of a container wait for: signals that each thread heeds, and where in the kernel it
+    is. Nothing of one that has ended."""
+    first = engine("docker", "inspect", "--format", "{{.State.Pid}}", name).strip()
+    group = Path(f"/proc/{first}/cgroup")
+    lines = []
+    for status in Path("/proc").glob("[0-9]*/task/[0-9]*/status") if first != "0" else ():
+        try:
+            if status.parents[2].joinpath("cgroup").read_text() == group.read_text():
+                values = dict(
+                    line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line
+                )
+                said = [f"{key} {values[key]}" for key in ("Name", "State", "ShdPnd", "SigIgn", "SigCgt")]
+                lines.append(" ".join((status.parent.name, *said, status.with_name("wchan").read_text())))
+        except OSError:  # it has ended meanwhile
+            continue
+    return "\n".join(lines)
 
 
 def started(service: str) -> None:
