@@ -1,18 +1,19 @@
 """Runs inside the image of neutron-server: our mechanism driver, found and called as ML2 does it.
 
 Prints a line for each port: its VNIC type, the types of the segments it was offered, and what was bound; then
-a line for each network that is asked for: what Neutron's API answers.
+a line for each port that is asked for: what Neutron's API answers.
 """
 
 import sys
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from neutron.api.api_common import convert_exception_to_http_exc
 from neutron.conf.plugins.ml2.config import register_ml2_plugin_opts
 from neutron_lib.api import faults
 from neutron_lib.callbacks import events, exceptions, registry, resources
-from neutron_lib.constants import ATTR_NOT_SPECIFIED
+from neutron_lib.plugins import directory
 from oslo_config import cfg
 from stevedore.named import NamedExtensionManager
 
@@ -24,13 +25,17 @@ PORTS = [
     ("baremetal", []),
     ("normal", ["flat"]),
 ]
-UNSET = {"provider:network_type": ATTR_NOT_SPECIFIED, "segments": ATTR_NOT_SPECIFIED}
-NETWORKS: dict[str, dict[str, Any]] = {
-    "of a project": UNSET,
-    "external": UNSET | {"router:external": True},
-    "of an administrator": UNSET | {"provider:network_type": "flat"},
-    "of two segments": UNSET | {"segments": [{"provider:network_type": "flat"}]},
+ASKED: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
+    "baremetal in geneve": ([{"binding:vnic_type": "baremetal", "network_id": "1"}], ["geneve"]),
+    "normal becomes baremetal in geneve": (
+        [{"binding:vnic_type": "normal", "network_id": "1"}, {"binding:vnic_type": "baremetal"}],
+        ["geneve"],
+    ),
+    "baremetal in vlan": ([{"binding:vnic_type": "baremetal", "network_id": "1"}], ["vlan"]),
+    "baremetal in geneve flat": ([{"binding:vnic_type": "baremetal", "network_id": "1"}], ["geneve", "flat"]),
+    "normal in geneve": ([{"binding:vnic_type": "normal", "network_id": "1"}], ["geneve"]),
 }
+"""The states of a port, from before and as asked for, and the types of its network's segments."""
 
 
 def main() -> None:
@@ -59,18 +64,20 @@ def main() -> None:
         print(
             kind, *types, "->", *(f"{segment} {vif} {more} {status}" for segment, vif, more, status in bound)
         )
-    for asked, wanted in NETWORKS.items():
-        print(asked, "->", answer(wanted))
-    option = "project_network_types" if "project_network_types" in cfg.CONF.ml2 else "tenant_network_types"
-    cfg.CONF.set_override(option, ["vlan"], "ml2")
-    print("of a project, where a site has VLANs for them ->", answer(UNSET))
+    for asked, (states, types) in ASKED.items():
+        print(asked, "->", answer(states, types))
 
 
-def answer(network: dict[str, Any]) -> str:
+def answer(states: list[dict[str, Any]], types: list[str]) -> str:
     """As neutron.plugins.ml2.plugin asks, and neutron.api answers."""
-    payload = events.DBEventPayload(None, desired_state=network)
+    segments = [{"provider:network_type": name} for name in types]
+    network = {"id": "1", "name": "lab", **(segments[0] if len(types) == 1 else {"segments": segments})}
+    plugin = SimpleNamespace(get_network=lambda _context, _id: network)
+    payload = events.DBEventPayload(SimpleNamespace(elevated=lambda: None), states=states)
+    event = events.BEFORE_CREATE if len(states) == 1 else events.BEFORE_UPDATE
     try:
-        registry.publish(resources.NETWORK, events.BEFORE_CREATE, None, payload=payload)
+        with mock.patch.object(directory, "get_plugin", return_value=plugin):
+            registry.publish(resources.PORT, event, None, payload=payload)
     except exceptions.CallbackFailure as failure:
         refused = convert_exception_to_http_exc(failure, faults.FAULT_MAP, None)
         return f"{refused.code} {refused.json['NeutronError']['message']}"

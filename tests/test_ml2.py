@@ -12,15 +12,15 @@ from tests.conftest import PROJECT
 from tests.home import prepare
 
 REFUSAL = (
-    "A project cannot make a network of its own here: servers are bare metal, on cables that Neutron does"
-    " not change. Use a shared one (openstack network list). An administrator makes one of what is wired,"
-    " with --provider-network-type flat or vlan and --provider-physical-network."
+    "A bare-metal server cannot be in the network lab: its cable is not in it, and Neutron does not change"
+    " cables. Use one of type flat or vlan, as the shared one (openstack network list --external); a router"
+    " leads from there into networks of projects."
 )
 
 
 @pytest.mark.images
 def test_bare_metal_is_bound_to_the_first_segment_that_is_wired() -> None:
-    """And who asks for a network that needs other wiring is told so (case E8), where Neutron said 503."""
+    """And who wants one in a network that needs other wiring is told so (case E8)."""
     paths = Paths(PROJECT, prepare())
     running = engine.start(paths, load_site(paths.home))
     images.build(paths, running, [catalogue.BY_NAME["os-neutron-server"]])
@@ -35,9 +35,9 @@ def test_bare_metal_is_bound_to_the_first_segment_that_is_wired() -> None:
         "baremetal vxlan ->",
         "baremetal ->",
         "normal flat ->",
-        f"of a project -> 409 {REFUSAL}",
-        f"external -> 409 {REFUSAL}",
-        "of an administrator -> goes on",
-        "of two segments -> goes on",
-        "of a project, where a site has VLANs for them -> goes on",
+        f"baremetal in geneve -> 409 {REFUSAL}",
+        f"normal becomes baremetal in geneve -> 409 {REFUSAL}",
+        "baremetal in vlan -> goes on",
+        "baremetal in geneve flat -> goes on",
+        "normal in geneve -> goes on",
     ]

@@ -5,8 +5,10 @@ gunicorn's options.
 """
 
 import os
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 wsgi_app = os.environ["OSBOX_WSGI"]
@@ -31,7 +33,32 @@ errorlog = "-"
 loglevel = "warning"
 
 
+STARTED = int(time.time())
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """In the master: a worker's number is the lowest that no other has."""
+    taken = {getattr(one, "number", 0) for one in server.WORKERS.values()}
+    worker.number = next(number for number in range(1, len(taken) + 2) if number not in taken)
+
+
+def post_fork(_server: Any, worker: Any) -> None:
+    """What Neutron asks its server for, and knows of uWSGI alone: when it was started, and which worker this
+    is. Without it each of several workers takes the others' rows out of OVN's hash ring."""
+    if wsgi_app.startswith("neutron."):
+        sys.modules["uwsgi"] = SimpleNamespace(  # type: ignore[assignment]
+            opt={"start-time": str(STARTED).encode()}, numproc=workers, worker_id=lambda: worker.number
+        )
+
+
 def post_worker_init(worker: Any) -> None:
+    """Take the signals back, and lose nothing when they come."""
+    # ML2/OVN takes SIGTERM for itself when it is loaded: the worker did not hear it, and was killed at last.
+    worker.init_signals()
+    lose_nothing(worker)
+
+
+def lose_nothing(worker: Any) -> None:
     """Lose nothing of what reached the listening socket when the service ends.
 
     gunicorn 25 and later stops accepting at SIGTERM, but keeps the socket open until its last request is

@@ -84,9 +84,9 @@ def test_listen_is_for_all_of_them() -> None:
 
 
 def test_who_calls_an_api_calls_the_entrance() -> None:
-    """All but those that call none; who shares another's network has its /etc/hosts."""
+    """All but those that call none; who shares another's network, or has none, calls none either."""
     none = {"mysql", "rabbitmq", "memcached", "keystone-cache", "autodns", FRONT, "ipxe-httpd", "pxe-tftp"}
-    none |= {"swift-account", "swift-container", "swift-object", "swift-daemons"}
+    none |= {"swift-account", "swift-container", "swift-object", "swift-daemons", "neutron-network"}
     hosts = {
         service: set(config["extra_hosts"]) for service, config in STACK.items() if "extra_hosts" in config
     }

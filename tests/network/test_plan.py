@@ -74,7 +74,7 @@ def _seen(case: str, **more: Any) -> NetState:
 
 
 def _full() -> NetState:
-    state = _seen("interface_there", programs={"ovs-vswitchd": 1, "neutron-dhcp-agent": 1, "dnsmasq": 1})
+    state = _seen("interface_there", programs={"ovs-vswitchd": 1, "ovn-controller": 1})
     taps = [{"name": f"vnet{n}", "kind": "tun", "up": True, "master": "provisioning"} for n in (0, 1)]
     links = [*state.model_dump()["links"], *taps]
     inside = [{**state.model_dump()["inside"][0], "promiscuous": True}, {"name": "br-ex", "kind": "tun"}]

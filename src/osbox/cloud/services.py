@@ -57,15 +57,6 @@ AGENTS = (
     Agent("nova-conductor", "compute", "/os-services", "services", ("state", "up"), topic="nova conductor"),
     Agent("nova-scheduler", "compute", "/os-services", "services", ("state", "up"), topic="nova scheduler"),
     Agent("nova-compute", "compute", "/os-services", "services", ("state", "up"), topic="nova compute"),
-    Agent(
-        "neutron-openvswitch-agent",
-        "network",
-        "/v2.0/agents",
-        "agents",
-        ("alive", True),
-        "heartbeat_timestamp",
-    ),
-    Agent("neutron-dhcp-agent", "network", "/v2.0/agents", "agents", ("alive", True), "heartbeat_timestamp"),
     Agent("ironic-conductor", "baremetal", "/v1/conductors?detail=true", "conductors", ("alive", True)),
 )
 INFRASTRUCTURE = (
@@ -79,6 +70,8 @@ INFRASTRUCTURE = (
     "pxe-tftp",
     "neutron-network",
     "openvswitch",
+    "ovn-central",
+    "ovn-controller",
     "swift-account",
     "swift-container",
     "swift-object",

@@ -89,9 +89,11 @@ def connect(paths: Paths, site: Site, *, system: bool = False) -> "Connection":
 
 
 def dhcp_servers(project: "Connection") -> frozenset[str]:
-    """The addresses of Neutron's DHCP servers: any other that answers on their networks is a stranger."""
-    return frozenset(
-        str(one["ip_address"])
-        for port in project.network.ports(device_owner="network:dhcp")
-        for one in port.fixed_ips
-    )
+    """The addresses by which OVN's DHCP calls itself on the provisioning network: its subnets' gateways.
+
+    Any other that answers there is a stranger. Of flat networks only: an administrator makes those, and a
+    project could give its own subnet the address of a stranger as its gateway.
+    """
+    flat = {one.id for one in project.network.networks(provider_network_type="flat")}
+    subnets = [one for one in project.network.subnets(ip_version=4) if one.network_id in flat]
+    return frozenset(str(one.gateway_ip) for one in subnets if one.is_dhcp_enabled and one.gateway_ip)

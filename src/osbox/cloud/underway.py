@@ -24,7 +24,7 @@ NEEDED: Mapping[str, frozenset[str]] = {
     "node": frozenset(
         {
             *(FRONT, "ironic-conductor", "nova-compute", "mysql", "rabbitmq", RACK),
-            *("neutron-network", "openvswitch", "neutron-openvswitch-agent", "neutron-dhcp-agent"),
+            *("neutron-network", "openvswitch", "ovn-controller", "ovn-central"),
             *("pxe-tftp", "ipxe-httpd", "swift-proxy", "swift-account", "swift-container", "swift-object"),
         }
     ),

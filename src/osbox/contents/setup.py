@@ -25,17 +25,24 @@ def first(cloud: "Connection", paths: Paths, site: Site) -> list[str]:
 
 
 def network(cloud: "Connection", site: Site) -> list[str]:
-    """The external network and its subnet: flat, on the provisioning bridge, with DHCP and our DNS."""
+    """The external network and its subnet: flat, on the provisioning bridge, with DHCP and our DNS.
+
+    Routers of projects lead out to it.
+    """
     changed = []
     found = cloud.network.find_network(NETWORK)
     if not found:
         found = cloud.network.create_network(
             name=NETWORK,
             is_shared=True,
+            is_router_external=True,
             provider_network_type="flat",
             provider_physical_network=PHYSICAL_NETWORK,
         )
         changed.append(f"network {NETWORK}")
+    elif not found.is_router_external:  # of an osbox that had no routers
+        cloud.network.update_network(found, is_router_external=True)
+        changed.append(f"network {NETWORK}, for routers")
     if not cloud.network.find_subnet(SUBNET, network_id=found.id):
         first, last = site.pool
         cloud.network.create_subnet(

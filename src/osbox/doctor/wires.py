@@ -18,7 +18,7 @@ from osbox.network.plan import left_out, plan
 from osbox.network.values import AGAIN
 from osbox.site.ledger import ledger
 
-DHCP_SECONDS = 4.5  # dnsmasq and others first ping an address for up to 3 s before they offer it
+DHCP_SECONDS = 4.5  # some servers first ping an address for up to 3 s before they offer it
 
 
 def check_bridge(facts: Facts) -> Iterator[Finding]:
@@ -79,8 +79,7 @@ def _reach(facts: Facts, port: Port) -> Iterator[Finding]:
 
 
 def check_dhcp(facts: Facts) -> Iterator[Finding]:
-    """Who answers a DHCP client that nobody knows? Neutron's server does not: it serves its own ports
-    only."""
+    """Who answers a DHCP client that nobody knows? OVN's does not: it serves Neutron's ports only."""
     site = facts.site
     if not _has_bridge(site.bridge):
         return

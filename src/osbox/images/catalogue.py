@@ -14,7 +14,9 @@ OPENSTACK = "os-openstack"
 
 RETIRED = {
     "os-glance-registry": "Glance itself dropped the registry; os-glance-api does its work",
-    "os-neutron-l3-agent": "bare metal on a flat network has no router; the host is the way out",
+    "os-neutron-dhcp-agent": "OVN itself answers DHCP: os-ovn-controller does its work",
+    "os-neutron-l3-agent": "OVN itself is the router: os-ovn-controller does its work",
+    "os-neutron-openvswitch-agent": "os-ovn-controller does its work, without Python and without SYS_ADMIN",
 }
 
 
@@ -70,6 +72,7 @@ IMAGES: tuple[Image, ...] = (
             "tftpboot": ["tftpboot"],
             "autodns": ["autodns"],
             "front": ["front"],
+            "ovn": ["openvswitch", "ovn-controller", "ovn-central"],
         },
     ),
     *_rows(GROUND, {"rack": ["rack"]}, builder=True),
@@ -79,7 +82,7 @@ IMAGES: tuple[Image, ...] = (
             "keystone": ["keystone"],
             "glance": ["glance-api"],
             "placement": ["placement"],
-            "neutron": ["neutron-server", "openvswitch", "neutron-openvswitch-agent", "neutron-dhcp-agent"],
+            "neutron": ["neutron-server"],
             "nova": ["nova-api", "nova-conductor", "nova-scheduler", "nova-compute"],
             "ironic": ["ironic-api", "ironic-conductor"],
             "swift": ["swift-proxy", "swift-account", "swift-container", "swift-object", "swift-daemons"],

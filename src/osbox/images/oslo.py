@@ -17,13 +17,10 @@ _COMMON = [
 ]
 _NEUTRON = [
     "neutron",
-    "neutron.agent",
-    "neutron.base.agent",
     "neutron.db",
-    "neutron.dhcp.agent",
     "neutron.extensions",
     "neutron.ml2",
-    "neutron.ml2.ovs.agent",
+    "neutron.ml2.ovn",
     "nova.auth",
     "oslo.privsep",
 ]
@@ -64,14 +61,12 @@ DRIVERS: dict[str, str] = {
     "DEFAULT/enabled_backends": "glance_store.drivers",
     "DEFAULT/enabled_hardware_types": "ironic.hardware.types",
     "DEFAULT/enabled_*_interfaces": "ironic.hardware.interfaces.*",
-    "DEFAULT/interface_driver": "neutron.interface_drivers",
     "DEFAULT/service_plugins": "neutron.service_plugins",
     "DEFAULT/transport_url": "oslo.messaging.drivers",
     "dhcp/dhcp_provider": "ironic.dhcp",
     "ml2/extension_drivers": "neutron.ml2.extension_drivers",
     "ml2/mechanism_drivers": "neutron.ml2.mechanism_drivers",
     "ml2/type_drivers": "neutron.ml2.type_drivers",
-    "securitygroup/firewall_driver": "neutron.agent.firewall_drivers",
     "*/auth_type": "keystoneauth1.plugin",
     "DEFAULT/compute_driver": "",
 }

@@ -33,12 +33,12 @@ VERSION: dict[str, list[str]] = {
     "os-front": ["haproxy", "-v"],
     "os-rack": ["libvirtd", "--version"],
     "os-openvswitch": ["ovs-vswitchd", "--version"],
+    "os-ovn-controller": ["ovn-controller", "--version"],
+    "os-ovn-central": ["ovn-northd", "--version"],
     "os-keystone": ["keystone-manage", "--version"],
     "os-glance-api": ["glance-manage", "--version"],
     "os-placement": ["placement-manage", "--version"],
-    "os-neutron-server": ["neutron-rpc-server", "--version"],
-    "os-neutron-openvswitch-agent": ["neutron-openvswitch-agent", "--version"],
-    "os-neutron-dhcp-agent": ["neutron-dhcp-agent", "--version"],
+    "os-neutron-server": ["neutron-ovn-maintenance-worker", "--version"],
     "os-nova-api": ["nova-manage", "--version"],
     "os-nova-conductor": ["nova-conductor", "--version"],
     "os-nova-scheduler": ["nova-scheduler", "--version"],
@@ -118,7 +118,6 @@ def _configuration(subject: Subject) -> tuple[str, list[str]]:
     options."""
     if subject.image.project not in oslo.NAMESPACES or not subject.of_the_release:
         return "", []
-    # dnsmasq.conf beside Neutron's own is no INI file.
     files = {
         path: text for path, text in subject.inside["files"].items() if re.search(r"^\[", text, re.MULTILINE)
     }

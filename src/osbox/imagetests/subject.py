@@ -18,7 +18,6 @@ from osbox.site.site import Paths
 
 ABSTRACT = (catalogue.GROUND, catalogue.OPENSTACK)  # what others stand on: no service of their own
 BOOTSTRAP = "/etc/osbox/bootstrap.toml"
-OF_DEBIAN = ("os-openvswitch",)  # on the OpenStack base, and yet no program of the release
 MIN_NEEDLE = 6  # characters; shorter ones stand everywhere by chance
 # A source that everybody uses stands in Debian's own files and in the metadata of Python packages.
 PUBLIC = re.compile(r"(^|\.)(debian|pypi|python(?:hosted)?)\.org$")
@@ -83,7 +82,7 @@ class Subject:
     @property
     def of_the_release(self) -> bool:
         """Whether its program comes from the OpenStack release."""
-        return self.image.base == catalogue.OPENSTACK and self.image.name not in OF_DEBIAN
+        return self.image.base == catalogue.OPENSTACK
 
     def exceptions(self, kind: str) -> dict[str, str]:
         """What images/exceptions.toml grants this image: a pattern, and the reason."""

@@ -391,11 +391,8 @@ RULES: tuple[Rule, ...] = tuple(
             "",
             "late dhcp-request",
             "dhcp-answer heartbeat",
-            (
-                "the node asked for an address and got none: DHCP does not know {macs} yet, or its agent does"
-                " not work"
-            ),
-            "osbox logs neutron-dhcp-agent",
+            ("the node asked for an address and got none: OVN does not know {macs} yet, or does not answer"),
+            "osbox probe",
         ),
         (
             "wrong-mac",

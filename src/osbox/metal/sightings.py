@@ -11,7 +11,6 @@ from osbox.metal import rack, timeline
 from osbox.metal.timeline import Event
 from osbox.site.site import Site
 
-DHCP_LINES = 20_000  # of the DHCP log's end: some hours of many nodes
 LOG_LINES = 20_000
 CONSOLE_LINES = 400  # the last boot's, mostly
 
@@ -39,7 +38,7 @@ def on_the_network(engine: Engine, site: Site, macs: Sequence[str], known: Seque
 
     With `known`, DHCP requests of MACs that are no node's, too.
     """
-    found = timeline.leases(_dhcp_log(engine, site), datetime.now(UTC))
+    found = timeline.leases(_log(engine, site, "openvswitch", "--timestamps"))
     clients = timeline.addresses(found, macs)
     return [
         *timeline.dhcp(found, macs, known),
@@ -60,17 +59,6 @@ def of_console(engine: Engine, site: Site, name: str) -> list[Event]:
         return []
     text = rack.console_log(engine, site, name, lines=CONSOLE_LINES, times=True)
     return timeline.console(text, datetime.fromtimestamp(written, UTC))
-
-
-def _dhcp_log(engine: Engine, site: Site) -> str:
-    words = [
-        "exec",
-        f"neutron-dhcp-agent.{site.name}",
-        "sh",
-        "-c",
-        f"tail -q -n {DHCP_LINES} /var/lib/stack/dnsmasq/*/dhcp_dns_log",
-    ]
-    return docker.ask(engine, *words, check=False).out
 
 
 def _log(engine: Engine, site: Site, service: str, *words: str) -> str:

@@ -9,7 +9,7 @@ for.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -18,7 +18,7 @@ from osbox import plain
 STAMPED = re.compile(r"^(\d{4}-\d\d-\d\dT[\d:]{8})(\.\d+)?Z (.*)$")
 TIMED = re.compile(r"(-|\d{4}-\d\d-\d\dT[\d:]{8}(?:\.\d+)?Z) ")
 OSLO = re.compile(r"^\S+ \S+ \d+ ([A-Z]+) \S+ (?:\[[^\]]*\] )?(.*)$")
-LEASE = re.compile(r"^(\w+ +\d+ [\d:]+) .*?(DHCP[A-Z]+)\(\S+\) (?:([\d.]+) )?([0-9a-f:]{17})(.*)$")
+LEASE = re.compile(r"^(DHCP[A-Z]+) ([0-9a-f:]{17})(?: (\d[\d.]+))?(?: (.*))?$")
 TFTP = re.compile(r"(sent|failed sending|file) (\S+) (.*?)(?:to|for) ([\d.]+)")
 REQUEST = re.compile(r'^(\S+) ([\d.]+) "(\w+) (\S+) [^"]*" (\d+) (\d+)$')
 AGENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d+ \d+ ([A-Z]+) (.*)$")
@@ -39,11 +39,10 @@ class Event:
 
 @dataclass(frozen=True)
 class Lease:
-    """A DHCP message: its kind (DHCPDISCOVER, …), the client's MAC, the address it is about or "", the
-    server's remark."""
+    """A DHCP message: its kind (DHCPDISCOVER, …), the client's MAC, the address it is about or "", from or
+    to which server."""
 
     time: datetime
-    stamp: str
     kind: str
     mac: str
     address: str
@@ -89,17 +88,11 @@ def conductor(text: str, uuid: str, name: str) -> list[Event]:
     return events
 
 
-def leases(text: str, now: datetime) -> list[Lease]:
-    """All DHCP messages in dnsmasq's log, whose lines have no year: the last one that is not after now."""
-    found = []
-    for entry in text.splitlines():
-        match = LEASE.match(entry)
-        if match:
-            time = datetime.strptime(f"{now.year} {match[1]}", "%Y %b %d %H:%M:%S").replace(tzinfo=UTC)
-            if time > now + timedelta(days=1):
-                time = time.replace(year=now.year - 1)
-            found.append(Lease(time, match[1], match[2], match[4], match[3] or "", match[5].strip()))
-    return found
+def leases(text: str) -> list[Lease]:
+    """All DHCP messages in the log of openvswitch's container (with Docker's timestamps), where dhcp-log
+    writes a line for each."""
+    matches = [(time, LEASE.match(entry)) for time, entry in stamped(text)]
+    return [Lease(time, one[1], one[2], one[3] or "", one[4] or "") for time, one in matches if one]
 
 
 def dhcp(leases: Sequence[Lease], macs: Iterable[str], known: Iterable[str] = ()) -> list[Event]:

@@ -26,7 +26,7 @@ from osbox.network.values import Before, Change, Link, NetState, Wish, mark
 from osbox.site.ledger import Entry, Kind, Ledger, ledger
 from osbox.site.site import Paths, Site
 
-PROGRAMS = ("ovs-vswitchd", "neutron-openvswitch-agent", "neutron-dhcp-agent", "dnsmasq")
+PROGRAMS = ("ovs-vswitchd", "ovn-controller")
 PART = "net"  # what marks our entries in the ledger
 NOTED: Mapping[str, Kind] = {
     "add-bridge": "link",
@@ -205,15 +205,10 @@ def _rules(doors: Doors) -> tuple[bool, tuple[str, ...] | None]:
 
 
 def _programs(pid: int) -> dict[str, int]:
-    """Count the programs we care for in all containers that have a process in this network namespace.
-
-    dnsmasq runs in a network namespace of its own, but in the process-id namespace of the DHCP agent's
-    container.
-    """
-    home = _namespace(pid, "net")
+    """Count the programs we care for in this network namespace."""
+    home = _namespace(pid)
     processes = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    containers = {_namespace(one, "pid") for one in processes if _namespace(one, "net") == home} - {""}
-    found = [_program(one) for one in processes if _namespace(one, "pid") in containers]
+    found = [_program(one) for one in processes if home and _namespace(one) == home]
     return {name: found.count(name) for name in PROGRAMS if name in found}
 
 
@@ -227,9 +222,9 @@ def _program(pid: int) -> str:
     return ""
 
 
-def _namespace(pid: int, kind: str) -> str:
+def _namespace(pid: int) -> str:
     with suppress(OSError):
-        return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
     return ""
 
 

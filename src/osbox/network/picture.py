@@ -71,13 +71,7 @@ def _neutron(canvas: _Canvas, state: NetState) -> None:
     canvas.box(1, 7, NEUTRON, state.holder)
     if not state.pid:
         canvas.text(7, NEUTRON[0] + 1, " the container does not run ")
-    servers = state.programs.get("dnsmasq", 0)
-    canvas.row(
-        2,
-        NEUTRON,
-        "DHCP agent",
-        _runs(state, "neutron-dhcp-agent") + f", dnsmasq × {servers}" * bool(servers),
-    )
+    canvas.row(2, NEUTRON, "OVN", _runs(state, "ovn-controller"))
     canvas.row(3, NEUTRON, "Open vSwitch", _runs(state, "ovs-vswitchd"))
     # Open vSwitch's taps and the promiscuous mode of its ports outlive it: both mean something only while it
     # runs.

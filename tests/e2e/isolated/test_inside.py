@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from osbox import run, waiting
-from osbox.errors import Error
 from tests.e2e.asking import client, engine, opener
 from tests.e2e.conftest import ENVIRONMENT, Tool
 from tests.home import APIS, NAME
@@ -165,9 +164,3 @@ def answered(method: str, url: str, body: object, token: str) -> int:
         return int(direct.open(request, timeout=60).status)
     except urllib.error.HTTPError as error:
         return error.code
-
-
-def test_a_project_that_makes_a_network_is_told_why_there_is_none(cloud: Tool) -> None:
-    with pytest.raises(Error) as refused:
-        client("network", "create", "mine")
-    assert "A project cannot make a network of its own here" in " ".join(refused.value.evidence.split())

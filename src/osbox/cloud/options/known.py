@@ -232,7 +232,7 @@ def _sections(content: str) -> dict[str, dict[str, str]]:
     try:
         parser.read_string(content)
     except configparser.Error:
-        return {}  # dnsmasq.conf beside Neutron's own is no INI file
+        return {}  # a file beside the service's own may be none of oslo.config's
     return {
         section: {name: value or "" for name, value in parser.items(section)} for section in parser.sections()
     }

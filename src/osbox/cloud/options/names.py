@@ -22,11 +22,8 @@ from osbox.site.site import Value
 TRUE, FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no")  # oslo.config's own, in any case
 REFERENCE = re.compile(r"\$(?:\$|\{?([_a-z][._a-z0-9]*)\}?)")  # oslo.config's own pattern
 SURROGATE = re.compile("[\ud800-\udfff]")
-WITHOUT = ("openvswitch",)  # of the project neutron, but no oslo.config program
 PROJECT_OF = {
-    image.name.removeprefix("os-"): image.project
-    for image in IMAGES
-    if image.project in oslo.NAMESPACES and image.name.removeprefix("os-") not in WITHOUT
+    image.name.removeprefix("os-"): image.project for image in IMAGES if image.project in oslo.NAMESPACES
 }
 """The project of every service that reads oslo.config."""
 PROJECTS = tuple(dict.fromkeys(PROJECT_OF.values()))
