@@ -258,9 +258,11 @@ def test_of_a_large_file_only_the_beginning_is_read(bridge: None) -> None:
     )
 
 
-def test_no_address_is_learned_for_a_node(bridge: None) -> None:
-    """A bridge that learned a running node's address at our port would cut the node off."""
+def test_what_is_learned_of_a_node_goes_with_our_port(bridge: None) -> None:
+    """OVN knows a node by the sender of its frames, so that the bridge learns it at our port: for no longer
+    than we ask, or a running node would be cut off until it speaks."""
     with serving(Server()), bridgeport.plugged(SITE.bridge) as port:
         assert dhcpclient.discover(port, MAC, BootMode.BIOS, ipxe=True, seconds=1)[1]
-        assert MAC not in run.run(["bridge", "fdb", "show", "br", "bt-prov"]).out
+        assert MAC in run.run(["bridge", "fdb", "show", "br", "bt-prov"]).out
+    assert MAC not in run.run(["bridge", "fdb", "show", "br", "bt-prov"]).out
     assert bootcause.EXPECTED

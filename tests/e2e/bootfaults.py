@@ -78,8 +78,8 @@ def rule(verb: str, *words: str) -> Callable[[Engine], object]:
 
 
 def faults(mac: str = MAC) -> list[Fault]:
-    """On the way of the node with this MAC address, in an order that suits mending: the DHCP agent, which
-    takes longest to come back, is the last."""
+    """On the way of the node with this MAC address, in an order that suits mending: what answers DHCP is the
+    last."""
     ours = ("-m", "comment", "--comment", f"osbox-{NAME}", "-j", "ACCEPT")
     return [
         Fault(
@@ -105,7 +105,7 @@ def faults(mac: str = MAC) -> list[Fault]:
         moved(f"httpboot/pxelinux.cfg/{mac.replace(':', '-')}", "node's script"),
         moved("httpboot/*/deploy_kernel", "kernel"),
         moved("httpboot/*/deploy_ramdisk", "ramdisk"),
-        stopped("neutron-dhcp-agent", "DHCP offer"),
+        stopped("ovn-controller", "DHCP offer"),
     ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from osbox.bootpath import crossing
+from osbox.bootpath import crossing, ovn
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error
@@ -34,7 +34,7 @@ EXPECTED = frozenset(
     }
 )
 """Ironic's states in which a node is to boot from the network."""
-DHCP_SERVICES = ("neutron-network", "openvswitch", "neutron-openvswitch-agent", "neutron-dhcp-agent")
+DHCP_SERVICES = ("neutron-network", "openvswitch", "ovn-central", "ovn-controller")
 
 
 class Why(Enum):
@@ -91,7 +91,7 @@ class Subject:
 class Scene:
     """What a cause is looked for in.
 
-    servers: the addresses of Neutron's own DHCP servers, empty when it does not say.
+    servers: the addresses by which OVN's DHCP calls itself, empty when Neutron does not say.
     """
 
     paths: Paths
@@ -112,8 +112,8 @@ def unexpected(subject: Subject) -> str:
     """Why a node is not served now."""
     if not subject.node:
         return (
-            f"Ironic has no node with the MAC address {subject.mac}, and Neutron's DHCP server answers"
-            " addresses of its own ports only"
+            f"Ironic has no node with the MAC address {subject.mac}, and OVN's DHCP answers"
+            " addresses of Neutron's ports only"
         )
     return (
         f"Ironic does not expect {subject.node} to boot from the network now (it is `{subject.state}`), and"
@@ -159,7 +159,6 @@ def _of_dhcp(scene: Scene) -> Cause:
     near = _stopped(scene, DHCP_SERVICES) or _network(scene) or _dropped(scene)
     if near:
         return near
-    state = net.observe(net.doors(scene.paths, scene.site, scene.engine))
     if not scene.subject.expected and not _has_port(scene):
         again = (
             "osbox node list"
@@ -167,18 +166,19 @@ def _of_dhcp(scene: Scene) -> Cause:
             else "osbox probe without --mac rehearses the way with an address of its own"
         )
         return Cause(unexpected(scene.subject), again)
-    if "dnsmasq" not in state.programs:
-        return Cause(
-            "the DHCP agent runs, but no dnsmasq of its: nobody serves DHCP", "osbox logs neutron-dhcp-agent"
-        )
     if not _has_port(scene):
         return Cause(
             f"Neutron has no port with the MAC address {scene.subject.mac}: Ironic made none",
             "osbox logs ironic-conductor",
         )
+    lack = ovn.lack(scene.engine, scene.site, scene.subject.mac) if scene.engine else None
+    if lack:
+        again = f"osbox engine shell -- docker restart {lack.service}.{scene.site.name}"
+        return Cause(f"{lack.text}; {lack.service}, started again, puts that right", again)
     return Cause(
-        "dnsmasq runs and frames pass, but it did not answer: see what it says of this MAC address",
-        "osbox logs neutron-dhcp-agent",
+        "OVN knows the port and how to answer it, and frames pass, but no answer came: see what its"
+        " controller says",
+        "osbox logs ovn-controller",
     )
 
 

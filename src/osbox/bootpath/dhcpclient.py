@@ -45,11 +45,12 @@ def exchange(
     """Send a message, again now and then, and return the answers of these kinds, until they are enough or the
     time is over.
 
-    The frame comes from the port's own MAC address, whatever node the message speaks for: a bridge that
-    learned a running node's address here would send that node's frames to us.
+    The frame comes from the MAC address that the message speaks for: OVN knows a port by the sender of its
+    frames. The bridge learns it here, and sends that node's frames to us until it says something itself, or
+    until our port is gone, with which the bridge forgets what it learned there.
     """
     frame = frames.udp(
-        dhcp.encode(message), mac=port.mac, source_port=dhcp.CLIENT_PORT, target_port=dhcp.SERVER_PORT
+        dhcp.encode(message), mac=message.mac, source_port=dhcp.CLIENT_PORT, target_port=dhcp.SERVER_PORT
     )
     found: list[Answer] = []
     with port.listen() as door:
