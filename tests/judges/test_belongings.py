@@ -22,6 +22,8 @@ LISTS = {
     "/v2.1/flavors/detail": "flavors",
     "/v2.1/os-aggregates": "aggregates",
     "/v2.0/trunks": "trunks",
+    "/v2.0/floatingips": "floatingips",
+    "/v2.0/routers": "routers",
     "/v2.0/ports": "ports",
     "/v2.0/subnets": "subnets",
     "/v2.0/networks": "networks",
@@ -52,11 +54,12 @@ NAME = "flavor1764600000-0123456789abcdef0123456789abcdef_create"
 @dataclass
 class Services(Cloud):
     """has: what is there, by the path of its list. busy: how often a removal is refused, by its path.
-    gone: what was removed, in order."""
+    gone: what was removed, in order; plugged out: what of routers was, before."""
 
     has: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     busy: dict[str, int] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
+    plugged_out: list[str] = field(default_factory=list)
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> tuple[int, str]:
         if given := self.answers.get(f"{method} {path}"):
@@ -65,6 +68,10 @@ class Services(Cloud):
             return 200, self._version(path.strip("/"))
         if method == "GET":
             return 200, json.dumps({LISTS[path]: self.has.get(path, [])})
+        if method == "PUT":
+            assert path not in self.gone
+            self.plugged_out.append(f"{path} {json.loads(body)['port_id']}")
+            return 200, "{}"
         return self._changed(path, json.loads(body)) if method == "PATCH" else self._removed(path)
 
     def _removed(self, path: str) -> tuple[int, str]:
@@ -111,6 +118,14 @@ def test_of_each_kind_what_is_theirs_goes_in_order(services: Services, clouds: C
     asked = [place for place in expected if not place.startswith("/v3") and "flavors" not in place]
     assert [place for place, _, _ in removed] == [place for place in asked if "aggregates" not in place]
     assert len(removed) == len(OWNED)
+
+
+def test_a_router_is_plugged_out_before_it_goes(services: Services, clouds: Clouds) -> None:
+    services.has["/v2.0/routers"] = [{"id": "r", "name": "r", "project_id": OURS}]
+    services.has["/v2.0/ports"] = [{"id": "p", "name": "p", "project_id": ""}]
+    assert belongings.remove(clouds, [OURS]) == {}
+    assert services.plugged_out == ["/v2.0/routers/r/remove_router_interface p"]
+    assert services.gone == ["/v2.0/routers/r"]
 
 
 def port(number: int, project: str | None, owner: str = "") -> SimpleNamespace:

@@ -42,6 +42,8 @@ OWNED = (
     Kind("compute", "servers", "server", asked={"all_projects": True}),
     Kind("compute", "server_groups", "server_group", asked={"all_projects": True}),
     Kind("network", "trunks", "trunk"),
+    Kind("network", "ips", "ip"),
+    Kind("network", "routers", "router"),
     Kind("network", "ports", "port"),
     Kind("network", "subnets", "subnet"),
     Kind("network", "networks", "network"),
@@ -191,6 +193,9 @@ def _deleted(clouds: Clouds, kind: Kind, one: Any) -> bool:
             getattr(api, f"update_{kind.one}")(one, is_protected=False)
         if kind.one == "domain":
             api.update_domain(one, is_enabled=False)
+        if kind.one == "router":
+            for port in api.ports(device_id=one.id, device_owner="network:router_interface"):
+                api.remove_interface_from_router(one, port=port.id)
         getattr(api, f"delete_{kind.one}")(one, ignore_missing=True)
     except (exceptions.SDKException, ClientException):
         return False

@@ -79,7 +79,7 @@ def clean(place: Path) -> list[list[str]]:
     """The words of Tempest's own cleaning after a run: what it recorded, then what bears its prefix."""
     if not (place / "tempest.conf").exists():
         return []
-    words = ["-m", "tempest.cmd.main", "--config-file", str(place / "tempest.conf"), "cleanup"]
+    words = ["-m", "tempest.cmd.main", "cleanup", "--config-file", str(place / "tempest.conf")]
     listed = [[*words, "--resource-list"]] if (place / RECORDED).exists() else []
     return [*listed, [*words, "--prefix", PREFIX]]
 
@@ -118,11 +118,12 @@ def _settings(clouds: Clouds, site: Site, place: Path, admin: Login) -> dict[str
             "public_network_id": network.id if network else "",
             "floating_network_name": names.NETWORK if network else "",
             "shared_physical_network": YES,
-            "project_networks_reachable": NO,
+            "project_networks_reachable": NO,  # routers of the suite's lead out, and none leads the host in
         },
         "network-feature-enabled": {
-            "floating_ips": NO,
-            "ipv6": NO,
+            "floating_ips": YES,
+            "ipv6": YES,
+            "ipv6_subnet_attributes": YES,
             "port_security": YES,
             "api_extensions": ",".join(sorted(one.alias for one in cloud.network.extensions())),
         },
