@@ -422,8 +422,7 @@ def test_probe_rehearses_when_ironic_waits_for_nobody(osbox: Tool) -> None:
 
 
 def test_network_comes_back_after_the_switch_was_killed(osbox: Tool) -> None:
-    """Open vSwitch alone dies: its agent fills the new one and DHCP is plugged in again, without anybody's
-    help."""
+    """Open vSwitch alone dies: OVN's controller fills the new one again, without anybody's help."""
     crash.kill_container("openvswitch")
     begin = time.monotonic()
     while broken := broken_hops("--firmware", "uefi"):
@@ -562,8 +561,7 @@ def test_what_was_done_by_hand_is_planned_and_undone(osbox: Tool) -> None:
         "swift-account": "start",
         "neutron-network": "start",
         "openvswitch": "restart",
-        "neutron-openvswitch-agent": "restart",
-        "neutron-dhcp-agent": "restart",
+        "ovn-controller": "restart",
     }
     assert why["autodns"] == ["os-autodns:latest was built anew"]
     assert "bm-node-1" in ssh("hostname")
