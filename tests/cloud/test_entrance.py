@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -203,6 +204,28 @@ def test_an_end_waits_for_what_the_kernel_has_not_sent(
             assert process.poll() is None
             table.write_text(HEADING)
         assert process.wait(15) == 0
+
+
+@pytest.mark.parametrize(
+    ("application", "booted", "ends"),
+    [
+        ("neutron.wsgi.api:application", True, [0]),
+        ("neutron.wsgi.api:application", False, []),
+        ("x:y", True, []),
+    ],
+)
+def test_neutrons_worker_ends_without_the_database(
+    monkeypatch: pytest.MonkeyPatch, application: str, booted: bool, ends: list[int]
+) -> None:
+    """At its end it tried for two minutes to write to one that had ended beside it. One that did not come up
+    keeps its own code, by which the master knows."""
+    monkeypatch.setenv("OSBOX_WSGI", application)
+    monkeypatch.setenv("OSBOX_PORT", "1")
+    gunicorn = runpy.run_path(str(PROJECT / "images" / "base" / "gunicorn.conf.py"))
+    ended = list[int]()
+    monkeypatch.setattr(os, "_exit", ended.append)
+    gunicorn["worker_exit"](None, SimpleNamespace(booted=booted))
+    assert ended == ends
 
 
 def test_told_to_end_before_it_knows_its_server(tmp_path: Path) -> None:
