@@ -56,7 +56,11 @@ SCOPES = ("keystone", "glance", "nova", "neutron", "placement", "ironic")
 def prepare(clouds: Clouds, site: Site, place: Path, logins: dict[str, Login]) -> Run:
     """Write tempest.conf into place, for nobody else to read; returns how the suite is run."""
     flavors.make(clouds.project, FLAVORS)
-    settings = _settings(clouds, site, place, logins[PEOPLE[0].user])
+    admin = logins[PEOPLE[0].user]
+    # Have its project's default security group: two workers that delete one at the same time, each in its
+    # transaction, would be the first to want it; with OVN one of them fails (409, "Duplicate entry").
+    list(clouds.project.network.security_groups(project_id=admin.project_id))
+    settings = _settings(clouds, site, place, admin)
     files.write(place / "tempest.conf", suite.ini(settings), mode=files.PRIVATE)
     return Run(
         PACKAGES, {"TEMPEST_CONFIG_DIR": str(place), "TEMPEST_CONFIG": "tempest.conf"}, workers=WORKERS
