@@ -330,7 +330,7 @@ def test_probe_walks_the_way_of_the_node_that_ironic_waits_for(osbox: Tool) -> N
 def test_probe_says_why_it_is_not_served(osbox: Tool) -> None:
     """A strange address, by design; a node that Ironic takes for one with another firmware."""
     _, hops = probed(osbox, "--mac", "52:54:00:00:00:99", code=1)
-    assert "answers addresses of its own ports only" in hops["DHCP offer"]["cause"]
+    assert "answers addresses of Neutron's ports only" in hops["DHCP offer"]["cause"]
     _, hops = probed(osbox, "--firmware", "uefi", code=1)
     assert "boots with BIOS" in hops["TFTP loader"]["cause"]
     assert "No such option" in osbox("probe", "--nonsense", code=2)
