@@ -4,7 +4,7 @@ import http.client
 import ssl
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from osbox import run
@@ -90,23 +90,30 @@ def is_healthy(name: str) -> bool:
     return run.run(argv, env=ENVIRONMENT, check=False, timeout=60).code == 0
 
 
-def kernel_view(name: str) -> str:
-    """What the processes of a container wait for: signals that each thread heeds, and where in the kernel it
-    is. Nothing of one that has ended."""
-    first = engine("docker", "inspect", "--format", "{{.State.Pid}}", name).strip()
-    group = Path(f"/proc/{first}/cgroup")
-    lines = []
-    for status in Path("/proc").glob("[0-9]*/task/[0-9]*/status") if first != "0" else ():
+def first_processes(names: Sequence[str]) -> dict[str, str]:
+    """By the name of each running container the cgroups that its processes are in."""
+    told = engine("docker", "inspect", "--format", "{{.Name}} {{.State.Pid}}", *names).splitlines()
+    pids = [line.strip("/").split() for line in told]
+    return {name: Path(f"/proc/{pid}/cgroup").read_text() for name, pid in pids if pid != "0"}
+
+
+def kernel_view(cgroups: Mapping[str, str]) -> dict[str, str]:
+    """By the name of each container that still has processes what these wait for: signals that each thread
+    heeds, and where in the kernel it is. One look through /proc for all of them."""
+    whose = {text: name for name, text in cgroups.items()}
+    lines: dict[str, list[str]] = {}
+    for status in Path("/proc").glob("[0-9]*/task/[0-9]*/status"):
         try:
-            if status.parents[2].joinpath("cgroup").read_text() == group.read_text():
-                values = dict(
-                    line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line
-                )
-                said = [f"{key} {values[key]}" for key in ("Name", "State", "ShdPnd", "SigIgn", "SigCgt")]
-                lines.append(" ".join((status.parent.name, *said, status.with_name("wchan").read_text())))
+            name = whose.get(status.parents[2].joinpath("cgroup").read_text())
+            if not name:
+                continue
+            values = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+            said = [f"{key} {values[key]}" for key in ("Name", "State", "ShdPnd", "SigIgn", "SigCgt")]
+            line = " ".join((status.parent.name, *said, status.with_name("wchan").read_text()))
+            lines.setdefault(name, []).append(line)
         except OSError:  # it has ended meanwhile
             continue
-    return "\n".join(lines)
+    return {name: "\n".join(found) for name, found in lines.items()}
 
 
 def started(service: str) -> None:

@@ -34,6 +34,7 @@ from tests.e2e.asking import (
     client,
     contents,
     engine,
+    first_processes,
     is_healthy,
     kernel_view,
     opener,
@@ -445,37 +446,30 @@ def test_every_service_ends_when_it_is_asked_to(osbox: Tool, *, one_by_one: bool
     kept = {f"rack.{NAME}", f"neutron-network.{NAME}"}
     names = sorted(set(engine("docker", "ps", "--format", "{{.Names}}").split()) - kept)
     assert len(names) == len(SERVICES) - 1
-    try:
-        killed = stop_all(names, one_by_one=one_by_one)
-    finally:  # what comes next has need of all of them
-        engine("docker", "start", *names)
-        osbox("up")
-    if (
-        killed and not one_by_one
-    ):  # seen once in some thirty runs, of nova-compute; what it did then is printed
-        again = stop_all(killed, one_by_one=True)
-        engine("docker", "start", *killed)
-        osbox("up")
-        assert again == []
-    else:
+    for some in [[name] for name in names] if one_by_one else [names]:
+        killed = stopped_and_started(osbox, some)
+        if killed == [f"nova-compute.{NAME}"] and not one_by_one:
+            # Seen of it alone, once in some thirty runs; the cause is not known, and what it did is printed.
+            killed = stopped_and_started(osbox, killed)
         assert killed == []
     assert "bm-node-1" in ssh("hostname")
 
 
-def stop_all(names: list[str], *, one_by_one: bool) -> list[str]:
-    """Stop containers; those that Docker had to kill, after a word on each of what it was at."""
-    begin, ended = time.time(), threading.Event()
+def stopped_and_started(osbox: Tool, names: list[str]) -> list[str]:
+    """Stop containers and start them again, whatever came of it; returns those that Docker had to kill, after
+    a word on each of what it was at."""
+    begin, ended, cgroups = time.time(), threading.Event(), first_processes(names)
     with ThreadPoolExecutor() as beside:
-        view = beside.submit(lambda: {} if ended.wait(27) else {name: kernel_view(name) for name in names})
+        # 3 s before the kill: later it would be gone.
+        view = beside.submit(lambda: {} if ended.wait(27) else kernel_view(cgroups))
         try:
-            for some in [[name] for name in names] if one_by_one else [names]:
-                engine("docker", "stop", *some)
+            engine("docker", "stop", *names)
         finally:
             ended.set()
-    codes = {
-        item["Name"].strip("/"): item["State"]["ExitCode"]
-        for item in json.loads(engine("docker", "inspect", *names))
-    }
+            found = json.loads(engine("docker", "inspect", *names))
+            engine("docker", "start", *names)
+            osbox("up")
+    codes = {item["Name"].strip("/"): item["State"]["ExitCode"] for item in found}
     # 1, or 142 (SIGALRM), is how oslo.service ends when what had begun was not done in time; 137 is Docker's
     # SIGKILL.
     killed = [name for name, code in codes.items() if code not in (0, 1, 142, 143)]
