@@ -3,7 +3,7 @@
 import re
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -20,6 +20,7 @@ from osbox.commands.context import Context, Json, print_json, show
 from osbox.engine import engine, firewall, rules
 from osbox.engine.asking import SilentError
 from osbox.errors import UserError
+from osbox.generations import record, upgrade
 from osbox.images import catalogue
 from osbox.network import connect as network
 from osbox.network import converge as net
@@ -77,26 +78,47 @@ def up(
             subnets.require_free(here.paths, site, at, subnets.OF_A_CLOUD)
         if workers and sitefile.put(here.paths.home, {("workers",): workers}):
             log.say(f"workers = {workers} is kept in {here.paths.site_toml}")
-        mended = rules.put_back(here.base, at)
-        network_changes = net.ensure_bridge(here.paths, site)
-        changed = stack.up(here.paths, site, at, version=version, patience=patience)
-        network_changes += network.reconnect(here.paths, site, at)
-        changed += _followers(here, site, at)
-        rules.keep(here.base, here.base_site, at)
+        record.require_none_under_way(here.paths)
+        kept = upgrade.keep(here.paths, site, at, version)
+        done = bring_up(here, site, at, version, patience)
         took = log.seconds(time.monotonic() - begin)
-    for what in mended:
+    if kept:
+        log.out.print(f"kept: generation {kept.number}; osbox rollback {kept.number} leads back to it")
+    for what in done.mended:
         log.out.print(f"put back: {what}")
-    if not changed and not network_changes and not mended:
+    number = len(done.changed) + done.network + len(done.mended)
+    if not number:
         log.out.print(f"Nothing to change: every service of {here.site.name} is ready ({took})")
         return
-    for line in _grouped(changed):
+    for line in _grouped(done.changed):
         log.out.print(line, markup=False)
-    number = len(changed) + len(network_changes) + len(mended)
     log.out.print(f"The cloud {here.site.name} is up: {number} changes in {took}")
     log.out.print(
         "  osbox openstack catalog list        or:  export"
         f" OS_CLIENT_CONFIG_FILE={here.paths.clouds_yaml} OS_CLOUD={here.site.name}"
     )
+
+
+@dataclass(frozen=True)
+class Done:
+    """What bring_up did: to the cloud, to the host's network (how many changes), to a flushed packet
+    filter."""
+
+    changed: list[Change]
+    network: int
+    mended: list[str]
+
+
+def bring_up(here: Context, site: Site, at: engine.Engine, version: str, patience: underway.Patience) -> Done:
+    """The cloud and all that goes with it: the host's rules and bridge before, the network and who has to
+    follow afterwards."""
+    mended = rules.put_back(here.base, at)
+    network_changes = net.ensure_bridge(here.paths, site)
+    changed = stack.up(here.paths, site, at, version=version, patience=patience)
+    network_changes += network.reconnect(here.paths, site, at)
+    changed += _followers(here, site, at)
+    rules.keep(here.base, here.base_site, at)
+    return Done(changed, len(network_changes), list(mended))
 
 
 def _followers(here: Context, site: Site, at: engine.Engine) -> list[Change]:
@@ -133,6 +155,7 @@ def plan(
     if to_start and here.named:  # what is set of the engine is in the file of the deployment without a name
         subnets.require_free(here.base, here.base_site, None, subnets.OF_AN_ENGINE)
     if at:
+        upgrade.refuse_downgrade(here.paths, site, at, version)
         todo = stack.plan(here.paths, site, at, version)
         changes, busy = list(todo.changes), _under_way(here, site, todo)
         swept = rules.swept(here.base, at)

@@ -314,6 +314,8 @@ class Paths:
     options = StateFile("options", Lifetime.REMADE, secret=True, shown=True)
     """The site's own options for Compose; one of them may be a password."""
     applied = StateFile("applied.json", Lifetime.REMADE, secret=True)
+    generations = StateFile("generations", Lifetime.REMADE, secret=True, shown=True)
+    """The cloud as it was at moments, a directory each (osbox.generations); objects lie with Swift."""
     rack_yaml = StateFile("rack.yaml", Lifetime.REMADE)
     ledger = StateFile("ledger.json", Lifetime.REMADE)
     deployments = StateFile("clouds", Lifetime.REMADE, shown=True)

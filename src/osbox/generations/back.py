@@ -1,0 +1,169 @@
+"""The way back to a generation. Each step can be done again: killed anywhere, the same command goes on.
+
+What was there is a generation before anything of it is touched, so that the way back can be taken back.
+Nodes are neither switched nor written: Ironic reads their power anew, and those that the database remembers
+otherwise than they were a moment ago go into maintenance.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from osbox import files, log, waiting
+from osbox.cloud import compose
+from osbox.engine import docker
+from osbox.engine.engine import Engine
+from osbox.errors import Error, UserError
+from osbox.generations import keep as keeping
+from osbox.generations import record, things
+from osbox.generations.record import HOST, VOLUMES, Generation, GoingBack, Nodes, Things
+from osbox.metal.states import UNDER_WAY
+from osbox.site import secrets
+from osbox.site.site import Paths, Site
+
+STAY = frozenset(
+    {
+        *("front", "autodns", "ipxe-httpd", "pxe-tftp"),
+        *("neutron-network", "openvswitch", "ovn-controller", compose.RACK),
+    }
+)
+"""Who has nothing of what is brought back. The entrance holds requests meanwhile; the network of nodes and
+the rack go on."""
+WATCHERS = ("nova-compute", "ironic-conductor")
+"""Who acts on nodes: stopped before all others, so that nothing is begun."""
+DATABASE = "mysql"
+DATABASE_SECONDS = 120
+"""InnoDB recovers what was in memory when it was paused: 7 to 13 s on a busy machine."""
+REASON = "osbox rollback: its state was not as the generation has it"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a way back changes. lost: what was made since; again: what was removed since; both as `kind name`.
+    maintenance: the names of nodes that will be looked at by a person first."""
+
+    generation: Generation
+    lost: tuple[str, ...]
+    again: tuple[str, ...]
+    maintenance: tuple[str, ...]
+
+
+def plan(site: Site, engine: Engine, generation: Generation) -> Plan:
+    """What would change. Raises UserError when an image of the generation is not here any more, Error when
+    the database does not answer."""
+    require_images(engine, generation)
+    now, nodes = things.seen(engine, site), things.nodes(engine, site)
+    names = generation.things.get("node", {})
+    return Plan(
+        generation,
+        tuple(_without(now, generation.things)),
+        tuple(_without(generation.things, now)),
+        tuple(names.get(uuid) or uuid for uuid in differing(generation.nodes, nodes)),
+    )
+
+
+def differing(then: Nodes, now: Nodes) -> list[str]:
+    """The nodes that a generation has otherwise than they are: given to another, deployed or freed since, or
+    unknown now. A node that Ironic was at work on when it was kept is one of them, too: nobody goes on."""
+    return [uuid for uuid, state in then.items() if now.get(uuid) != state or state[0] in UNDER_WAY]
+
+
+def go(paths: Paths, site: Site, engine: Engine, generation: Generation, *, keeps: bool = True) -> GoingBack:
+    """Bring back what a generation has; the services are stopped afterwards, and `osbox up` starts them.
+
+    keeps: what is there now is kept before; without, nothing is known of nodes, and all go into maintenance.
+    """
+    way = record.going_back(paths)
+    if not keeps:
+        way = GoingBack(generation.number, 0)
+    elif way is None or generation.number not in (way.to, way.origin):
+        origin = keeping.keep(paths, site, engine, f"before the way back to generation {generation.number}")
+        way = GoingBack(generation.number, origin.number, origin.nodes)
+    elif generation.number != way.to:  # taken back on its way
+        way = GoingBack(generation.number, way.origin, way.nodes)
+    record.set_out(paths, way)
+    containers = compose.live(engine, site)
+    running = [name for name, one in containers.items() if one.state == "running" and name not in STAY]
+    with log.step(f"Stop {len(running)} services"):
+        for group in (WATCHERS, set(running) - {*WATCHERS, DATABASE}, (DATABASE,)):
+            names = [f"{name}.{site.name}" for name in group if name in running]
+            if names:
+                docker.docker(engine, "stop", *names)
+    with log.step(f"Bring back what generation {generation.number} has"):
+        place = record.place(paths, generation.number)
+        with keeping.helper(paths, site, engine, place / VOLUMES) as name:
+            keeping.inside(engine, name, "back", str(generation.number))
+        _host_files(paths, generation)
+        _tags(engine, generation)
+    with log.step("Tell the database that nodes are to be looked at"):
+        _start_database(site, engine)
+        _nodes(site, engine, way.nodes)
+    return way
+
+
+def _without(these: Things, those: Things) -> Iterator[str]:
+    for kind, found in these.items():
+        known = those.get(kind, {})
+        yield from (f"{kind} {name or number}" for number, name in found.items() if number not in known)
+
+
+def require_images(engine: Engine, generation: Generation) -> None:
+    """Raise UserError unless all images that ran then are here."""
+    lost = [tag for tag, number in generation.images.values() if not docker.image(engine, number)]
+    if lost:
+        raise UserError(
+            f"images of generation {generation.number} are not here any more",
+            evidence=", ".join(sorted(set(lost))),
+            hint=f"build them again from the commit that they were of: osbox build --version"
+            f" {generation.version}",
+        )
+
+
+def _tags(engine: Engine, generation: Generation) -> None:
+    """Have the tags name what they named then."""
+    wanted: Mapping[str, str] = dict(generation.images.values())
+    known = docker.images(engine, *wanted)
+    for tag, number in wanted.items():
+        if tag not in known or known[tag].id != number:
+            docker.docker(engine, "tag", number, tag)
+
+
+def _host_files(paths: Paths, generation: Generation) -> None:
+    place = record.place(paths, generation.number) / HOST
+    for file in sorted((place / paths.secrets.name).iterdir()):
+        files.write(paths.secrets / file.name, file.read_bytes(), mode=files.PRIVATE, owner=secrets.UID)
+    for file, mode in ((paths.site_toml, None), (paths.private_key, files.PRIVATE)):
+        kept = place / file.name
+        if kept.is_file():
+            files.write(file, kept.read_bytes(), mode=mode)
+        else:
+            file.unlink(missing_ok=True)
+
+
+def _start_database(site: Site, engine: Engine) -> None:
+    docker.docker(engine, "start", f"{DATABASE}.{site.name}")
+
+    def answers() -> bool:
+        try:
+            return bool(things.ask(engine, site, "SELECT 1 FROM osbox.migrated LIMIT 1"))
+        except Error:
+            return False
+
+    waiting.wait(
+        "an answer of the database that was brought back",
+        answers,
+        DATABASE_SECONDS,
+        poll=0.5,
+        hint=f"osbox logs {DATABASE}",
+    )
+
+
+def _nodes(site: Site, engine: Engine, before: Nodes) -> None:
+    """Before any conductor sees them. A power state of then would be made so again: Ironic switched a running
+    node off 50 s later; of one that is not known it reads what is."""
+    then = things.nodes(engine, site)
+    statements = ["UPDATE ironic.nodes SET power_state = NULL, target_power_state = NULL"]
+    statements += [
+        f"UPDATE ironic.nodes SET maintenance = 1, maintenance_reason = '{REASON}' WHERE uuid = '{uuid}'"  # noqa: S608 - an id of Ironic's
+        for uuid in differing(then, before)
+    ]
+    things.ask(engine, site, "; ".join(statements))

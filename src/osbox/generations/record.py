@@ -1,0 +1,152 @@
+"""What is written down of each generation, and where it lies."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from osbox import files
+from osbox.errors import Error, UserError
+from osbox.site import secrets
+from osbox.site.site import Paths
+
+RECORD = "generation.json"
+GOING_BACK = "going-back.json"
+VOLUMES, HOST = "volumes", "host"
+"""In a generation's directory: what is kept of the volumes, readable by the images' user; of the state
+directory, root's alone."""
+Things = Mapping[str, Mapping[str, str]]
+"""By kind (server, user, image, …) the id of each and its name."""
+Nodes = Mapping[str, tuple[str, str]]
+"""By Ironic's uuid: the provision state, and the server's id or ""."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """number: from 1. time: UTC, ISO 8601. release, version: of the images that ran; images: by service the
+    tag and the id of its image. objects: how many Swift had. seconds: how long writers were paused."""
+
+    number: int
+    time: str
+    reason: str
+    release: str
+    version: str
+    images: Mapping[str, tuple[str, str]]
+    things: Things
+    nodes: Nodes
+    objects: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class GoingBack:
+    """A way back that is under way: to which generation, from which (0: that was not kept), and how nodes
+    were before."""
+
+    to: int
+    origin: int
+    nodes: Nodes = field(default_factory=dict)
+
+
+def place(paths: Paths, number: int) -> Path:
+    """The directory of a generation."""
+    return paths.generations / str(number)
+
+
+def all_of(paths: Paths) -> list[Generation]:
+    """All that are whole, the oldest first."""
+    return sorted(_read(paths), key=lambda one: one.number)
+
+
+def find(paths: Paths, number: int | None) -> Generation:
+    """The one of that number, the last without one; raises UserError."""
+    known = all_of(paths)
+    if not known:
+        raise UserError("there is no generation to go back to", hint="osbox generation create keeps one")
+    found = [one for one in known if number in (None, one.number)]
+    if not found:
+        numbers = ", ".join(str(one.number) for one in known)
+        raise UserError(
+            f"there is no generation {number}", hint=f"there are {numbers}: osbox generation list"
+        )
+    return found[-1]
+
+
+def next_number(paths: Paths) -> int:
+    """One that was never used, also by what a killed run left."""
+    names = [entry.name.removesuffix(".new") for entry in _entries(paths)]
+    return max((int(name) for name in names if name.isdigit()), default=0) + 1
+
+
+def begin(paths: Paths, number: int) -> Path:
+    """An empty directory for a generation, not yet under its name."""
+    files.private_directory(paths.generations)
+    for left in paths.generations.glob("*.new"):
+        shutil.rmtree(left)
+    new = paths.generations / f"{number}.new"
+    files.private_directory(new)
+    files.private_directory(new / HOST)
+    volumes = new / VOLUMES
+    files.private_directory(volumes)
+    os.chown(volumes, secrets.UID, secrets.UID)
+    return new
+
+
+def end(paths: Paths, new: Path, generation: Generation) -> None:
+    """It is whole, and has its name."""
+    files.write(new / RECORD, json.dumps(asdict(generation), indent=1), mode=files.PRIVATE)
+    new.rename(place(paths, generation.number))
+
+
+def going_back(paths: Paths) -> GoingBack | None:
+    """The way back that was begun and has not ended."""
+    file = paths.generations / GOING_BACK
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text())
+    return GoingBack(found["to"], found["origin"], _nodes(found["nodes"]))
+
+
+def set_out(paths: Paths, way: GoingBack) -> None:
+    files.write(paths.generations / GOING_BACK, json.dumps(asdict(way)), mode=files.PRIVATE)
+
+
+def arrived(paths: Paths) -> None:
+    (paths.generations / GOING_BACK).unlink(missing_ok=True)
+
+
+def require_none_under_way(paths: Paths) -> None:
+    """Raise Error while a way back was begun and has not ended: the cloud is neither one nor the other."""
+    way = going_back(paths)
+    if way:
+        other = f"; osbox rollback {way.origin} takes it back" if way.origin else ""
+        raise Error(
+            f"the cloud is on its way back to generation {way.to}, which was interrupted",
+            hint=f"osbox rollback {way.to} goes on{other}",
+        )
+
+
+def octets(paths: Paths, number: int) -> int:
+    """What a generation takes of the disk, without the objects that it shares with Swift."""
+    found = place(paths, number).rglob("*")
+    return sum(file.lstat().st_blocks * 512 for file in found)
+
+
+def _entries(paths: Paths) -> list[Path]:
+    return list(paths.generations.iterdir()) if paths.generations.is_dir() else []
+
+
+def _read(paths: Paths) -> Iterator[Generation]:
+    for entry in _entries(paths):
+        file = entry / RECORD
+        if entry.name.isdigit() and file.is_file():
+            found: dict[str, Any] = json.loads(file.read_text())
+            found["images"] = {name: tuple(one) for name, one in found["images"].items()}
+            yield Generation(**{**found, "nodes": _nodes(found["nodes"])})
+
+
+def _nodes(found: Mapping[str, Any]) -> Nodes:
+    return {uuid: (state, server) for uuid, (state, server) in found.items()}
