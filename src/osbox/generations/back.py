@@ -5,8 +5,8 @@ Nodes are neither switched nor written: Ironic reads their power anew, and those
 otherwise than they were a moment ago go into maintenance.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from osbox import files, log, waiting
 from osbox.cloud import compose
@@ -29,7 +29,7 @@ STAY = frozenset(
 """Who has nothing of what is brought back. The entrance holds requests meanwhile; the network of nodes and
 the rack go on."""
 WATCHERS = ("nova-compute", "ironic-conductor")
-"""Who acts on nodes: stopped before all others, so that nothing is begun."""
+"""Who acts on nodes: stopped before it is read how nodes are, so that nothing is begun afterwards."""
 DATABASE = "mysql"
 DATABASE_SECONDS = 120
 """InnoDB recovers what was in memory when it was paused: 7 to 13 s on a busy machine."""
@@ -72,22 +72,11 @@ def go(paths: Paths, site: Site, engine: Engine, generation: Generation, *, keep
 
     keeps: what is there now is kept before; without, nothing is known of nodes, and all go into maintenance.
     """
-    way = record.going_back(paths)
-    if not keeps:
-        way = GoingBack(generation.number, 0)
-    elif way is None or generation.number not in (way.to, way.origin):
-        origin = keeping.keep(paths, site, engine, f"before the way back to generation {generation.number}")
-        way = GoingBack(generation.number, origin.number, origin.nodes)
-    elif generation.number != way.to:  # taken back on its way
-        way = GoingBack(generation.number, way.origin, way.nodes)
-    record.set_out(paths, way)
-    containers = compose.live(engine, site)
-    running = [name for name, one in containers.items() if one.state == "running" and name not in STAY]
+    way = _set_out(paths, site, engine, generation, keeps=keeps)
+    running = _running(site, engine)
     with log.step(f"Stop {len(running)} services"):
-        for group in (WATCHERS, set(running) - {*WATCHERS, DATABASE}, (DATABASE,)):
-            names = [f"{name}.{site.name}" for name in group if name in running]
-            if names:
-                docker.docker(engine, "stop", *names)
+        _stop(site, engine, [name for name in running if name != DATABASE])
+        _stop(site, engine, [name for name in running if name == DATABASE])
     with log.step(f"Bring back what generation {generation.number} has"):
         place = record.place(paths, generation.number)
         with keeping.helper(paths, site, engine, place / VOLUMES) as name:
@@ -98,6 +87,34 @@ def go(paths: Paths, site: Site, engine: Engine, generation: Generation, *, keep
         _start_database(site, engine)
         _nodes(site, engine, way.nodes)
     return way
+
+
+def _set_out(paths: Paths, site: Site, engine: Engine, generation: Generation, *, keeps: bool) -> GoingBack:
+    """What is under way from here on. One that was interrupted knows already what is kept, and of nodes what
+    no database says any more."""
+    way = record.going_back(paths)
+    if not keeps:
+        way = GoingBack(generation.number, 0)
+    elif way is None or generation.number not in (way.to, way.origin):
+        origin = keeping.keep(paths, site, engine, f"before the way back to generation {generation.number}")
+        _stop(site, engine, [name for name in _running(site, engine) if name in WATCHERS])
+        way = GoingBack(generation.number, origin.number, things.nodes(engine, site))
+    elif generation.number != way.to:  # taken back on its way
+        way = replace(way, to=generation.number)
+    record.set_out(paths, way)
+    return way
+
+
+def _running(site: Site, engine: Engine) -> list[str]:
+    """Who is to be stopped; a helper that a killed run left is none of them, and goes."""
+    keeping.clear(site, engine)
+    containers = compose.live(engine, site)
+    return [name for name, one in containers.items() if one.state == "running" and name not in STAY]
+
+
+def _stop(site: Site, engine: Engine, names: Sequence[str]) -> None:
+    if names:  # Compose's own, in the middle of a replacement, stand there by their whole names
+        docker.docker(engine, "stop", *(name if "." in name else f"{name}.{site.name}" for name in names))
 
 
 def _without(these: Things, those: Things) -> Iterator[str]:

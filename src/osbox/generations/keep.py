@@ -110,14 +110,13 @@ def remove(paths: Paths, site: Site, engine: Engine, number: int) -> None:
 def helper(paths: Paths, site: Site, engine: Engine, kept: Path | None) -> Iterator[str]:
     """A container that has the volumes, as the images' user and without any capability or network, for the
     block; its name. kept: what it has as /kept."""
-    name = f"generation.{site.name}"
+    name = clear(site, engine)
     prefix = compose.last(paths, "OSBOX_VOLUME_PREFIX")
     volumes = [f"--volume={prefix}{volume}:{place}" for volume, place in MOUNTS.items()]
     volumes += [f"--volume={kept}:/kept"] if kept else []
     restraints = ("--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
     # The label has `osbox down`, and the next `osbox up`, find one that was left by a kill: it holds volumes.
     user = (f"--user={secrets.UID}:{secrets.UID}", f"--label={LABEL}={site.name}")
-    docker.docker(engine, "rm", "--force", name, check=False)  # of one that was killed
     image = f"os-base-image:{compose.version(paths)}"
     last = ("--entrypoint=sleep", image, str(SECONDS * 2))
     docker.docker(
@@ -127,6 +126,13 @@ def helper(paths: Paths, site: Site, engine: Engine, kept: Path | None) -> Itera
         yield name
     finally:
         docker.docker(engine, "rm", "--force", name, check=False)
+
+
+def clear(site: Site, engine: Engine) -> str:
+    """Remove the helper of a run that was killed; the name that it has."""
+    name = f"generation.{site.name}"
+    docker.docker(engine, "rm", "--force", name, check=False)
+    return name
 
 
 def inside(engine: Engine, name: str, do: str, what: str) -> None:
