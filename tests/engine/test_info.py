@@ -62,6 +62,15 @@ def test_a_container() -> None:
     )
 
 
+def test_a_container_that_was_paused_is_as_its_last_check_found_it() -> None:
+    entry = answer("container")[0]
+    health = {**entry["State"]["Health"], "Status": "unhealthy", "FailingStreak": 0}
+    state = {**entry["State"], "Health": health}
+    assert info.container({**entry, "State": state}).state.health == "healthy"
+    health["FailingStreak"] = 2
+    assert info.container({**entry, "State": state}).state.health == "unhealthy"
+
+
 def test_a_bare_container() -> None:
     found = info.container(answer("container-bare")[0])
     assert (found.labels, found.ports) == ({}, ())
