@@ -63,7 +63,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 
 def test_what_is_seen_of_a_service(running: Engine) -> None:
-    state = ServiceState("keystone", "running", "unhealthy", "os-keystone:latest", STARTED, "36edfdff24ae")
+    state = ServiceState("keystone", "running", "unhealthy", "os-keystone:latest", STARTED, "36edfdff24ae", 4)
     assert compose.observe(running, Site(), "keystone") == {"keystone": state}
     assert compose.observe(running, Site(), "mysql") == {}
 
@@ -78,6 +78,7 @@ def test_a_container_is_known_by_its_service_or_else_by_its_name(running: Engine
         STARTED,
         info.image(answer("image")[0]).id,
         "4bb46517cac3",
+        release="2026.1",
     )
 
 

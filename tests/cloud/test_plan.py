@@ -1,6 +1,7 @@
 """What a plan says of a wish and of what lives, as data; no engine needed."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -309,6 +310,33 @@ def test_an_empty_machine_is_planned_and_nothing_is_written(system: Paths) -> No
         *(("secret", name, "create") for name in (*secrets.NAMES, *secrets.OWN)),
     }
     assert not system.home.exists()
+
+
+@pytest.mark.parametrize("former", ["OSBOX_TAG_MYSQL=one\n", "OSBOX_VERSION=one\n"])
+@pytest.mark.parametrize(
+    ("other", "tag"),
+    [
+        ({}, "one"),
+        ({"config": '{"Labels": {"io.osbox.inputs": "x"}, "Image": "sha256:2"}', "created": "today"}, "one"),
+        ({"layers": ("sha256:y",)}, "two"),
+        ({"config": '{"StopSignal": "SIGKILL"}'}, "two"),
+        (None, "two"),
+    ],
+)
+def test_what_no_release_changes_keeps_its_tag_while_the_image_is_the_same(
+    system: Paths, monkeypatch: pytest.MonkeyPatch, former: str, other: dict[str, Any] | None, tag: str
+) -> None:
+    """MariaDB, the entrance and the rack were replaced with every version, and nodes lost their power."""
+    image = ImageInfo("sha256:1", layers=("sha256:x",), config="{}")
+    there = {found.tag("two"): image for found in IMAGES}
+    if other is not None:
+        there["os-mysql:one"] = replace(image, id="sha256:2", **other)
+    monkeypatch.setattr(docker, "images", lambda _, *tags: {one: there[one] for one in tags if one in there})
+    system.home.mkdir(parents=True)
+    system.stack_env.write_text(former)
+    text = planning.read(system, Site(), ENGINE, "two").files[system.stack_env]
+    assert f"OSBOX_TAG_MYSQL={tag}\n" in text
+    assert "OSBOX_VERSION=two\n" in text
 
 
 def test_a_strangers_container_in_a_network_that_is_made_anew_is_told_first(

@@ -35,7 +35,7 @@ def test_policies_that_swift_would_not_take(tmp_path: Path, text: str, told: str
 
 def test_policies_reach_the_containers(paths: Paths, tmp_path: Path) -> None:
     def value(site: Site) -> str:
-        return compose.environment(paths, site, "latest", {})["OSBOX_SWIFT_POLICIES"]
+        return compose.environment(paths, site, "latest", {}, {})["OSBOX_SWIFT_POLICIES"]
 
     assert value(Site()) == "Policy-0"
     (tmp_path / "site.toml").write_text('swift_policies = ["gold", "silver"]\n')

@@ -96,7 +96,7 @@ def held(monkeypatch: pytest.MonkeyPatch, what: str, times: int) -> dict[str, fl
     monkeypatch.setattr(docker, "ask", silent_at_first(times, lambda: run.Result(0, "", "")))
     monkeypatch.setattr(proof, "observe", silent_at_first(times, lambda: healthy))
     monkeypatch.setattr(proof, "POLL_SECONDS", 0.01)
-    waiting = proof._Waiting(ENGINE, SITE)
+    waiting = proof._Waiting(ENGINE, SITE, dict)
     with waiting.board:
         waiting.until({what: CHECKS[what]()})
     return waiting.ready
@@ -119,6 +119,29 @@ def test_an_engine_that_stays_silent_is_the_reason_in_the_end(
     with pytest.raises(Error, match="1 services did not become ready") as caught:
         held(monkeypatch, what, 1000)
     assert caught.value.evidence == f"{what}: {QUIET}\n--- last lines of {what} ({QUIET})\n{QUIET}"
+
+
+@pytest.mark.parametrize(("times", "state"), [(7, "restarting"), (8, "running"), (8, "restarting")])
+def test_who_ends_again_and_again_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, times: int, state: str
+) -> None:
+    """An image that cannot start took five minutes to say so."""
+    monkeypatch.setattr(docker, "ask", lambda *_, **__: run.Result(0, "", ""))
+    monkeypatch.setattr(proof, "observe", lambda *_: {})
+    monkeypatch.setattr(proof, "READY_SECONDS", 0.5)
+    monkeypatch.setattr(proof, "POLL_SECONDS", 0.01)
+    restarts = iter([3])
+
+    def look() -> dict[str, ServiceState]:
+        seen = ServiceState("keystone", state, "", "", "", "c", next(restarts, 3 + times))
+        return {"keystone": seen}
+
+    waiting = proof._Waiting(ENGINE, SITE, look)
+    with waiting.board, pytest.raises(Error) as caught:
+        waiting.until({"glance-api": lambda: "no answer"})
+    gives_up = (times, state) == (8, "restarting")
+    assert ("each of them ends as soon as it is started" in caught.value.message) == gives_up
+    assert ("keystone: ended 8 times" in caught.value.evidence) == gives_up
 
 
 def test_what_others_wait_for_is_told_first(monkeypatch: pytest.MonkeyPatch) -> None:

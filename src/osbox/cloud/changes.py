@@ -43,7 +43,8 @@ class Wanted:
 class Live:
     """A service's container as it is.
 
-    started: ISO 8601, as Docker says it; exit_code: of one that does not run.
+    started: ISO 8601, as Docker says it; exit_code: of one that does not run. release: of OpenStack, "" of
+    what has none.
     """
 
     service: str
@@ -53,6 +54,7 @@ class Live:
     image_id: str
     digest: str
     exit_code: int = 0
+    release: str = ""
 
 
 @dataclass(frozen=True)

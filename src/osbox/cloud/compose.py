@@ -21,6 +21,7 @@ from osbox.engine.engine import Engine
 from osbox.engine.info import ContainerInfo
 from osbox.environment import without
 from osbox.errors import Error
+from osbox.images import labels
 from osbox.site import containers, recipes
 from osbox.site.site import LABEL, Paths, Site
 
@@ -41,6 +42,7 @@ class ServiceState:
     image: str
     started: str
     container: str
+    restarts: int = 0
 
 
 def label(site: Site) -> str:
@@ -48,12 +50,18 @@ def label(site: Site) -> str:
     return f"label={LABEL}={site.name}"
 
 
-def environment(paths: Paths, site: Site, version: str, of_release: Mapping[str, str]) -> dict[str, str]:
-    """The values of this site and of its release for the Compose files; no secret is among them."""
+def environment(
+    paths: Paths, site: Site, version: str, of_release: Mapping[str, str], tags: Mapping[str, str]
+) -> dict[str, str]:
+    """The values of this site and of its release for the Compose files; no secret is among them.
+
+    tags: by variable those of the images that no release changes.
+    """
     return {
         "OSBOX_HOME": str(paths.home),
         "OSBOX_NAME": site.name,
         "OSBOX_VERSION": version,
+        **tags,
         "OSBOX_ADDRESS": str(site.address),
         "OSBOX_LOOPBACK": str(site.loopback),
         "OSBOX_CONTROL_BRIDGE": site.control_bridge,
@@ -238,6 +246,7 @@ def observe(engine: Engine, site: Site, *services: str) -> dict[str, ServiceStat
             item.image,
             item.state.started_at,
             item.id[:12],
+            item.restart_count,
         )
         for item in _containers(engine, site, *services)
     }
@@ -261,6 +270,7 @@ def live(engine: Engine, site: Site) -> dict[str, Live]:
             item.image_id,
             item.labels.get(HASH, ""),
             state.exit_code,
+            item.labels.get(labels.RELEASE, ""),
         )
     return found
 

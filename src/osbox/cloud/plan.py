@@ -1,9 +1,10 @@
 """The plan of `osbox up`, read from the live system: what is missing or differs, and what Compose would do
 about it. Writes nothing."""
 
+import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,10 @@ Images = Mapping[str, ImageInfo]
 @dataclass(frozen=True)
 class Plan:
     """What would change; and what is needed to do it: the files that Compose reads, the services' settings,
-    what lives now, the ids of networks that are removed because they are made anew."""
+    what lives now, the ids of networks that are removed because they are made anew.
+
+    release, version: of the images that shall run. exchanged: services that run an image of other content.
+    """
 
     changes: tuple[Change, ...]
     files: Mapping[Path, str]
@@ -47,6 +51,9 @@ class Plan:
     live: Mapping[str, Live]
     rack: bool
     outdated_networks: tuple[str, ...] = ()
+    release: str = ""
+    version: str = ""
+    exchanged: tuple[str, ...] = ()
 
 
 def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
@@ -60,7 +67,8 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
         of_ours = pool.submit(docker.ids, engine, "container", compose.label(site))
         everybodys = {kind: pool.submit(docker.ids, engine, kind) for kind in KINDS}
         images = _images(engine, version)
-        values = compose.environment(paths, site, version, of_release(paths, images, version))
+        tags = _tags(paths, engine, images, version)
+        values = compose.environment(paths, site, version, of_release(paths, images, version), tags)
         chosen = options.of_services(paths, engine, site, images)
         # Virtual nodes from before a `down` are on this volume, and servers may be on them.
         rack = compose.RACK in live.result() or any(name.endswith("rack-data") for name in volumes.result())
@@ -68,11 +76,8 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
             _require(images, version, [RACK])
         model = compose.render(engine, paths, values, chosen, rack=rack)
     there = [item for item in networks.result() if item.labels.get(LABEL) == site.name]
-    mine = {
-        "volume": volumes.result(),
-        "network": [item.name for item in there],
-        "container": of_ours.result(),
-    }
+    named = [item.name for item in there]
+    mine = {"volume": volumes.result(), "network": named, "container": of_ours.result()}
     others = {kind: set(everybodys[kind].result()) - set(mine[kind]) for kind in KINDS}
     _refuse_strangers(engine, site, _names(site, model, values), others)
     of_networks, anew = networks_changes(model["networks"], there)
@@ -91,9 +96,19 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
         *_missing(model["volumes"], volumes.result()),
         *containers(wanted, live.result(), past.services, past.starts),
     ]
-    names = {change.name for change in of_networks if change.action == "recreate"}
-    outdated = tuple(item.id for item in there if item.name in names)
-    return Plan(tuple(changes), files, model["services"], live.result(), rack, outdated)
+    found = Plan(tuple(changes), files, model["services"], live.result(), rack, _outdated(of_networks, there))
+    return replace(
+        found,
+        release=images[CONDUCTOR.tag(version)].labels.get(labels.RELEASE, ""),
+        version=version,
+        exchanged=tuple(one.service for one in wanted if _is_other(one, found.live.get(one.service))),
+    )
+
+
+def _outdated(changes: Iterable[Change], there: Iterable[NetworkInfo]) -> tuple[str, ...]:
+    """The ids of the networks that are made anew."""
+    names = {change.name for change in changes if change.action == "recreate"}
+    return tuple(item.id for item in there if item.name in names)
 
 
 def _wanted(
@@ -108,6 +123,10 @@ def _wanted(
             Wanted(service, config["image"], identity, digests[service], config, owner(config), moves)
         )
     return found
+
+
+def _is_other(wanted: Wanted, here: Live | None) -> bool:
+    return here is not None and here.image_id != wanted.image_id
 
 
 def _refuse_guests(changes: Iterable[Change], there: Iterable[NetworkInfo], ours: set[str]) -> None:
@@ -205,6 +224,36 @@ def _images(engine: Engine, version: str) -> dict[str, ImageInfo]:
         found, version, [image.name for image in IMAGES if image.name not in (catalogue.OPENSTACK, RACK)]
     )
     return found
+
+
+def _tags(paths: Paths, engine: Engine, images: dict[str, ImageInfo], version: str) -> dict[str, str]:
+    """By variable the tags of the images that no release changes: the one that was applied last, as long as
+    its image is the same. Compose replaces a container whose image has only another name, and MariaDB, the
+    entrance and the rack need not end for that. Adds what these name to the images."""
+    own = {image: _last(paths, image) or version for image in IMAGES if image.variable}
+    others = {image.tag(tag) for image, tag in own.items() if tag != version}
+    images.update(docker.images(engine, *others) if others else {})
+    return {
+        image.variable: tag if same(images.get(image.tag(tag)), images.get(image.tag(version))) else version
+        for image, tag in own.items()
+    }
+
+
+def _last(paths: Paths, image: catalogue.Image) -> str:
+    """The tag of an image that was applied last; a cloud of before these had tags of their own has them by
+    its version."""
+    return compose.last(paths, image.variable) or compose.last(paths, "OSBOX_VERSION")
+
+
+def same(one: ImageInfo | None, other: ImageInfo | None) -> bool:
+    """Whether two images are there and have the same files and settings: labels, names and dates may
+    differ."""
+    return one is not None and other is not None and _content(one) == _content(other)
+
+
+def _content(image: ImageInfo) -> object:
+    settings = {**json.loads(image.config or "{}"), "Labels": None, "Image": None}
+    return image.architecture, image.layers, settings
 
 
 def _require(images: Images, version: str, names: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 container is well."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from threading import Event, Lock
 from typing import Generic, TypeVar
@@ -21,9 +21,14 @@ from osbox.site.site import Paths, Site
 
 READY_SECONDS = 300  # two cores bring everything up in about a minute; a laptop under load deserves patience
 POLL_SECONDS = 1
+RESTARTS = 8
+"""After so many ends one after the other a service is given up: each followed less than 10 s after the one
+before (Docker counts anew otherwise), which is half a minute at least."""
 PING_SECONDS = 20  # one question's; a service listens about five seconds after its container was started
 
 T = TypeVar("T")
+States = Mapping[str, ServiceState] | str
+"""By service; or why the engine does not say it."""
 Check = Callable[[], str]
 """Returns "" when what it checks is well, else the reason why not."""
 
@@ -46,7 +51,8 @@ def prove(
     anew meanwhile (its process died), the service is restarted, too. Returns when (time.monotonic) each
     service was seen ready, and what was changed in the cloud.
     """
-    shown, containers = _Waiting(engine, site), _Look(partial(_containers, engine, site))
+    containers = _Look(partial(_containers, engine, site))
+    shown = _Waiting(engine, site, containers)
     looks: dict[tuple[str, str], _Look[Told]] = {}
     with shown.board:
         if not logged_in:
@@ -107,8 +113,9 @@ class _Waiting:
     """Polls checks side by side until none gives a reason any more, and shows each service as it becomes
     ready."""
 
-    def __init__(self, engine: Engine, site: Site) -> None:
-        self.engine, self.site = engine, site
+    def __init__(self, engine: Engine, site: Site, look: Callable[[], States]) -> None:
+        self.engine, self.site, self.look = engine, site, look
+        self.restarts: dict[str, int] | None = None  # of each container, when it was first not ready
         self.reasons: dict[str, str] = {}
         self.ready: dict[str, float] = {}
         self.board = Board(lambda name: self.reasons.get(name, ""))
@@ -140,12 +147,25 @@ class _Waiting:
                 return
             if time.monotonic() - self.begin > READY_SECONDS:
                 return
+            if ends := self._ends():
+                raise not_ready(self.engine, self.site, ends, "each of them ends as soon as it is started")
             if self.engine.pid and not processes.alive(self.engine.pid):
                 raise Error(
                     "the engine ended while its containers started",
                     hint="osbox up again; osbox engine status",
                 )
             stop.wait(POLL_SECONDS)
+
+    def _ends(self) -> dict[str, str]:
+        """Services that have ended again and again while we wait, and why nobody waits any longer."""
+        found, states = {}, list(_known(self.look()))
+        if self.restarts is None:
+            self.restarts = {state.container: state.restarts for state in states}
+        for state in states:
+            times = state.restarts - self.restarts.get(state.container, 0)
+            if times >= RESTARTS and state.state == "restarting":
+                found[state.service] = f"ended {times} times"
+        return found
 
 
 class _Look(Generic[T]):
@@ -165,9 +185,7 @@ class _Look(Generic[T]):
             return self.seen
 
 
-def _moved(
-    look: Callable[[], Mapping[str, ServiceState] | str], engine: Engine, site: Site, service: str, owner: str
-) -> str:
+def _moved(look: Callable[[], States], engine: Engine, site: Site, service: str, owner: str) -> str:
     """ "" when a service runs in the network namespace of the owner that runs now. When it does not, because
     the owner was started anew, nobody hears of it again: it is restarted, which moves it."""
     states = look()
@@ -182,7 +200,7 @@ def _moved(
     return f"restarted: {owner}, whose network it shares, was started after it"
 
 
-def _containers(engine: Engine, site: Site) -> Mapping[str, ServiceState] | str:
+def _containers(engine: Engine, site: Site) -> States:
     """How the containers are, or why the engine does not say so: it is asked again."""
     try:
         return observe(engine, site)
@@ -190,11 +208,15 @@ def _containers(engine: Engine, site: Site) -> Mapping[str, ServiceState] | str:
         return silent.message
 
 
+def _known(states: States) -> Iterable[ServiceState]:
+    return () if isinstance(states, str) else states.values()
+
+
 def _alive(told: Callable[[], Told], agent: Agent, since: str) -> str:
     return probe_agent(told(), agent, since)
 
 
-def _is_well(look: Callable[[], Mapping[str, ServiceState] | str], service: str) -> str:
+def _is_well(look: Callable[[], States], service: str) -> str:
     """What Docker's health check of a service without an API says; "" when it is healthy."""
     states = look()
     return states if isinstance(states, str) else container_reason(states.get(service))
@@ -218,7 +240,7 @@ def _ended(engine: Engine, site: Site) -> dict[str, str]:
     }
 
 
-def not_ready(engine: Engine, site: Site, waiting: dict[str, str]) -> Error:
+def not_ready(engine: Engine, site: Site, waiting: dict[str, str], why: str = "") -> Error:
     """What stands beneath comes first and its log is shown: others wait for the bus, it waits for nobody."""
     order = {service: number for number, service in enumerate(SERVICES)}
     late = sorted({**_ended(engine, site), **waiting}.items(), key=lambda item: order.get(item[0], -1))
@@ -230,7 +252,9 @@ def not_ready(engine: Engine, site: Site, waiting: dict[str, str]) -> Error:
     except asking.SilentError as silent:  # that it says nothing hides no reason
         last = silent.message
     return Error(
-        f"{len(waiting)} services did not become ready within {READY_SECONDS} s",
+        f"{len(waiting)} services did not become ready: {why}"
+        if why
+        else f"{len(waiting)} services did not become ready within {READY_SECONDS} s",
         evidence="\n".join([*lines, f"--- last lines of {name} ({reason})", last]),
         hint=f"osbox logs {name}, then osbox up again",
     )

@@ -5,7 +5,7 @@
 
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -43,12 +43,14 @@ def up(
     *,
     version: str = "latest",
     patience: underway.Patience = PATIENCE,
+    before: Callable[[planning.Plan], None] = lambda _: None,
 ) -> list[Change]:
     """Do what the plan says and prove that every service answers; returns what was changed (empty when
     nothing was).
 
     Needs the provisioning bridge (its address is published on) and the images; both are the caller's steps
     before this one. Waits for what is under way and would be broken, after what can be changed without harm.
+    before: is told the plan before anything of it is done, and may raise.
     """
     login = list[str]()
 
@@ -60,6 +62,7 @@ def up(
     if not secrets.missing(paths):
         early.start()
     todo = plan(paths, site, engine, version)
+    before(todo)
     changed = [change for change in todo.changes if change.kind != "container"]
     secrets.ensure(paths)
     if site.tls:

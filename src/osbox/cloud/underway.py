@@ -141,6 +141,10 @@ def known(ask: Callable[[], Hits]) -> Hits:
     return []
 
 
+class BusyError(Error):
+    """Something is under way that would be broken, and there is no patience left."""
+
+
 @dataclass
 class Waiter:
     """Waits for what is under way, as long as there is patience left for one `osbox up`."""
@@ -152,7 +156,7 @@ class Waiter:
     def let_end(self, services: frozenset[str]) -> None:
         """Wait until nothing is under way that would be broken when these services are stopped.
 
-        Raises Error when there still is something in the end, with what it is.
+        Raises BusyError when there still is something in the end, with what it is.
         """
         hit = known(lambda: self.ask(services)) if services else []
         if not hit:
@@ -165,7 +169,7 @@ class Waiter:
             hit = self._over(services, hit, left)
         self.spent += time.monotonic() - begin
         if hit:
-            raise Error(
+            raise BusyError(
                 f"something is under way, and would be broken: {_line(hit)}",
                 evidence="\n".join(f"{one} needs {', '.join(names)}" for one, names in hit),
                 hint="osbox up again goes on from here; osbox up --now breaks it",

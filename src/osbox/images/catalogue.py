@@ -38,6 +38,13 @@ class Image:
         """The recipe, relative to the checkout."""
         return Path("images") / self.project / "Dockerfile"
 
+    @property
+    def variable(self) -> str:
+        """What says in the Compose files which tag runs, of an image that no release changes; "" of others,
+        which run by the version."""
+        of_a_release = OPENSTACK in (self.name, self.base)
+        return "" if of_a_release else "OSBOX_TAG_" + self.name[3:].upper().replace("-", "_")
+
     def tag(self, version: str) -> str:
         return f"{self.name}:{version}"
 
