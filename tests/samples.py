@@ -14,7 +14,7 @@ from osbox.releases import release
 
 T = TypeVar("T")
 SCENES = {
-    "first": ("another release", "down and up", "power cut"),
+    "first": ("another release", "down and up", "power cut", "upgrade"),
     "second": (
         "first up killed",
         "a cloud without a network",
@@ -24,6 +24,8 @@ SCENES = {
         "judge killed",
         "repair",
         "another subnet",
+        "way back taken back",
+        "upgrade to images",
     ),
 }
 """Tests of one to four minutes each, by lane: `make check` plays SCENES_AT_ONCE of them."""

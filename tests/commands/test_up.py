@@ -11,7 +11,7 @@ import pytest
 from osbox.cli import execute
 from osbox.cloud import plan as planning
 from osbox.cloud import stack as cloud
-from osbox.commands import stack
+from osbox.commands import converging, stack
 from osbox.commands.context import Context
 from osbox.engine import docker, engine, host, processes, rules
 from osbox.engine.engine import Engine
@@ -34,7 +34,7 @@ def test_the_engine_is_asked_once(monkeypatch: pytest.MonkeyPatch, paths: Paths,
     for module, verb in ((cloud, "up"), (connect, "reconnect"), (converge, "ensure_bridge")):
         monkeypatch.setattr(module, verb, lambda *_, **__: [])
     monkeypatch.setattr(docker, "networks", lambda _: ())
-    monkeypatch.setattr(stack, "_followers", lambda *_: [])
+    monkeypatch.setattr(converging, "_followers", lambda *_: [])
     monkeypatch.setattr(engine, "require_root", lambda: None)
     base = Site(engine="host")
     own = deployments.paths(paths, name) if name != base.name else paths
@@ -80,7 +80,7 @@ def test_flushed_rules_are_put_back_before_anything_else(
     monkeypatch.setattr(engine, "start", lambda *_: private)
     monkeypatch.setattr(engine, "require_root", lambda: None)
     monkeypatch.setattr(docker, "networks", lambda _: ())
-    monkeypatch.setattr(stack, "_followers", lambda *_: [])
+    monkeypatch.setattr(converging, "_followers", lambda *_: [])
     for module, verb, answer in (
         (rules, "put_back", ["Docker's iptables rules"]),
         (converge, "ensure_bridge", []),
@@ -105,7 +105,7 @@ def test_a_plan_says_that_they_are_put_back(
     monkeypatch.setattr(rules, "swept", lambda *_: True)
     monkeypatch.setattr(rules, "is_kept", lambda *_: True)
     monkeypatch.setattr(docker, "networks", lambda _: ())
-    monkeypatch.setattr(stack, "_followers", lambda *_: [])
+    monkeypatch.setattr(converging, "_followers", lambda *_: [])
     monkeypatch.setattr(cloud, "plan", lambda *_: planning.Plan((), {}, {}, {}, rack=False))
     seen = list[bool]()
 
@@ -129,7 +129,7 @@ def test_a_plan_says_so_when_they_cannot_be_put_back(
     monkeypatch.setattr(engine, "find", lambda *_: Engine("private", "28.2", ("nsenter",)))
     monkeypatch.setattr(rules, "swept", lambda *_: True)
     monkeypatch.setattr(docker, "networks", lambda _: ())
-    monkeypatch.setattr(stack, "_followers", lambda *_: [])
+    monkeypatch.setattr(converging, "_followers", lambda *_: [])
     monkeypatch.setattr(cloud, "plan", lambda *_: planning.Plan((), {}, {}, {}, rack=False))
     assert execute(["plan"]) == 1
     assert "osbox engine stop (it ends every container), then osbox up" in capsys.readouterr().err

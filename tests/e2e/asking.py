@@ -21,6 +21,10 @@ from tests.home import HOME, LOOPBACK, NAME, TRUSTED
 
 def ssh(command: str) -> str:
     """Run a command on the server, with the words that the demo printed."""
+    return run.run(ssh_argv(command), timeout=120).out
+
+
+def ssh_argv(command: str) -> list[str]:
     address = server_address()
     settings = (
         "StrictHostKeyChecking=no",
@@ -29,9 +33,7 @@ def ssh(command: str) -> str:
         "ConnectTimeout=10",
     )
     options = [word for setting in (*settings, "ConnectTimeout=10") for word in ("-o", setting)]
-    return run.run(
-        ["ssh", "-i", str(HOME / "id_ed25519"), *options, f"debian@{address}", command], timeout=120
-    ).out
+    return ["ssh", "-i", str(HOME / "id_ed25519"), *options, f"debian@{address}", command]
 
 
 def server_address() -> str:

@@ -25,6 +25,7 @@ from osbox import run
 from osbox.cloud.services import AGENTS, SERVICES
 from osbox.errors import Error
 from osbox.releases import folder as releases
+from osbox.releases.release import DEFAULT
 from osbox.site.site import STATE, Lifetime
 from osbox.waiting import happens
 from tests.bootpath import bootserver
@@ -40,6 +41,7 @@ from tests.e2e.asking import (
     opener,
     server_address,
     ssh,
+    ssh_argv,
     started,
     try_ssh,
 )
@@ -671,6 +673,45 @@ def test_the_node_boots_its_own_disk_after_down_and_up(osbox: Tool) -> None:
     osbox("up")
     osbox("demo", timeout=1200)
     assert ssh("sudo cat /root/kept").strip() == "kept"
+
+
+@scene("upgrade")
+def test_an_upgrade_with_a_live_node_and_the_way_back(osbox: Tool) -> None:
+    """A session on the node and what no release changes go on, forward and back."""
+    [later] = [one for one in releases.known(PROJECT / "releases") if one > DEFAULT]
+    osbox("build", "--release", later, "--version", "later", "--replace", timeout=900)
+    before, untouched = contents(), started_at()
+    booted = ssh("cat /proc/sys/kernel/random/boot_id")
+    with run.spawn(ssh_argv("sleep 1800")) as session:
+        begin = time.monotonic()
+        said = osbox("up", "--version", "later", timeout=900)
+        print(f"upgraded within {time.monotonic() - begin:.1f} s")
+        assert "kept: generation" in said
+        assert contents() == before
+        assert "Nothing to change" in osbox("up", "--version", "later")
+        client("user", "create", "made-later")
+        begin = time.monotonic()
+        osbox("rollback", timeout=900)
+        print(f"led back within {time.monotonic() - begin:.1f} s")
+        deadline = time.monotonic() + 180  # Ironic asks for the power that it was made to forget
+        while (now := contents()) != before:
+            assert time.monotonic() < deadline, now
+            time.sleep(5)
+        assert started_at() == untouched
+        assert session.poll() is None, "the node's session ended"
+        session.kill()
+    assert ssh("cat /proc/sys/kernel/random/boot_id") == booted
+    assert "Nothing to change" in osbox("up")
+    numbers = [str(one["number"]) for one in osbox.json("generation", "list")]  # type: ignore[attr-defined]
+    osbox("generation", "remove", *numbers)
+    osbox("clean", "--version", "later")
+
+
+def started_at() -> str:
+    """When what no release changes was started, the rack too."""
+    names = ("front", "autodns", "neutron-network", "openvswitch", "ovn-controller", "rack")
+    form = "{{.Name}} {{.Id}} {{.State.StartedAt}}"
+    return engine("docker", "inspect", "--format", form, *(f"{name}.{NAME}" for name in names))
 
 
 @scene("another release")

@@ -1,12 +1,15 @@
 """What is written down of generations, and of a way back that has not ended."""
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from osbox.cloud.changes import Live
+from osbox.cloud.plan import Plan
 from osbox.errors import Error, UserError
-from osbox.generations import back, record
+from osbox.generations import back, record, upgrade
 from osbox.generations.record import Generation, GoingBack
 from osbox.site.site import Paths
 
@@ -94,3 +97,94 @@ def test_a_node_that_ironic_was_at_work_on_is_looked_at() -> None:
     """Its conductor is not the one that worked."""
     then = {"n": ("deploying", "a")}
     assert back.differing(then, then) == ["n"]
+
+
+NOW = datetime(2026, 12, 3, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("known", "gone"),
+    [
+        ({}, []),
+        ({1: 0}, []),
+        ({1: 1000}, []),
+        ({1: 1000, 2: 1000, 3: 1000}, [1, 2]),
+        ({1: 40, 2: 29, 3: 0}, [1]),
+        (dict.fromkeys(range(1, 7), 0), [1, 2]),
+        ({**dict.fromkeys(range(1, 7), 0), 2: -1}, [1]),
+        ({1: -1, 2: -1, 3: 0}, []),
+    ],
+)
+def test_which_go_by_themselves(known: dict[int, int], gone: list[int]) -> None:
+    """Four are kept, and none is older than 30 days; by number, how many days old each is, or -1: it
+    lasts."""
+    found = [
+        one(number, time=(NOW - timedelta(days=max(days, 0))).isoformat(), lasting=days < 0)
+        for number, days in known.items()
+    ]
+    assert [item.number for item in record.due(found, 4, 30, NOW)] == gone
+
+
+def test_one_that_was_passing_lasts(paths: Paths) -> None:
+    kept(paths, 1)
+    assert record.last(paths, one(1), lasting=True).lasting
+    assert record.find(paths, 1) == one(1, lasting=True)
+
+
+def test_how_two_differ(paths: Paths) -> None:
+    for number, text in ((1, "workers = 1\n"), (2, "workers = 2\n")):
+        place = record.begin(paths, number)
+        (place / record.HOST / "site.toml").write_text(text)
+        record.end(paths, place, one(number))
+    other = one(
+        2,
+        release="2026.2",
+        images={"keystone": ("os-keystone:latest", "sha256:2"), "front": ("os-front:1", "sha256:3")},
+        things={"server": {"b": "bm-node-2"}, "node": {"n": "rack-1"}},
+        nodes={"n": ("available", "")},
+    )
+    assert back.differences(paths, one(1), other) == {
+        "release": ["2026.1 → 2026.2"],
+        "images": ["front none → os-front:1", "keystone os-keystone:latest → os-keystone:latest"],
+        "site.toml": ["- workers = 1", "+ workers = 2"],
+        "made": ["server bm-node-2", "node rack-1"],
+        "removed": ["server bm-node-1"],
+        "nodes": ["rack-1 active → available"],
+    }
+    assert not any(back.differences(paths, one(1), one(1)).values())
+
+
+@pytest.mark.parametrize(
+    ("runs", "wanted", "way"),
+    [
+        ("2026.1", "2026.1", []),
+        ("2025.1", "2025.2", ["2025.2"]),
+        ("2025.1", "2026.1", ["2026.1"]),
+        ("2025.1", "2026.2", ["2026.1", "2026.2"]),
+        ("2025.2", "2026.1", ["2026.1"]),
+        ("2025.2", "2026.2", ["2026.1", "2026.2"]),
+        ("2025.2", "2027.1", ["2026.1", "2027.1"]),
+    ],
+)
+def test_the_way_of_upgrades(runs: str, wanted: str, way: list[str]) -> None:
+    assert upgrade.steps(runs, wanted) == way
+
+
+def plan(wanted: str, *runs: str) -> Plan:
+    live = {f"s{number}": Live("s", "c", "running", "", "", "", 0, one) for number, one in enumerate(runs)}
+    return Plan((), {}, {}, live, rack=False, release=wanted, version="tag")
+
+
+def test_no_release_is_gone_on_to_that_upstream_does_not_support(paths: Paths) -> None:
+    for fine in (plan("2026.1"), plan("", "2026.1"), plan("2026.1", "2026.1", ""), plan("2026.2", "2026.1")):
+        upgrade.refuse(paths, fine)
+    with pytest.raises(UserError, match=r"no database goes back from 2026\.2") as caught:
+        upgrade.refuse(paths, plan("2026.1", "2026.1", "2026.2"))  # killed on its way: migrated already
+    assert caught.value.hint == "no generation of 2026.1 was kept; osbox generation list"
+    kept(paths, 4)
+    with pytest.raises(UserError) as caught:
+        upgrade.refuse(paths, plan("2026.1", "2026.2"))
+    assert caught.value.hint == "osbox rollback 4 leads back to 2026.1, as it was then"
+    with pytest.raises(UserError, match=r"no upgrade leads from 2025\.2 to 2026\.2 at once") as caught:
+        upgrade.refuse(paths, plan("2026.2", "2025.2"))
+    assert "the whole way is 2025.2 → 2026.1 → 2026.2" in caught.value.hint

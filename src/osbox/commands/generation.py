@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from osbox import log
-from osbox.cloud import underway
 from osbox.commands.context import OF_A_DEPLOYMENT, Context, Json, print_json
-from osbox.commands.stack import PENDING, bring_up
+from osbox.commands.converging import lead_back
+from osbox.commands.stack import PENDING
 from osbox.engine import engine as engines
 from osbox.errors import UserError
 from osbox.generations import back, keep, record
@@ -33,6 +33,10 @@ def group() -> None: ...
 def create(
     context: typer.Context,
     reason: Annotated[str, typer.Argument(metavar="[REASON]", help="Why, for the list.")] = "by hand",
+    *,
+    expires: Annotated[
+        bool, typer.Option("--expires", help="It goes by age and number, as those that osbox itself makes.")
+    ] = False,
 ) -> None:
     """Keep the cloud as it is: databases, keys, objects, rings, secrets, site.toml.
 
@@ -42,7 +46,7 @@ def create(
     engines.require_root()
     with here.alone("generation create"):
         record.require_none_under_way(here.paths)
-        found = keep.keep(here.paths, here.site, here.engine(), reason)
+        found = keep.keep(here.paths, here.site, here.engine(), reason, lasting=not expires)
     log.out.print(
         f"Generation {found.number} is kept: {found.objects} objects, {_size(here, found.number)},"
         f" writers waited {found.seconds:.1f} s\n  osbox rollback {found.number} leads back to it",
@@ -88,6 +92,33 @@ def show(context: typer.Context, number: Number, json: Json = False) -> None:
         ),
     ]
     log.out.print("\n".join(lines), markup=False)
+
+
+@app.command("keep")
+def last(context: typer.Context, number: Number) -> None:
+    """Have a generation never go by age or number."""
+    here: Context = context.obj
+    engines.require_root()
+    with here.alone("generation keep"):
+        found = record.last(here.paths, record.find(here.paths, number), lasting=True)
+    log.out.print(f"Generation {found.number} stays until osbox generation remove {found.number}")
+
+
+@app.command()
+def diff(
+    context: typer.Context,
+    first: Number,
+    second: Annotated[int, typer.Argument(metavar="M", help="The other's number.")],
+    json: Json = False,
+) -> None:
+    """Say what is otherwise in generation M than in N."""
+    here: Context = context.obj
+    told = back.differences(here.paths, record.find(here.paths, first), record.find(here.paths, second))
+    if json:
+        print_json(told)
+        return
+    lines = [f"{what}: {line}" for what, found in told.items() for line in found]
+    log.out.print("\n".join(lines) or "Nothing is otherwise", markup=False)
 
 
 @app.command()
@@ -145,10 +176,7 @@ def rollback(
                 )
             raise typer.Exit(PENDING if told.lost or told.again else 0)
         back.require_images(at, found)
-        gone = back.go(here.paths, here.site, at, found, keeps=keeps)
-        here = here.again()
-        bring_up(here, here.site, at, found.version, underway.Patience(now=True))
-        record.arrived(here.paths)
+        gone = lead_back(here, at, found, keeps=keeps)
     took = log.seconds(time.monotonic() - begin)
     log.out.print(f"The cloud {here.site.name} is as generation {found.number} has it, after {took}")
     if gone.origin:

@@ -3,7 +3,7 @@
 import re
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
@@ -13,17 +13,17 @@ from rich.table import Table
 
 from osbox import log, run
 from osbox.build import images
-from osbox.cloud import credentials, followers, stack, underway
+from osbox.cloud import credentials, stack, underway
 from osbox.cloud.changes import Change
 from osbox.cloud.plan import Plan
 from osbox.commands.context import Context, Json, print_json, show
+from osbox.commands.converging import bring_forward
 from osbox.engine import engine, firewall, rules
 from osbox.engine.asking import SilentError
 from osbox.errors import UserError
 from osbox.generations import record, upgrade
 from osbox.images import catalogue
 from osbox.network import connect as network
-from osbox.network import converge as net
 from osbox.network import subnets
 from osbox.site import deployments, sitefile
 from osbox.site.site import Site
@@ -59,6 +59,10 @@ def up(
         str, typer.Option(metavar="TIME", help="How long for what is under way: 90s, 30m, 2h.")
     ] = "30m",
     now: Annotated[bool, typer.Option("--now", help="Do not wait for what is under way: break it.")] = False,
+    goes_back: Annotated[
+        bool,
+        typer.Option("--back/--no-back", help="Lead the cloud back when another release does not come up."),
+    ] = True,
 ) -> None:
     """Bring the cloud up and prove that every service answers. Running it again changes nothing."""
     here: Context = context.obj
@@ -79,8 +83,7 @@ def up(
         if workers and sitefile.put(here.paths.home, {("workers",): workers}):
             log.say(f"workers = {workers} is kept in {here.paths.site_toml}")
         record.require_none_under_way(here.paths)
-        kept = upgrade.keep(here.paths, site, at, version)
-        done = bring_up(here, site, at, version, patience)
+        kept, done = bring_forward(here, site, at, version, patience, goes_back=goes_back)
         took = log.seconds(time.monotonic() - begin)
     if kept:
         log.out.print(f"kept: generation {kept.number}; osbox rollback {kept.number} leads back to it")
@@ -97,42 +100,6 @@ def up(
         "  osbox openstack catalog list        or:  export"
         f" OS_CLIENT_CONFIG_FILE={here.paths.clouds_yaml} OS_CLOUD={here.site.name}"
     )
-
-
-@dataclass(frozen=True)
-class Done:
-    """What bring_up did: to the cloud, to the host's network (how many changes), to a flushed packet
-    filter."""
-
-    changed: list[Change]
-    network: int
-    mended: list[str]
-
-
-def bring_up(here: Context, site: Site, at: engine.Engine, version: str, patience: underway.Patience) -> Done:
-    """The cloud and all that goes with it: the host's rules and bridge before, the network and who has to
-    follow afterwards."""
-    mended = rules.put_back(here.base, at)
-    network_changes = net.ensure_bridge(here.paths, site)
-    changed = stack.up(here.paths, site, at, version=version, patience=patience)
-    network_changes += network.reconnect(here.paths, site, at)
-    changed += _followers(here, site, at)
-    rules.keep(here.base, here.base_site, at)
-    return Done(changed, len(network_changes), list(mended))
-
-
-def _followers(here: Context, site: Site, at: engine.Engine) -> list[Change]:
-    """Who has to follow the certificate: virtual nodes are told, of the ramdisk it is said what to do."""
-    there = stack.RACK in stack.observe(at, site, stack.RACK)
-    told, kept = followers.rack(here.paths, site) if there else ([], [])
-    if kept:
-        names = ", ".join(kept)
-        log.warn(f"Ironic does not let us tell {names} how the rack speaks now; osbox up again does")
-    if not followers.knows_ramdisk(here.paths, site):
-        log.warn(
-            "the deploy ramdisk does not know the APIs' authority; before you deploy a node: osbox setup"
-        )
-    return [Change("host", f"the address of {name}", "change") for name in told]
 
 
 def plan(
@@ -155,8 +122,8 @@ def plan(
     if to_start and here.named:  # what is set of the engine is in the file of the deployment without a name
         subnets.require_free(here.base, here.base_site, None, subnets.OF_AN_ENGINE)
     if at:
-        upgrade.refuse_downgrade(here.paths, site, at, version)
         todo = stack.plan(here.paths, site, at, version)
+        upgrade.refuse(here.paths, todo)
         changes, busy = list(todo.changes), _under_way(here, site, todo)
         swept = rules.swept(here.base, at)
         if swept and not rules.is_kept(here.base, at):

@@ -5,6 +5,7 @@ Nodes are neither switched nor written: Ironic reads their power anew, and those
 otherwise than they were a moment ago go into maintenance.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,14 +21,6 @@ from osbox.metal.states import UNDER_WAY
 from osbox.site import secrets
 from osbox.site.site import Paths, Site
 
-STAY = frozenset(
-    {
-        *("front", "autodns", "ipxe-httpd", "pxe-tftp"),
-        *("neutron-network", "openvswitch", "ovn-controller", compose.RACK),
-    }
-)
-"""Who has nothing of what is brought back. The entrance holds requests meanwhile; the network of nodes and
-the rack go on."""
 WATCHERS = ("nova-compute", "ironic-conductor")
 """Who acts on nodes: stopped before it is read how nodes are, so that nothing is begun afterwards."""
 DATABASE = "mysql"
@@ -70,7 +63,8 @@ def differing(then: Nodes, now: Nodes) -> list[str]:
 def go(paths: Paths, site: Site, engine: Engine, generation: Generation, *, keeps: bool = True) -> GoingBack:
     """Bring back what a generation has; the services are stopped afterwards, and `osbox up` starts them.
 
-    keeps: what is there now is kept before; without, nothing is known of nodes, and all go into maintenance.
+    keeps: what is there now is kept before; without, a database that does not answer is no hindrance, but
+    then nothing is known of nodes, and all go into maintenance.
     """
     way = _set_out(paths, site, engine, generation, keeps=keeps)
     running = _running(site, engine)
@@ -93,28 +87,64 @@ def _set_out(paths: Paths, site: Site, engine: Engine, generation: Generation, *
     """What is under way from here on. One that was interrupted knows already what is kept, and of nodes what
     no database says any more."""
     way = record.going_back(paths)
-    if not keeps:
-        way = GoingBack(generation.number, 0)
-    elif way is None or generation.number not in (way.to, way.origin):
-        origin = keeping.keep(paths, site, engine, f"before the way back to generation {generation.number}")
-        _stop(site, engine, [name for name in _running(site, engine) if name in WATCHERS])
-        way = GoingBack(generation.number, origin.number, things.nodes(engine, site))
-    elif generation.number != way.to:  # taken back on its way
+    if way and generation.number in (way.to, way.origin):  # it goes on, or is taken back on its way
         way = replace(way, to=generation.number)
+    else:
+        reason, origin = f"before the way back to generation {generation.number}", 0
+        if keeps:
+            origin = keeping.keep(paths, site, engine, reason).number
+        _stop(site, engine, [name for name in _running(site, engine) if name in WATCHERS])
+        way = GoingBack(generation.number, origin, _nodes_now(site, engine, must=keeps))
     record.set_out(paths, way)
     return way
+
+
+def _nodes_now(site: Site, engine: Engine, *, must: bool) -> Nodes:
+    """None of a database that does not answer, where that is to be expected: all are looked at then."""
+    try:
+        return things.nodes(engine, site)
+    except Error:
+        if must:
+            raise
+        return {}
 
 
 def _running(site: Site, engine: Engine) -> list[str]:
     """Who is to be stopped; a helper that a killed run left is none of them, and goes."""
     keeping.clear(site, engine)
     containers = compose.live(engine, site)
-    return [name for name, one in containers.items() if one.state == "running" and name not in STAY]
+    return [name for name, one in containers.items() if one.state == "running" and name not in keeping.STAY]
 
 
 def _stop(site: Site, engine: Engine, names: Sequence[str]) -> None:
     if names:  # Compose's own, in the middle of a replacement, stand there by their whole names
         docker.docker(engine, "stop", *(name if "." in name else f"{name}.{site.name}" for name in names))
+
+
+def differences(paths: Paths, one: Generation, other: Generation) -> dict[str, list[str]]:
+    """By what it is of: what the other generation has otherwise than the one."""
+    was, now = (_site(paths, found) for found in (one, other))
+    return {
+        "release": [f"{one.release} → {other.release}"] * (one.release != other.release),
+        "images": [
+            f"{name} {one.images.get(name, ('none',))[0]} → {other.images.get(name, ('none',))[0]}"
+            for name in sorted({*one.images, *other.images})
+            if one.images.get(name) != other.images.get(name)
+        ],
+        "site.toml": [line for line in difflib.ndiff(was, now) if line[0] in "+-"],
+        "made": list(_without(other.things, one.things)),
+        "removed": list(_without(one.things, other.things)),
+        "nodes": [
+            f"{other.things.get('node', {}).get(uuid) or uuid} {one.nodes[uuid][0]} → {state[0]}"
+            for uuid, state in other.nodes.items()
+            if uuid in one.nodes and one.nodes[uuid] != state
+        ],
+    }
+
+
+def _site(paths: Paths, generation: Generation) -> list[str]:
+    file = record.place(paths, generation.number) / HOST / paths.site_toml.name
+    return file.read_text().splitlines() if file.is_file() else []
 
 
 def _without(these: Things, those: Things) -> Iterator[str]:

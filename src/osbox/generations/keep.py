@@ -29,6 +29,14 @@ WRITERS = (
     "mysql",
 )
 """Paused in this order. Whoever else writes into the databases waits for MariaDB."""
+STAY = frozenset(
+    {
+        *("front", "autodns", "ipxe-httpd", "pxe-tftp"),
+        *("neutron-network", "openvswitch", "ovn-controller", compose.RACK),
+    }
+)
+"""Who has nothing of what is brought back. The entrance holds requests meanwhile; the network of nodes and
+the rack go on."""
 MOUNTS: Mapping[str, str] = {
     "mysql-data": "/mysql",
     "keystone-keys": "/keystone-keys",
@@ -59,8 +67,10 @@ docker exec "$helper" python3 -c "$program" keep "$number"
 pausing a busy container now and then ("unable to freeze")."""
 
 
-def keep(paths: Paths, site: Site, engine: Engine, reason: str) -> Generation:
-    """Keep the cloud as it is now.
+def keep(paths: Paths, site: Site, engine: Engine, reason: str, *, lasting: bool = False) -> Generation:
+    """Keep the cloud as it is now; what is old or too many then goes (site.toml).
+
+    lasting: it never goes by itself.
 
     Raises UserError when there is no cloud, Error when its database does not answer or the disk is full.
     """
@@ -90,9 +100,22 @@ def keep(paths: Paths, site: Site, engine: Engine, reason: str) -> Generation:
             nodes=nodes,
             objects=told["objects"],
             seconds=told["seconds"],
+            lasting=lasting,
         )
         record.end(paths, new, generation)
+    _let_go(paths, site, engine)
     return generation
+
+
+def _let_go(paths: Paths, site: Site, engine: Engine) -> None:
+    """Of those that are due all but what a way back or an upgrade began from."""
+    way, upgrade = record.going_back(paths), record.upgrading(paths)
+    needed = {way.to, way.origin} if way else {upgrade.origin} if upgrade else set[int]()
+    now = datetime.now(UTC)
+    for one in record.due(record.all_of(paths), site.generations, site.generation_days, now):
+        if one.number not in needed:
+            remove(paths, site, engine, one.number)
+            log.say(f"Generation {one.number} of {one.time} is removed: {site.generations} are kept")
 
 
 def remove(paths: Paths, site: Site, engine: Engine, number: int) -> None:

@@ -3,8 +3,9 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from osbox.site import secrets
 from osbox.site.site import Paths
 
 RECORD = "generation.json"
-GOING_BACK = "going-back.json"
+GOING_BACK, UPGRADE = "going-back.json", "upgrade.json"
 VOLUMES, HOST = "volumes", "host"
 """In a generation's directory: what is kept of the volumes, readable by the images' user; of the state
 directory, root's alone."""
@@ -27,7 +28,8 @@ Nodes = Mapping[str, tuple[str, str]]
 @dataclass(frozen=True)
 class Generation:
     """number: from 1. time: UTC, ISO 8601. release, version: of the images that ran; images: by service the
-    tag and the id of its image. objects: how many Swift had. seconds: how long writers were paused."""
+    tag and the id of its image. objects: how many Swift had. seconds: how long writers were paused. lasting:
+    it never goes by age or number."""
 
     number: int
     time: str
@@ -39,6 +41,7 @@ class Generation:
     nodes: Nodes
     objects: int = 0
     seconds: float = 0.0
+    lasting: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,14 @@ class GoingBack:
     to: int
     origin: int
     nodes: Nodes = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """One that is under way: from which generation, and to which release."""
+
+    origin: int
+    release: str
 
 
 def place(paths: Paths, number: int) -> Path:
@@ -115,7 +126,41 @@ def set_out(paths: Paths, way: GoingBack) -> None:
 
 
 def arrived(paths: Paths) -> None:
+    """The way back has ended; and with it an upgrade from there."""
+    end_upgrade(paths)
     (paths.generations / GOING_BACK).unlink(missing_ok=True)
+
+
+def begin_upgrade(paths: Paths, upgrade: Upgrade) -> None:
+    files.write(paths.generations / UPGRADE, json.dumps(asdict(upgrade)), mode=files.PRIVATE)
+
+
+def upgrading(paths: Paths) -> Upgrade | None:
+    """The upgrade that was begun, and is not proved."""
+    file = paths.generations / UPGRADE
+    return Upgrade(**json.loads(file.read_text())) if file.is_file() else None
+
+
+def end_upgrade(paths: Paths) -> None:
+    (paths.generations / UPGRADE).unlink(missing_ok=True)
+
+
+def last(paths: Paths, generation: Generation, *, lasting: bool) -> Generation:
+    """Have a generation go by age and number, or never by itself; as it is then."""
+    found = replace(generation, lasting=lasting)
+    text = json.dumps(asdict(found), indent=1)
+    files.write(place(paths, found.number) / RECORD, text, mode=files.PRIVATE)
+    return found
+
+
+def due(known: Sequence[Generation], number: int, days: int, now: datetime) -> list[Generation]:
+    """Those that go: of those that osbox kept by itself all but the youngest so many, and those that are
+    older than so many days; never the youngest of all. Pure."""
+    passing = [one for one in sorted(known, key=lambda one: one.number) if not one.lasting]
+    youngest = max((one.number for one in known), default=0)
+    old = [one for one in passing if now - datetime.fromisoformat(one.time) > timedelta(days=days)]
+    many = passing[: max(0, len(passing) - number)]
+    return [one for one in passing if one in [*old, *many] and one.number != youngest]
 
 
 def require_none_under_way(paths: Paths) -> None:

@@ -1,52 +1,85 @@
-"""Another release of OpenStack migrates the databases: kept before, and never backwards."""
+"""Images of other content, and another release of OpenStack, which migrates the databases: kept before, and
+never backwards."""
 
-from osbox.cloud.plan import CONDUCTOR
-from osbox.cloud.plan import read as plan
-from osbox.engine import docker
+from osbox import log
+from osbox.cloud.plan import Plan
 from osbox.engine.engine import Engine
-from osbox.errors import UserError
+from osbox.errors import Error, UserError
 from osbox.generations import keep as keeping
 from osbox.generations import record
-from osbox.generations.record import Generation
-from osbox.images import labels
+from osbox.generations.record import Generation, Upgrade
 from osbox.site.site import Paths, Site
 
-
-def releases(site: Site, engine: Engine, version: str) -> tuple[str, str]:
-    """The release that runs, and that of the images of a version; "" for what there is none of."""
-    there = docker.container(engine, f"ironic-conductor.{site.name}")
-    wanted = docker.image(engine, CONDUCTOR.tag(version))
-    return (
-        there.labels.get(labels.RELEASE, "") if there else "",
-        wanted.labels.get(labels.RELEASE, "") if wanted else "",
-    )
+FIRST = ".1"
+"""Of each year: the release that upgrades may go on to from the first one of the year before (SLURP)."""
 
 
-def refuse_downgrade(paths: Paths, site: Site, engine: Engine, version: str) -> None:
-    """Raise UserError for images of an older release than runs: their services know no newer database, and
-    some damage it before they say so."""
-    runs, wanted = releases(site, engine, version)
-    if not runs or not wanted or wanted >= runs:  # 2025.2 < 2026.1, by their names
+def refuse(paths: Paths, todo: Plan) -> None:
+    """Raise UserError for images of an older release than runs, whose services know no newer database, and
+    of one that no upgrade leads to at once."""
+    runs, wanted = running(todo), todo.release
+    if not runs or not wanted or wanted == runs:
         return
-    known = [one for one in record.all_of(paths) if one.release == wanted]
-    raise UserError(
-        f"the images of {version} are of {wanted}: no database goes back from {runs}, which runs here",
-        hint=(
-            f"osbox rollback {known[-1].number} leads back to {wanted}, as it was then"
-            if known
-            else f"no generation of {wanted} was kept; osbox generation list"
-        ),
-    )
+    if wanted < runs:  # 2025.2 < 2026.1, by their names
+        known = [one for one in record.all_of(paths) if one.release == wanted]
+        raise UserError(
+            f"the images of {todo.version} are of {wanted}: no database goes back from {runs}, which runs",
+            hint=(
+                f"osbox rollback {known[-1].number} leads back to {wanted}, as it was then"
+                if known
+                else f"no generation of {wanted} was kept; osbox generation list"
+            ),
+        )
+    way = steps(runs, wanted)
+    if len(way) > 1:
+        raise UserError(
+            f"no upgrade leads from {runs} to {wanted} at once: upstream supports the next release, and from"
+            " the first of a year to the first of the next",
+            hint=f"first osbox build --release {way[0]} --version {way[0]}, and osbox up --version {way[0]};"
+            f" the whole way is {' → '.join([runs, *way])}",
+        )
 
 
-def keep(paths: Paths, site: Site, engine: Engine, version: str) -> Generation | None:
-    """Keep the cloud before an upgrade; None when it is none, or there is no cloud yet.
+def running(todo: Plan) -> str:
+    """The youngest release that a container is of: an upgrade that was killed has begun to migrate."""
+    return max((one.release for one in todo.live.values()), default="")
 
-    What is wrong with the plan is told before; raises UserError for an older release.
+
+def is_one(todo: Plan) -> bool:
+    """Whether another release is to run than does."""
+    runs = running(todo)
+    return bool(runs and todo.release and runs != todo.release)
+
+
+def steps(runs: str, wanted: str) -> list[str]:
+    """The releases one after the other that upgrades go through, the wanted one last. Pure."""
+    way, here = list[str](), runs
+    while here < wanted:
+        year = int(here[:4])
+        later = f"{year + 1}{FIRST}"
+        here = later if not here.endswith(FIRST) or later <= wanted else f"{year}.2"
+        way.append(here)
+    return way
+
+
+def keep(paths: Paths, site: Site, engine: Engine, todo: Plan) -> Generation | None:
+    """Keep the cloud before another release or other images; None when there are none, or no cloud yet. Of an
+    upgrade that was interrupted, what was kept before it.
+
+    Raises Error when the cloud cannot be kept before an upgrade.
     """
-    refuse_downgrade(paths, site, engine, version)
-    runs, wanted = releases(site, engine, version)
-    if not runs or not wanted or runs == wanted:
+    under_way = record.upgrading(paths)
+    if under_way and under_way.release == todo.release:
+        return next((one for one in record.all_of(paths) if one.number == under_way.origin), None)
+    runs = running(todo)
+    if is_one(todo):
+        found = keeping.keep(paths, site, engine, f"before the upgrade from {runs} to {todo.release}")
+        record.begin_upgrade(paths, Upgrade(found.number, todo.release))
+        return found
+    if not runs or not set(todo.exchanged) - keeping.STAY:
         return None
-    plan(paths, site, engine, version)
-    return keeping.keep(paths, site, engine, f"before the upgrade from {runs} to {wanted}")
+    try:
+        return keeping.keep(paths, site, engine, f"before other images of {runs}")
+    except Error as silent:  # these images may be what it takes to have it answer again
+        log.warn(f"nothing was kept before the images are exchanged: {silent.message}")
+        return None

@@ -87,6 +87,10 @@ class Site(BaseModel):
     engine: Literal["auto", "private", "host"] = "auto"
     workers: int = Field(1, ge=1, le=64, strict=True)
     """Processes of each OpenStack API; each has 16 threads."""
+    generations: int = Field(8, ge=1, le=1000, strict=True)
+    """How many osbox keeps of those that it makes by itself."""
+    generation_days: int = Field(90, ge=1, le=36500, strict=True)
+    """And how old they may become."""
     swift_policies: tuple[str, ...] = Field((FIRST_POLICY,), min_length=1, max_length=MOST_POLICIES)
     """Swift's storage policies; the first is the default one. Objects keep a policy's place, not its name."""
     options: dict[str, dict[str, dict[str, OptionValue]]] = {}

@@ -17,7 +17,8 @@ from osbox.site.site import Paths
 from tests.conftest import PROJECT
 from tests.e2e.asking import client, engine
 from tests.e2e.conftest import ENVIRONMENT, Tool
-from tests.home import HOME
+from tests.home import HOME, NAME
+from tests.samples import scene
 
 pytestmark = pytest.mark.e2e
 USER = "of-a-generation"
@@ -38,7 +39,7 @@ def kept(ready: Tool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
     said = ready("generation", "create", "before all of it")
     print(f"kept within {time.monotonic() - begin:.1f} s")
     assert "writers waited" in said
-    [one] = listed(ready)
+    one = listed(ready)[-1]
     client("user", "set", "--password", SECOND, USER)
     client("image", "delete", USER)
     client("project", "create", "made-later")
@@ -93,6 +94,7 @@ def test_killed_on_its_way_it_goes_on(kept: tuple[Tool, int, str], tmp_path: Pat
     assert "Nothing to change" in cloud("up")
 
 
+@scene("way back taken back")
 def test_the_way_back_is_taken_back(kept: tuple[Tool, int, str], tmp_path: Path) -> None:
     """To what was there before it, of which the first was made; and then to the first again."""
     cloud, number, sha = kept
@@ -146,11 +148,11 @@ def paused() -> bool:
 # --- images of another release: the same ones under other tags, one of which says so
 
 
-def tagged(version: str, release: str) -> None:
+def tagged(version: str, release: str, more: str = "") -> None:
     """Images of a version that were never built: those of latest, and a conductor of that release."""
     names = engine("docker", "images", "--filter", "reference=os-*:latest", "--format", "{{.Repository}}")
     lines = [f"docker tag {name}:latest {name}:{version}" for name in names.split()]
-    recipe = f"FROM os-ironic-conductor:latest\nLABEL io.osbox.release={release}\n"
+    recipe = f"FROM os-ironic-conductor:latest\nLABEL io.osbox.release={release}\n{more}"
     lines.append(f"printf '{recipe}' | docker build --quiet --tag os-ironic-conductor:{version} -")
     engine("sh", "-ec", "\n".join(lines))
 
@@ -160,11 +162,13 @@ def others(kept: tuple[Tool, int, str]) -> Iterator[Tool]:
     assert kept
     tagged("older", "2025.2")
     tagged("newer", "2026.2")
+    tagged("broken", "2026.2", 'ENTRYPOINT ["false"]\\n')
     yield kept[0]
     gone = engine("docker", "images", "--format", "{{.Repository}}:{{.Tag}}").split()
-    engine("docker", "rmi", *(name for name in gone if name.endswith((":older", ":newer"))))
+    engine("docker", "rmi", *(name for name in gone if name.endswith((":older", ":newer", ":broken"))))
 
 
+@scene("upgrade to images")
 def test_another_release_is_kept_before_and_left_again(others: Tool, tmp_path: Path) -> None:
     cloud = others
     for command in ("plan", "up"):
@@ -181,5 +185,24 @@ def test_another_release_is_kept_before_and_left_again(others: Tool, tmp_path: P
     begin = time.monotonic()
     cloud("rollback", str(number))
     print(f"back to the release of before within {time.monotonic() - begin:.1f} s")
+    assert "Nothing to change" in cloud("up")
+    assert lets_in(FIRST)
+
+
+def test_a_release_that_does_not_come_up_is_left_by_itself(others: Tool) -> None:
+    """Its conductor ends as soon as it is started."""
+    cloud = others
+    known = len(listed(cloud))
+    before = engine("docker", "inspect", "--format", "{{.Id}}", f"mysql.{NAME}", f"front.{NAME}")
+    begin = time.monotonic()
+    said = " ".join(cloud("up", "--version", "broken", code=1).split())
+    print(f"failed, and back within {time.monotonic() - begin:.1f} s")
+    assert "the upgrade failed and was taken back: check is as it was before" in said
+    assert "ironic-conductor: ended" in said
+    [kept_before] = listed(cloud)[known:]
+    assert kept_before["reason"].startswith("before the upgrade from 20")
+    logs = HOME / "generations" / str(kept_before["number"]) / "failed.log"
+    assert "=== ironic-conductor\n" in logs.read_text()
+    assert engine("docker", "inspect", "--format", "{{.Id}}", f"mysql.{NAME}", f"front.{NAME}") == before
     assert "Nothing to change" in cloud("up")
     assert lets_in(FIRST)
