@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from osbox import run
+from osbox.cloud import plan as planning
 from osbox.cloud import stack as cloud
 from osbox.commands import stack
 from osbox.commands.context import Context, load
@@ -35,7 +36,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     monkeypatch.setattr(host, "usable", lambda: "28.2")
     monkeypatch.setattr(docker, "networks", lambda _: ())
     monkeypatch.setattr(cloud, "up", lambda *_, **__: pytest.fail("containers are made"))
-    monkeypatch.setattr(cloud, "plan", lambda *_: SimpleNamespace(changes=(), live={}))
+    monkeypatch.setattr(cloud, "plan", lambda *_: planning.Plan((), {}, {}, {}, rack=False))
     with namespaces.alone():
         ip("link add vpn0 type veth peer name far0")
         ip("link set vpn0 up")
