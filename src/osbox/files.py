@@ -42,7 +42,7 @@ def write(
         with suppress(OSError):
             new.unlink()
         raise
-    _sync(file.parent)  # a rename is only as durable as its directory
+    sync(file.parent)  # a rename is only as durable as its directory
 
 
 def write_changed(file: Path, content: str | bytes, *, mode: int = PUBLIC, shared: bool = False) -> bool:
@@ -80,7 +80,8 @@ def _write(new: Path, content: bytes, mode: int) -> None:
         os.fsync(descriptor)
 
 
-def _sync(directory: Path) -> None:
+def sync(directory: Path) -> None:
+    """Have the names in a directory on the disk."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,7 @@
 """What is written down of generations, and of a way back that has not ended."""
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 
 from osbox.cloud.changes import Live
 from osbox.cloud.plan import Plan
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.generations import back, record, upgrade
+from osbox.generations import back, keep, record, things, upgrade
 from osbox.generations.record import Generation, GoingBack
-from osbox.site.site import Paths
+from osbox.site.site import Paths, Site
 
 
 def one(number: int, **more: object) -> Generation:
@@ -99,6 +101,7 @@ def test_a_node_that_ironic_was_at_work_on_is_looked_at() -> None:
     assert back.differing(then, then) == ["n"]
 
 
+ENGINE = Engine("host", "28")
 NOW = datetime(2026, 12, 3, tzinfo=UTC)
 
 
@@ -188,3 +191,94 @@ def test_no_release_is_gone_on_to_that_upstream_does_not_support(paths: Paths) -
     with pytest.raises(UserError, match=r"no upgrade leads from 2025\.2 to 2026\.2 at once") as caught:
         upgrade.refuse(paths, plan("2026.2", "2025.2"))
     assert "the whole way is 2025.2 → 2026.1 → 2026.2" in caught.value.hint
+
+
+def test_what_cannot_be_read_is_told_and_left_alone(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that was damaged ended every command, and its objects would have been removed as left over."""
+    for number, text in ((1, "{"), (2, "[]"), (3, '{"images": 3}'), (4, '{"images": {}, "nodes": {}}')):
+        kept(paths, number)
+        (record.place(paths, number) / record.RECORD).write_text(text)
+    kept(paths, 5)
+    assert record.all_of(paths) == [one(5)]
+    assert record.numbers(paths) == [1, 2, 3, 4, 5]
+    assert capsys.readouterr().err.count("cannot be read") == 4
+    (paths.generations / record.GOING_BACK).write_text("{")
+    with pytest.raises(Error, match=r"going-back\.json cannot be read"):
+        record.going_back(paths)
+
+
+def test_what_a_killed_write_left_is_removed(paths: Paths) -> None:
+    kept(paths, 1)
+    (paths.generations / f"{record.GOING_BACK}.new").write_text("{")
+    (paths.generations / "2.new" / "host").mkdir(parents=True)
+    record.tidy(paths)
+    assert [place.name for place in paths.generations.iterdir()] == ["1"]
+
+
+def test_what_is_under_way_is_needed(paths: Paths) -> None:
+    kept(paths, 1)
+    assert record.needed(paths) == set()
+    record.begin_upgrade(paths, record.Upgrade(1, "2026.2"))
+    record.set_out(paths, GoingBack(2, 3))
+    assert record.needed(paths) == {1, 2, 3}
+    record.arrived(paths)
+    assert record.needed(paths) == set()
+
+
+def test_a_cloud_that_is_down_is_of_the_release_that_it_was_brought_up_with(paths: Paths) -> None:
+    """After `osbox down` an older release was started on the newer databases."""
+    down = replace(plan("2026.1"), former="2026.2")
+    with pytest.raises(UserError, match=r"no database goes back from 2026\.2"):
+        upgrade.refuse(paths, down)
+    later = replace(plan("2026.2"), former="2026.1")
+    upgrade.refuse(paths, later)
+    with pytest.raises(UserError, match="the cloud is down, so it cannot be kept before the upgrade"):
+        upgrade.keep(paths, Site(), ENGINE, later)
+
+
+def test_an_upgrade_that_has_begun_to_migrate_has_its_beginning_kept_already(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that had not begun went back to it weeks later, over all that was made since."""
+    kept(paths, 7)
+    record.begin_upgrade(paths, record.Upgrade(7, "2026.2"))
+    anew = one(8)
+    monkeypatch.setattr(keep, "keep", lambda *_, **__: anew)
+    assert upgrade.keep(paths, Site(), ENGINE, plan("2026.2", "2026.1", "2026.2")) == one(7)
+    assert upgrade.keep(paths, Site(), ENGINE, plan("2026.2", "2026.1")) == anew
+    upgrading = record.upgrading(paths)
+    assert upgrading
+    assert upgrading.origin == 8
+
+
+@pytest.mark.parametrize(
+    ("way", "to", "found"),
+    [
+        (None, 2, GoingBack(2, 9, {"n": ("now", "")})),
+        (GoingBack(2, 5, {"n": ("then", "")}), 2, GoingBack(2, 5, {"n": ("then", "")})),
+        (GoingBack(2, 5, {}, exchanged=True), 2, GoingBack(2, 5, {}, exchanged=True)),
+        (GoingBack(2, 5, {"n": ("then", "")}), 5, GoingBack(5, 5, {"n": ("then", "")})),
+        (GoingBack(2, 5, {}, exchanged=True), 5, GoingBack(5, 9, {"n": ("now", "")})),
+        (GoingBack(2, 5), 3, GoingBack(3, 9, {"n": ("now", "")})),
+    ],
+    ids=["first", "goes on", "only comes up", "taken back", "taken back when it was there", "another"],
+)
+def test_what_is_kept_before_a_way_back(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, way: GoingBack | None, to: int, found: GoingBack
+) -> None:
+    """The oldest, to which the way was to lead, went by itself for the one that is kept before."""
+    spared = list[int]()
+
+    def keeps(*_: object, needed: tuple[int, ...]) -> Generation:
+        spared.extend(needed)
+        return one(9)
+
+    monkeypatch.setattr(keep, "keep", keeps)
+    monkeypatch.setattr(back, "_running", lambda *_: [])
+    monkeypatch.setattr(things, "nodes", lambda *_: {"n": ("now", "")})
+    kept(paths, 1)
+    if way:
+        record.set_out(paths, way)
+    assert back._set_out(paths, Site(), ENGINE, one(to), keeps=True) == found
+    assert record.going_back(paths) == found
+    assert spared == ([to] if found.origin == 9 else [])

@@ -29,6 +29,8 @@ RACK = "rack"
 UP = ("--progress", "quiet", "up", "--detach", "--pull", "never")
 POLICIES = "OSBOX_SWIFT_POLICIES"
 """The names of Swift's storage policies, with commas between."""
+RELEASE = "OSBOX_RELEASE"
+"""The release of the images; nothing in the Compose files."""
 SERVICE, HASH = "com.docker.compose.service", "com.docker.compose.config-hash"
 
 
@@ -51,17 +53,17 @@ def label(site: Site) -> str:
 
 
 def environment(
-    paths: Paths, site: Site, version: str, of_release: Mapping[str, str], tags: Mapping[str, str]
+    paths: Paths, site: Site, version: str, of_release: Mapping[str, str], of_images: Mapping[str, str]
 ) -> dict[str, str]:
     """The values of this site and of its release for the Compose files; no secret is among them.
 
-    tags: by variable those of the images that no release changes.
+    of_images: by variable the tags of the images that no release changes, and the release of the others.
     """
     return {
         "OSBOX_HOME": str(paths.home),
         "OSBOX_NAME": site.name,
         "OSBOX_VERSION": version,
-        **tags,
+        **of_images,
         "OSBOX_ADDRESS": str(site.address),
         "OSBOX_LOOPBACK": str(site.loopback),
         "OSBOX_CONTROL_BRIDGE": site.control_bridge,
@@ -72,7 +74,7 @@ def environment(
         "OSBOX_FRONT": str(site.control_subnet[-2]),
         "OSBOX_NOBODY": str(site.control_subnet[-3]),
         "OSBOX_REDFISH_PORT": str(site.redfish_port),
-        "OSBOX_VOLUME_PREFIX": "" if site.name == "os-in-a-box" else f"{site.name}-",
+        "OSBOX_VOLUME_PREFIX": volume_prefix(site),
         "OSBOX_LISTEN": str(site.listen or ""),
         "OSBOX_SCHEME": site.scheme,
         "OSBOX_TLS": "/run/tls/front.pem" if site.tls else "",
@@ -82,6 +84,11 @@ def environment(
         POLICIES: ",".join(site.swift_policies),
         **of_release,
     }
+
+
+def volume_prefix(site: Site) -> str:
+    """What the names of this deployment's volumes begin with."""
+    return "" if site.name == "os-in-a-box" else f"{site.name}-"
 
 
 def files(

@@ -42,7 +42,8 @@ class Plan:
     """What would change; and what is needed to do it: the files that Compose reads, the services' settings,
     what lives now, the ids of networks that are removed because they are made anew.
 
-    release, version: of the images that shall run. exchanged: services that run an image of other content.
+    release, version: of the images that shall run. former: the release that the cloud was last brought up
+    with, "" of none. exchanged: services that run an image of other content.
     """
 
     changes: tuple[Change, ...]
@@ -53,6 +54,7 @@ class Plan:
     outdated_networks: tuple[str, ...] = ()
     release: str = ""
     version: str = ""
+    former: str = ""
     exchanged: tuple[str, ...] = ()
 
 
@@ -68,7 +70,8 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
         everybodys = {kind: pool.submit(docker.ids, engine, kind) for kind in KINDS}
         images = _images(engine, version)
         tags = _tags(paths, engine, images, version)
-        values = compose.environment(paths, site, version, of_release(paths, images, version), tags)
+        of_images = {**tags, compose.RELEASE: images[CONDUCTOR.tag(version)].labels.get(labels.RELEASE, "")}
+        values = compose.environment(paths, site, version, of_release(paths, images, version), of_images)
         chosen = options.of_services(paths, engine, site, images)
         # Virtual nodes from before a `down` are on this volume, and servers may be on them.
         rack = compose.RACK in live.result() or any(name.endswith("rack-data") for name in volumes.result())
@@ -99,10 +102,20 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
     found = Plan(tuple(changes), files, model["services"], live.result(), rack, _outdated(of_networks, there))
     return replace(
         found,
-        release=images[CONDUCTOR.tag(version)].labels.get(labels.RELEASE, ""),
+        release=of_images[compose.RELEASE],
         version=version,
+        former=_former(paths, engine),
         exchanged=tuple(one.service for one in wanted if _is_other(one, found.live.get(one.service))),
     )
+
+
+def _former(paths: Paths, engine: Engine) -> str:
+    """The release of the last `osbox up`; where it was not written down yet, that of the images it was."""
+    last, version = compose.last(paths, compose.RELEASE), compose.last(paths, "OSBOX_VERSION")
+    if last or not version:
+        return last
+    found = docker.images(engine, CONDUCTOR.tag(version)).values()
+    return next((image.labels.get(labels.RELEASE, "") for image in found), "")
 
 
 def _outdated(changes: Iterable[Change], there: Iterable[NetworkInfo]) -> tuple[str, ...]:

@@ -1,14 +1,15 @@
 """Bring the cloud, and all that goes with it, to what the files say: forward, and back to a generation."""
 
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 
 from osbox import files, log
-from osbox.cloud import followers, stack, underway
+from osbox.cloud import compose, followers, stack, underway
 from osbox.cloud.changes import Change
 from osbox.cloud.plan import Plan
-from osbox.commands.context import Context
+from osbox.commands.context import OF_A_DEPLOYMENT, Context
 from osbox.engine import docker, rules
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
@@ -87,37 +88,66 @@ def bring_forward(
         done = bring_up(here, site, at, version, patience, before=before)
     except (UserError, underway.BusyError):
         raise
-    except Error as failed:
+    except Exception as failed:  # also what a client says of a new service that answers nonsense
         if not kept or not record.upgrading(here.paths):
             raise
-        raise _taken_back(here, at, kept[0], failed, goes_back=goes_back) from None
+        raise _taken_back(here, at, kept[0], failed, goes_back=goes_back) from failed
     record.end_upgrade(here.paths)
     return (kept[0] if kept else None), done
 
 
 def lead_back(here: Context, at: Engine, generation: Generation, *, keeps: bool) -> GoingBack:
-    """The way back, and the proof."""
-    gone = back.go(here.paths, here.site, at, generation, keeps=keeps)
+    """The way back, and the proof. Says how to take it back, and which nodes are to be looked at."""
+    gone, nodes = back.go(here.paths, here.site, at, generation, keeps=keeps)
     here = here.again()
-    bring_up(here, here.site, at, generation.version, underway.Patience(now=True))
+    site = compose.as_brought_up(here.paths, here.site)
+    bring_up(here, site, at, generation.version, underway.Patience(now=True))
     record.arrived(here.paths)
+    if nodes:
+        log.warn("in maintenance, for their state was not as it is remembered: " + ", ".join(nodes))
+        log.warn("look at each; osbox openstack baremetal node maintenance unset NAME")
     return gone
 
 
-def _taken_back(here: Context, at: Engine, kept: Generation, failed: Error, *, goes_back: bool) -> Error:
+def _taken_back(here: Context, at: Engine, kept: Generation, failed: Exception, *, goes_back: bool) -> Error:
     """What is said of an upgrade that failed, when it has been taken back, or can be."""
     file = record.place(here.paths, kept.number) / FAILED
-    files.write(file, _logs(here, at), mode=files.PRIVATE)
+    with suppress(OSError):  # a full disk may be why
+        files.write(file, _logs(here, at), mode=files.PRIVATE)
+    message = failed.message if isinstance(failed, Error) else f"{type(failed).__name__}: {failed}"
+    evidence = failed.evidence if isinstance(failed, Error) else ""
     if not goes_back:
         hint = f"the services' logs are in {file}; osbox rollback {kept.number} leads back to {kept.release}"
-        return Error(failed.message, evidence=failed.evidence, hint=hint)
-    log.warn(f"{failed.message}: back to generation {kept.number}")
-    lead_back(here, at, kept, keeps=False)
+        return Error(message, evidence=evidence, hint=hint)
+    log.warn(f"{message}: back to generation {kept.number}")
+    try:
+        with ExitStack() as held:
+            for what in OF_A_DEPLOYMENT:
+                if what != "machine":  # which is ours
+                    held.enter_context(here.alone("up", what))
+            _lead_back(here, at, kept)
+    except Error as other:
+        return Error(
+            f"the upgrade failed, and so did the way back: {other.message}",
+            evidence="\n".join(filter(None, [message, evidence, other.evidence])),
+            hint=f"osbox rollback {kept.number} goes on; the services' logs are in {file}",
+        )
     return Error(
         f"the upgrade failed and was taken back: {here.site.name} is as it was before, on {kept.release}",
-        evidence="\n".join([failed.message, failed.evidence]).strip(),
+        evidence="\n".join([message, evidence]).strip(),
         hint=f"read {file}; osbox up --no-back leaves a failed upgrade as it is",
     )
+
+
+def _lead_back(here: Context, at: Engine, kept: Generation) -> None:
+    """What is there now is kept before, if its database answers."""
+    try:
+        lead_back(here, at, kept, keeps=True)
+    except Error as failed:
+        if record.going_back(here.paths):  # it is on its way
+            raise
+        log.warn(f"what is there now is not kept: {failed.message}")
+        lead_back(here, at, kept, keeps=False)
 
 
 def _logs(here: Context, at: Engine) -> str:

@@ -129,9 +129,15 @@ def remove(
     here: Context = context.obj
     engines.require_root()
     with here.alone("generation remove", frees=True):
-        record.require_none_under_way(here.paths)
+        known, needed = record.numbers(here.paths), record.needed(here.paths)
         for number in numbers:
-            record.find(here.paths, number)
+            if number not in known:
+                record.find(here.paths, number)  # which says what there is
+            if number in needed:
+                raise UserError(
+                    f"generation {number} is needed: an upgrade or a way back that has not ended began there",
+                    hint="osbox rollback, or osbox up, to its end",
+                )
         for number in numbers:
             keep.remove(here.paths, here.site, here.engine(), number)
             log.out.print(f"Generation {number} is removed")
@@ -166,7 +172,9 @@ def rollback(
             held.enter_context(here.alone("rollback", what))
         at, way = here.engine(), record.going_back(here.paths)
         found = record.find(here.paths, number if number is not None or way is None else way.to)
-        told = back.plan(here.site, at, found) if keeps and way is None else None
+        if way is None and (keeps or only_plan):
+            keep.require_running(here.site, at)
+        told = back.plan(here.site, at, found) if way is None and (keeps or only_plan) else None
         if told:
             log.out.print("\n".join(_lines(told)), markup=False)
         if only_plan:
@@ -181,13 +189,6 @@ def rollback(
     log.out.print(f"The cloud {here.site.name} is as generation {found.number} has it, after {took}")
     if gone.origin:
         log.out.print(f"  osbox rollback {gone.origin} takes that back")
-    if told and told.maintenance:
-        log.out.print(
-            "  in maintenance, for their state was not as it is remembered: "
-            + ", ".join(told.maintenance)
-            + "\n  look at each; osbox openstack baremetal node maintenance unset NAME",
-            markup=False,
-        )
 
 
 def _lines(told: Plan) -> list[str]:

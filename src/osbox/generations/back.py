@@ -9,13 +9,15 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from osbox import files, log, waiting
+from osbox import files, log
 from osbox.cloud import compose
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.generations import keep as keeping
 from osbox.generations import record, things
+from osbox.generations.helper import clear, helper, inside
+from osbox.generations.keep import DATABASE, require_space
 from osbox.generations.record import HOST, VOLUMES, Generation, GoingBack, Nodes, Things
 from osbox.metal.states import UNDER_WAY
 from osbox.site import secrets
@@ -23,9 +25,7 @@ from osbox.site.site import Paths, Site
 
 WATCHERS = ("nova-compute", "ironic-conductor")
 """Who acts on nodes: stopped before it is read how nodes are, so that nothing is begun afterwards."""
-DATABASE = "mysql"
-DATABASE_SECONDS = 120
-"""InnoDB recovers what was in memory when it was paused: 7 to 13 s on a busy machine."""
+ENDED = ("created", "exited", "dead")
 REASON = "osbox rollback: its state was not as the generation has it"
 
 
@@ -60,41 +60,59 @@ def differing(then: Nodes, now: Nodes) -> list[str]:
     return [uuid for uuid, state in then.items() if now.get(uuid) != state or state[0] in UNDER_WAY]
 
 
-def go(paths: Paths, site: Site, engine: Engine, generation: Generation, *, keeps: bool = True) -> GoingBack:
+def go(
+    paths: Paths, site: Site, engine: Engine, generation: Generation, *, keeps: bool = True
+) -> tuple[GoingBack, list[str]]:
     """Bring back what a generation has; the services are stopped afterwards, and `osbox up` starts them.
+    Returns the way, and the names of the nodes that are in maintenance for it.
 
     keeps: what is there now is kept before; without, a database that does not answer is no hindrance, but
     then nothing is known of nodes, and all go into maintenance.
     """
     way = _set_out(paths, site, engine, generation, keeps=keeps)
+    if not way.exchanged:
+        _exchange(paths, site, engine, generation, way)
+    names = generation.things.get("node", {})
+    return way, [names.get(uuid) or uuid for uuid in differing(generation.nodes, way.nodes)]
+
+
+def _exchange(paths: Paths, site: Site, engine: Engine, generation: Generation, way: GoingBack) -> None:
     running = _running(site, engine)
     with log.step(f"Stop {len(running)} services"):
         _stop(site, engine, [name for name in running if name != DATABASE])
         _stop(site, engine, [name for name in running if name == DATABASE])
     with log.step(f"Bring back what generation {generation.number} has"):
         place = record.place(paths, generation.number)
-        with keeping.helper(paths, site, engine, place / VOLUMES) as name:
-            keeping.inside(engine, name, "back", str(generation.number))
+        with helper(paths, site, engine, place / VOLUMES) as name:
+            inside(engine, name, "back", str(generation.number))
         _host_files(paths, generation)
         _tags(engine, generation)
     with log.step("Tell the database that nodes are to be looked at"):
-        _start_database(site, engine)
+        # By the files of then: there may be no container of it, or one of another image.
+        compose.up(engine, paths, DATABASE, rack=False)
+        things.wait(engine, site)
         _nodes(site, engine, way.nodes)
-    return way
+    # From here on people may work again: who goes on brings the services up, and exchanges nothing.
+    record.set_out(paths, replace(way, exchanged=True))
 
 
 def _set_out(paths: Paths, site: Site, engine: Engine, generation: Generation, *, keeps: bool) -> GoingBack:
     """What is under way from here on. One that was interrupted knows already what is kept, and of nodes what
     no database says any more."""
-    way = record.going_back(paths)
-    if way and generation.number in (way.to, way.origin):  # it goes on, or is taken back on its way
-        way = replace(way, to=generation.number)
+    way, number = record.going_back(paths), generation.number
+    if way and number == way.to:
+        return way
+    if way and number == way.origin and not way.exchanged:  # taken back on its way
+        way = replace(way, to=number)
     else:
-        reason, origin = f"before the way back to generation {generation.number}", 0
+        origin = 0
         if keeps:
-            origin = keeping.keep(paths, site, engine, reason).number
+            reason = f"before the way back to generation {number}"
+            origin = keeping.keep(paths, site, engine, reason, needed=(number,)).number
+        else:
+            require_space(paths)
         _stop(site, engine, [name for name in _running(site, engine) if name in WATCHERS])
-        way = GoingBack(generation.number, origin, _nodes_now(site, engine, must=keeps))
+        way = GoingBack(number, origin, _nodes_now(site, engine, must=keeps))
     record.set_out(paths, way)
     return way
 
@@ -110,10 +128,11 @@ def _nodes_now(site: Site, engine: Engine, *, must: bool) -> Nodes:
 
 
 def _running(site: Site, engine: Engine) -> list[str]:
-    """Who is to be stopped; a helper that a killed run left is none of them, and goes."""
-    keeping.clear(site, engine)
+    """Who is to be stopped, those too that Docker starts again and again; a helper that a killed run left is
+    none of them, and goes."""
+    clear(site, engine)
     containers = compose.live(engine, site)
-    return [name for name, one in containers.items() if one.state == "running" and name not in keeping.STAY]
+    return [name for name, one in containers.items() if one.state not in ENDED and name not in keeping.STAY]
 
 
 def _stop(site: Site, engine: Engine, names: Sequence[str]) -> None:
@@ -178,30 +197,16 @@ def _host_files(paths: Paths, generation: Generation) -> None:
     place = record.place(paths, generation.number) / HOST
     for file in sorted((place / paths.secrets.name).iterdir()):
         files.write(paths.secrets / file.name, file.read_bytes(), mode=files.PRIVATE, owner=secrets.UID)
-    for file, mode in ((paths.site_toml, None), (paths.private_key, files.PRIVATE)):
+    for file, mode in (
+        (paths.site_toml, None),
+        (paths.private_key, files.PRIVATE),
+        (paths.stack_env, files.PUBLIC),
+    ):
         kept = place / file.name
         if kept.is_file():
             files.write(file, kept.read_bytes(), mode=mode)
         else:
             file.unlink(missing_ok=True)
-
-
-def _start_database(site: Site, engine: Engine) -> None:
-    docker.docker(engine, "start", f"{DATABASE}.{site.name}")
-
-    def answers() -> bool:
-        try:
-            return bool(things.ask(engine, site, "SELECT 1 FROM osbox.migrated LIMIT 1"))
-        except Error:
-            return False
-
-    waiting.wait(
-        "an answer of the database that was brought back",
-        answers,
-        DATABASE_SECONDS,
-        poll=0.5,
-        hint=f"osbox logs {DATABASE}",
-    )
 
 
 def _nodes(site: Site, engine: Engine, before: Nodes) -> None:

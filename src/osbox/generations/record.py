@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from osbox import files
+from osbox import files, log
 from osbox.errors import Error, UserError
 from osbox.site import secrets
 from osbox.site.site import Paths
@@ -47,11 +47,12 @@ class Generation:
 @dataclass(frozen=True)
 class GoingBack:
     """A way back that is under way: to which generation, from which (0: that was not kept), and how nodes
-    were before."""
+    were before. exchanged: what the generation has is there, and only the services are to come up."""
 
     to: int
     origin: int
     nodes: Nodes = field(default_factory=dict)
+    exchanged: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,32 @@ def find(paths: Paths, number: int | None) -> Generation:
 
 
 def next_number(paths: Paths) -> int:
-    """One that was never used, also by what a killed run left."""
+    """One more than all that are there, also of what a killed run left."""
     names = [entry.name.removesuffix(".new") for entry in _entries(paths)]
     return max((int(name) for name in names if name.isdigit()), default=0) + 1
+
+
+def numbers(paths: Paths) -> list[int]:
+    """Of all that have their names, also those whose record cannot be read."""
+    return sorted(int(entry.name) for entry in _entries(paths) if entry.name.isdigit())
+
+
+def needed(paths: Paths) -> set[int]:
+    """Those that a way back or an upgrade which is under way may have to go to."""
+    way, upgrade = going_back(paths), upgrading(paths)
+    return {*((way.to, way.origin) if way else ()), *((upgrade.origin,) if upgrade else ())}
+
+
+def tidy(paths: Paths) -> None:
+    """Remove what a run left that was killed, or ended by a full disk."""
+    for left in paths.generations.glob("*.new"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def begin(paths: Paths, number: int) -> Path:
     """An empty directory for a generation, not yet under its name."""
     files.private_directory(paths.generations)
-    for left in paths.generations.glob("*.new"):
-        shutil.rmtree(left)
+    tidy(paths)
     new = paths.generations / f"{number}.new"
     files.private_directory(new)
     files.private_directory(new / HOST)
@@ -107,9 +124,11 @@ def begin(paths: Paths, number: int) -> Path:
 
 
 def end(paths: Paths, new: Path, generation: Generation) -> None:
-    """It is whole, and has its name."""
+    """It is whole, on the disk too, and has its name."""
+    os.sync()
     files.write(new / RECORD, json.dumps(asdict(generation), indent=1), mode=files.PRIVATE)
     new.rename(place(paths, generation.number))
+    files.sync(paths.generations)
 
 
 def going_back(paths: Paths) -> GoingBack | None:
@@ -117,8 +136,8 @@ def going_back(paths: Paths) -> GoingBack | None:
     file = paths.generations / GOING_BACK
     if not file.is_file():
         return None
-    found = json.loads(file.read_text())
-    return GoingBack(found["to"], found["origin"], _nodes(found["nodes"]))
+    found = _json(file)
+    return GoingBack(**{**found, "nodes": _nodes(found["nodes"])})
 
 
 def set_out(paths: Paths, way: GoingBack) -> None:
@@ -138,7 +157,7 @@ def begin_upgrade(paths: Paths, upgrade: Upgrade) -> None:
 def upgrading(paths: Paths) -> Upgrade | None:
     """The upgrade that was begun, and is not proved."""
     file = paths.generations / UPGRADE
-    return Upgrade(**json.loads(file.read_text())) if file.is_file() else None
+    return Upgrade(**_json(file)) if file.is_file() else None
 
 
 def end_upgrade(paths: Paths) -> None:
@@ -180,6 +199,23 @@ def octets(paths: Paths, number: int) -> int:
     return sum(file.lstat().st_blocks * 512 for file in found)
 
 
+def read(found: Mapping[str, Any]) -> Generation:
+    """A generation as JSON has it. Raises KeyError, TypeError, AttributeError or ValueError for what is
+    none."""
+    images = {name: (one[0], one[1]) for name, one in found["images"].items()}
+    return Generation(**{**found, "images": images, "nodes": _nodes(found["nodes"])})
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = dict(json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
+        raise Error(
+            f"{file} cannot be read", evidence=str(error), hint="remove it when you know what was under way"
+        ) from error
+    return found
+
+
 def _entries(paths: Paths) -> list[Path]:
     return list(paths.generations.iterdir()) if paths.generations.is_dir() else []
 
@@ -188,9 +224,11 @@ def _read(paths: Paths) -> Iterator[Generation]:
     for entry in _entries(paths):
         file = entry / RECORD
         if entry.name.isdigit() and file.is_file():
-            found: dict[str, Any] = json.loads(file.read_text())
-            found["images"] = {name: tuple(one) for name, one in found["images"].items()}
-            yield Generation(**{**found, "nodes": _nodes(found["nodes"])})
+            try:
+                yield read(json.loads(file.read_text()))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                why = f"generation {entry.name} cannot be read ({error!r:.80})"
+                log.warn(f"{why}: there is no way back to it; osbox generation remove {entry.name}")
 
 
 def _nodes(found: Mapping[str, Any]) -> Nodes:

@@ -2,6 +2,7 @@
 never backwards."""
 
 from osbox import log
+from osbox.cloud import compose
 from osbox.cloud.plan import Plan
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
@@ -41,8 +42,9 @@ def refuse(paths: Paths, todo: Plan) -> None:
 
 
 def running(todo: Plan) -> str:
-    """The youngest release that a container is of: an upgrade that was killed has begun to migrate."""
-    return max((one.release for one in todo.live.values()), default="")
+    """The youngest release that a container is of, for an upgrade that was killed has begun to migrate; of a
+    cloud that is down the one that it was last brought up with."""
+    return max((one.release for one in todo.live.values()), default="") or todo.former
 
 
 def is_one(todo: Plan) -> bool:
@@ -68,15 +70,19 @@ def keep(paths: Paths, site: Site, engine: Engine, todo: Plan) -> Generation | N
 
     Raises Error when the cloud cannot be kept before an upgrade.
     """
-    under_way = record.upgrading(paths)
-    if under_way and under_way.release == todo.release:
+    under_way, runs = record.upgrading(paths), running(todo)
+    if under_way and under_way.release == todo.release == runs:  # it has begun to migrate
         return next((one for one in record.all_of(paths) if one.number == under_way.origin), None)
-    runs = running(todo)
     if is_one(todo):
+        if not any(one.state == "running" for one in todo.live.values()):
+            raise UserError(
+                f"the cloud is down, so it cannot be kept before the upgrade from {runs} to {todo.release}",
+                hint=f"osbox up --version {compose.version(paths)}, then the same command again",
+            )
         found = keeping.keep(paths, site, engine, f"before the upgrade from {runs} to {todo.release}")
         record.begin_upgrade(paths, Upgrade(found.number, todo.release))
         return found
-    if not runs or not set(todo.exchanged) - keeping.STAY:
+    if not set(todo.exchanged) - keeping.STAY:
         return None
     try:
         return keeping.keep(paths, site, engine, f"before other images of {runs}")

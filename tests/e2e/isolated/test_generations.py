@@ -47,6 +47,7 @@ def kept(ready: Tool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
     for found in listed(ready):
         ready("generation", "remove", str(found["number"]))
     assert listed(ready) == []
+    assert "generation-" not in engine("docker", "images")
     client("user", "delete", USER)
 
 
@@ -106,7 +107,10 @@ def test_the_way_back_is_taken_back(kept: tuple[Tool, int, str], tmp_path: Path)
     assert (lets_in(FIRST), lets_in(SECOND)) == (False, True)
     assert "made-later" in client("project", "list")
     assert USER not in client("image", "list")
-    cloud("rollback", str(number))
+    cloud("down")
+    said = cloud("rollback", str(number), code=2)
+    assert "osbox rollback --no-keep" in said
+    cloud("rollback", str(number), "--no-keep")
     assert lets_in(FIRST)
     assert digest(tmp_path) == sha
 
@@ -138,6 +142,8 @@ def test_nobody_stands_still_for_ever(kept: tuple[Tool, int, str]) -> None:
     assert waiting.happens(lambda: not paused(), 30)
     cloud("up")  # which finds the helper of who was killed
     assert len(listed(cloud)) == known
+    engine("docker", "pause", f"mysql.{NAME}")  # as by a shell that was killed, too
+    cloud("generation", "create", "--expires", "of one that stood still")
     assert "Nothing to change" in cloud("up")
 
 

@@ -1,0 +1,75 @@
+"""The container that has a cloud's volumes in its hands while they are kept or brought back, and letting
+those go on that were paused for it."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from osbox import log
+from osbox.cloud import compose
+from osbox.engine import docker
+from osbox.engine.engine import Engine
+from osbox.generations.inside import SCRIPTS
+from osbox.images.catalogue import BY_NAME, GROUND
+from osbox.site import secrets
+from osbox.site.site import LABEL, Paths, Site
+
+MOUNTS: Mapping[str, str] = {
+    "mysql-data": "/mysql",
+    "keystone-keys": "/keystone-keys",
+    "swift-rings-data": "/swift-rings",
+    "swift-devs-data": "/srv/node",
+    "rabbitmq-data": "/rabbitmq",
+    "ovn-data": "/ovn",
+}
+"""Where it has which volume."""
+SECONDS = 600
+"""Of one thing that it does: objects are linked, 2 000 in a second on a busy machine."""
+
+
+@contextmanager
+def helper(paths: Paths, site: Site, engine: Engine, kept: Path | None) -> Iterator[str]:
+    """A container that has the volumes, as the images' user and without any capability or network, for the
+    block; its name. kept: what it has as /kept."""
+    name = clear(site, engine)
+    there = docker.ids(engine, "volume", compose.label(site))  # Docker would make those that are not
+    prefix = compose.volume_prefix(site)
+    volumes = [f"--volume={prefix}{key}:{at}" for key, at in MOUNTS.items() if f"{prefix}{key}" in there]
+    volumes += [f"--volume={kept}:/kept"] if kept else []
+    restraints = ("--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
+    # The label has `osbox down`, and the next `osbox up`, find one that was left by a kill: it holds volumes.
+    user = (f"--user={secrets.UID}:{secrets.UID}", f"--label={LABEL}={site.name}")
+    tag = compose.last(paths, BY_NAME[GROUND].variable) or compose.version(paths)
+    last = ("--pull=never", "--entrypoint=sleep", BY_NAME[GROUND].tag(tag), str(SECONDS * 2))
+    docker.docker(
+        engine, "run", "--detach", "--rm", "--init", f"--name={name}", *restraints, *user, *volumes, *last
+    )
+    try:
+        yield name
+    finally:
+        docker.docker(engine, "rm", "--force", name, check=False)
+
+
+def clear(site: Site, engine: Engine) -> str:
+    """Remove the helper of a run that was killed, and let those go on that it had paused; the name that it
+    has."""
+    name = f"generation.{site.name}"
+    docker.docker(engine, "rm", "--force", name, check=False)
+    go_on(engine, docker.ids(engine, "container", compose.label(site), "status=paused"))
+    return name
+
+
+def go_on(engine: Engine, names: list[str]) -> None:
+    """Let containers go on, whether they were paused or not."""
+    if names:
+        docker.docker(engine, "unpause", *names, check=False)
+
+
+def inside(engine: Engine, name: str, do: str, what: str) -> None:
+    """Have the helper do something (osbox.generations.inside.trees)."""
+    program = (SCRIPTS / "trees.py").read_text()
+    words = ("exec", name, "python3", "-c", program, do, what)
+    begin = time.monotonic()
+    docker.docker(engine, *words, timeout=SECONDS)
+    log.command(f"# {do} took {time.monotonic() - begin:.1f} s")
