@@ -21,7 +21,7 @@ from osbox.commands.converging import bring_forward
 from osbox.engine import engine, firewall, rules
 from osbox.engine.asking import SilentError
 from osbox.errors import UserError
-from osbox.generations import record, upgrade
+from osbox.generations import keep, record, upgrade
 from osbox.images import catalogue
 from osbox.network import connect as network
 from osbox.network import subnets
@@ -304,6 +304,8 @@ def _purge(here: Context, at: engine.Engine | None, *, keep_images: bool) -> lis
     if not at:
         engine.stop(here.base)  # containers of an engine that died may still hold the network
     gone = [str(change) for change in network.remove(here.paths, here.site, at or engine.tools(here.base))]
+    if at:
+        keep.untag(at, here.site)
     if here.named:
         return gone + engine.remove_files(here.paths, keep_images=keep_images)
     if not keep_images and at and at.kind == "host":

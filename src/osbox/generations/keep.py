@@ -144,7 +144,15 @@ def tag(engine: Engine, site: Site, generation: Generation) -> None:
 
 
 def _own(site: Site, number: int, name: str) -> str:
-    return f"{name.partition(':')[0]}:generation-{site.name}-{number}"
+    # No name of a deployment has a _ in it: those of "lab" are not taken for those of "lab-2".
+    return f"{name.partition(':')[0]}:generation_{site.name}_{number}"
+
+
+def untag(engine: Engine, site: Site, number: str = "*") -> None:
+    """Take the names again that images have for a generation, or for all of this deployment's."""
+    own = docker.ids(engine, "image", f"reference=*:generation_{site.name}_{number}")
+    if own:
+        docker.docker(engine, "rmi", *own, check=False)
 
 
 def _let_go(paths: Paths, site: Site, engine: Engine, needed: Sequence[int]) -> None:
@@ -164,9 +172,7 @@ def remove(paths: Paths, site: Site, engine: Engine, number: int) -> None:
     if place.is_dir():
         place.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
-    own = docker.ids(engine, "image", f"reference=*:generation-{site.name}-{number}")
-    if own:
-        docker.docker(engine, "rmi", *own, check=False)
+    untag(engine, site, str(number))
     with helper(paths, site, engine, None) as name:
         inside(engine, name, "drop", str(number))
 

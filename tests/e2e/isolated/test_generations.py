@@ -47,7 +47,7 @@ def kept(ready: Tool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
     for found in listed(ready):
         ready("generation", "remove", str(found["number"]))
     assert listed(ready) == []
-    assert "generation-" not in engine("docker", "images")
+    assert "generation_" not in engine("docker", "images")
     client("user", "delete", USER)
 
 
