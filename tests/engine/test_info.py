@@ -67,6 +67,8 @@ def test_a_container_that_was_paused_is_as_its_last_check_found_it() -> None:
     health = {**entry["State"]["Health"], "Status": "unhealthy", "FailingStreak": 0}
     state = {**entry["State"], "Health": health}
     assert info.container({**entry, "State": state}).state.health == "healthy"
+    ended = {**state, "Running": False, "Status": "exited"}
+    assert info.container({**entry, "State": ended}).state.health == "unhealthy"
     health["FailingStreak"] = 2
     assert info.container({**entry, "State": state}).state.health == "unhealthy"
 

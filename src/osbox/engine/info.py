@@ -196,16 +196,16 @@ def _state(state: Entry) -> State:
         exit_code=int(state["ExitCode"]),
         oom_killed=bool(state["OOMKilled"]),
         started_at=_text(state["StartedAt"]),
-        health=_health(health),
+        health=_health(health, runs=bool(state["Running"])),
         health_log=tuple(str(one.get("Output") or "") for one in health.get("Log") or ()),
     )
 
 
-def _health(told: Entry) -> str:
+def _health(told: Entry, *, runs: bool) -> str:
     """Docker calls a container unhealthy that was paused, until its next check a minute later; no check has
-    failed then."""
+    failed then. It calls one so that has ended, too."""
     status = str(told.get("Status") or "")
-    return "healthy" if status == "unhealthy" and told.get("FailingStreak") == 0 else status
+    return "healthy" if runs and status == "unhealthy" and told.get("FailingStreak") == 0 else status
 
 
 def _directories(driver: Entry) -> tuple[str, ...]:
