@@ -26,6 +26,7 @@ SCENES = {
         "another subnet",
         "way back taken back",
         "upgrade to images",
+        "upgrade that fails",
     ),
 }
 """Tests of one to four minutes each, by lane: `make check` plays SCENES_AT_ONCE of them."""

@@ -195,6 +195,7 @@ def test_another_release_is_kept_before_and_left_again(others: Tool, tmp_path: P
     assert lets_in(FIRST)
 
 
+@scene("upgrade that fails")
 def test_a_release_that_does_not_come_up_is_left_by_itself(others: Tool) -> None:
     """Its conductor ends as soon as it is started."""
     cloud = others
@@ -203,10 +204,11 @@ def test_a_release_that_does_not_come_up_is_left_by_itself(others: Tool) -> None
     begin = time.monotonic()
     said = " ".join(cloud("up", "--version", "broken", code=1).split())
     print(f"failed, and back within {time.monotonic() - begin:.1f} s")
-    assert "the upgrade failed and was taken back: check is as it was before" in said
+    assert f"the upgrade failed and was taken back: {NAME} is as it was before" in said
     assert "ironic-conductor: ended" in said
-    [kept_before] = listed(cloud)[known:]
+    kept_before, kept_after = listed(cloud)[known:]
     assert kept_before["reason"].startswith("before the upgrade from 20")
+    assert kept_after["reason"] == f"before the way back to generation {kept_before['number']}"
     logs = HOME / "generations" / str(kept_before["number"]) / "failed.log"
     assert "=== ironic-conductor\n" in logs.read_text()
     assert engine("docker", "inspect", "--format", "{{.Id}}", f"mysql.{NAME}", f"front.{NAME}") == before
