@@ -6,7 +6,7 @@ docs/testing.md has it all.
 import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -111,6 +111,13 @@ def own_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are given to the containers' user; who is not root may give them to nobody but himself."""
     if os.geteuid() != 0:
         monkeypatch.setattr(secrets, "UID", os.geteuid())
+
+
+def write_all(place: Path, texts: Mapping[str, str]) -> None:
+    """Have files with these texts below a place, by their names in it."""
+    for name, text in texts.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text)
 
 
 def tracked(*patterns: str) -> list[Path]:

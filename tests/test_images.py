@@ -25,7 +25,7 @@ from osbox.imagetests.check import Report
 from osbox.site.load import load_site
 from osbox.site.site import Paths
 from tests import records, samples
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, write_all
 from tests.deadlines import waited
 from tests.home import prepare
 
@@ -53,17 +53,18 @@ COPY images/b /b
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    for name, text in {
-        "images/a/Dockerfile": RECIPE,
-        "images/a/packages.txt": "x",
-        "images/a/etc/conf": "y",
-        "images/b/file": "z",
-        "releases/1/lock": "1",
-        "releases/2/lock": "2",
-        "images/a/etc/__pycache__/x.pyc": "cache",
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write_all(
+        tmp_path,
+        {
+            "images/a/Dockerfile": RECIPE,
+            "images/a/packages.txt": "x",
+            "images/a/etc/conf": "y",
+            "images/b/file": "z",
+            "releases/1/lock": "1",
+            "releases/2/lock": "2",
+            "images/a/etc/__pycache__/x.pyc": "cache",
+        },
+    )
     return tmp_path
 
 

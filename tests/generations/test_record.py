@@ -9,6 +9,7 @@ import pytest
 
 from osbox.cloud.changes import Live
 from osbox.cloud.plan import Plan
+from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.generations import back, keep, record, things, upgrade
@@ -130,7 +131,7 @@ def test_which_go_by_themselves(known: dict[int, int], gone: list[int]) -> None:
 
 def test_one_that_was_passing_lasts(paths: Paths) -> None:
     kept(paths, 1)
-    assert record.last(paths, one(1), lasting=True).lasting
+    assert record.last(paths, one(1)).lasting
     assert record.find(paths, 1) == one(1, lasting=True)
 
 
@@ -282,3 +283,25 @@ def test_what_is_kept_before_a_way_back(
     assert back._set_out(paths, Site(), ENGINE, one(to), keeps=True) == found
     assert record.going_back(paths) == found
     assert spared == ([to] if found.origin == 9 else [])
+
+
+def test_all_images_are_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question takes Docker's client a twentieth of a second, and there are two dozen."""
+    asked = list[set[str]]()
+
+    def here(_: Engine, *names: str) -> set[str]:
+        asked.append({*names})
+        return {"sha256:1"}
+
+    monkeypatch.setattr(docker, "image_ids", here)
+    there = one(1, images={"keystone": ("os-keystone:latest", "sha256:1")})
+    back.require_images(ENGINE, there)
+    lost = {
+        **there.images,
+        "mysql": ("os-mysql:latest", "sha256:2"),
+        "again": ("os-mysql:latest", "sha256:2"),
+    }
+    with pytest.raises(UserError, match="images of generation 1 are not here any more") as caught:
+        back.require_images(ENGINE, one(1, images=lost))
+    assert caught.value.evidence == "os-mysql:latest"
+    assert asked == [{"sha256:1"}, {"sha256:1", "sha256:2"}]

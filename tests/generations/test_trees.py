@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from osbox.generations.inside import trees
+from tests.conftest import write_all
 
 OBJECT = "objects/1/abc/deadbeef/1764600000.00000.data"
 
@@ -14,23 +15,24 @@ OBJECT = "objects/1/abc/deadbeef/1764600000.00000.data"
 @pytest.fixture
 def volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Volumes with something in each."""
-    for name, text in {
-        "mysql/data/ibdata1": "rows",
-        "mysql/.installed": "",
-        "keystone-keys/0": "next",
-        "keystone-keys/1": "signs",
-        "swift-rings/object.ring.gz": "ring",
-        f"node/d1/{OBJECT}": "bytes",
-        "node/d1/objects/1/hashes.pkl": "made anew",
-        "node/d1/objects/1/abc/deadbeef/.lock": "",
-        "node/d1/containers/2/def/1234/1234.db": "sqlite",
-        "node/d1/containers/2/def/1234/1234.db.pending": "row",
-        "node/d1/tmp/half": "x",
-        "rabbitmq/queues/1": "cast",
-        "ovn/ovnnb_db.db": "flows",
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write_all(
+        tmp_path,
+        {
+            "mysql/data/ibdata1": "rows",
+            "mysql/.installed": "",
+            "keystone-keys/0": "next",
+            "keystone-keys/1": "signs",
+            "swift-rings/object.ring.gz": "ring",
+            f"node/d1/{OBJECT}": "bytes",
+            "node/d1/objects/1/hashes.pkl": "made anew",
+            "node/d1/objects/1/abc/deadbeef/.lock": "",
+            "node/d1/containers/2/def/1234/1234.db": "sqlite",
+            "node/d1/containers/2/def/1234/1234.db.pending": "row",
+            "node/d1/tmp/half": "x",
+            "rabbitmq/queues/1": "cast",
+            "ovn/ovnnb_db.db": "flows",
+        },
+    )
     (tmp_path / "kept").mkdir()
     monkeypatch.setattr(trees, "KEPT", tmp_path / "kept")
     monkeypatch.setattr(trees, "DEVICE", tmp_path / "node/d1")

@@ -70,7 +70,7 @@ def read(paths: Paths, site: Site, engine: Engine, version: str) -> Plan:
         everybodys = {kind: pool.submit(docker.ids, engine, kind) for kind in KINDS}
         images = _images(engine, version)
         tags = _tags(paths, engine, images, version)
-        of_images = {**tags, compose.RELEASE: images[CONDUCTOR.tag(version)].labels.get(labels.RELEASE, "")}
+        of_images = {**tags, compose.RELEASE: _release(images, version)}
         values = compose.environment(paths, site, version, of_release(paths, images, version), of_images)
         chosen = options.of_services(paths, engine, site, images)
         # Virtual nodes from before a `down` are on this volume, and servers may be on them.
@@ -114,8 +114,7 @@ def _former(paths: Paths, engine: Engine) -> str:
     last, version = compose.last(paths, compose.RELEASE), compose.last(paths, "OSBOX_VERSION")
     if last or not version:
         return last
-    found = docker.images(engine, CONDUCTOR.tag(version)).values()
-    return next((image.labels.get(labels.RELEASE, "") for image in found), "")
+    return _release(docker.images(engine, CONDUCTOR.tag(version)), version)
 
 
 def _outdated(changes: Iterable[Change], there: Iterable[NetworkInfo]) -> tuple[str, ...]:
@@ -261,7 +260,9 @@ def _last(paths: Paths, image: catalogue.Image) -> str:
 def same(one: ImageInfo | None, other: ImageInfo | None) -> bool:
     """Whether two images are there and have the same files and settings: labels, names and dates may
     differ."""
-    return one is not None and other is not None and _content(one) == _content(other)
+    if one is None or other is None:
+        return False
+    return one.id == other.id or _content(one) == _content(other)
 
 
 def _content(image: ImageInfo) -> object:
@@ -279,8 +280,14 @@ def _require(images: Images, version: str, names: Iterable[str]) -> None:
 def of_release(paths: Paths, images: Images, version: str) -> Mapping[str, str]:
     """What the release of these images wants otherwise; nothing for a release that is not in this
     checkout."""
-    name = images[CONDUCTOR.tag(version)].labels.get(labels.RELEASE, "")
+    name = _release(images, version)
     return releases.read(paths.releases / name).environment if name in releases.known(paths.releases) else {}
+
+
+def _release(images: Images, version: str) -> str:
+    """Of which release these images are; "" when the one that says it is not among them."""
+    found = images.get(CONDUCTOR.tag(version))
+    return found.labels.get(labels.RELEASE, "") if found else ""
 
 
 def release(engine: Engine, site: Site) -> str:

@@ -100,7 +100,7 @@ def last(context: typer.Context, number: Number) -> None:
     here: Context = context.obj
     engines.require_root()
     with here.alone("generation keep"):
-        found = record.last(here.paths, record.find(here.paths, number), lasting=True)
+        found = record.last(here.paths, record.find(here.paths, number))
     log.out.print(f"Generation {found.number} stays until osbox generation remove {found.number}")
 
 
@@ -172,10 +172,11 @@ def rollback(
             held.enter_context(here.alone("rollback", what))
         at, way = here.engine(), record.going_back(here.paths)
         found = record.find(here.paths, number if number is not None or way is None else way.to)
+        back.require_images(at, found)
+        told = None
         if way is None and (keeps or only_plan):
-            keep.require_running(here.site, at)
-        told = back.plan(here.site, at, found) if way is None and (keeps or only_plan) else None
-        if told:
+            keep.running(here.site, at)
+            told = back.plan(here.site, at, found)
             log.out.print("\n".join(_lines(told)), markup=False)
         if only_plan:
             if told is None:
@@ -183,7 +184,6 @@ def rollback(
                     "there is no plan of a way back that was begun", hint="osbox rollback goes on"
                 )
             raise typer.Exit(PENDING if told.lost or told.again else 0)
-        back.require_images(at, found)
         gone = lead_back(here, at, found, keeps=keeps)
     took = log.seconds(time.monotonic() - begin)
     log.out.print(f"The cloud {here.site.name} is as generation {found.number} has it, after {took}")

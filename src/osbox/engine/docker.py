@@ -112,6 +112,11 @@ def image(engine: Engine, name: str) -> ImageInfo | None:
     return next(iter(asking.images(engine.argv("docker"), [name])), None)
 
 
+def image_ids(engine: Engine, *names: str) -> set[str]:
+    """The ids of those images that exist, of tags or ids; all are asked for at once."""
+    return {one.id for one in asking.images(engine.argv("docker"), names)}
+
+
 def containers(engine: Engine, *names: str) -> list[ContainerInfo]:
     """Those of the names that exist."""
     return asking.containers(engine.argv("docker"), names)

@@ -41,17 +41,23 @@ class Plan:
 
 
 def plan(site: Site, engine: Engine, generation: Generation) -> Plan:
-    """What would change. Raises UserError when an image of the generation is not here any more, Error when
-    the database does not answer."""
-    require_images(engine, generation)
+    """What would change. Raises Error when the database does not answer."""
     now, nodes = things.seen(engine, site), things.nodes(engine, site)
-    names = generation.things.get("node", {})
     return Plan(
         generation,
         tuple(_without(now, generation.things)),
         tuple(_without(generation.things, now)),
-        tuple(names.get(uuid) or uuid for uuid in differing(generation.nodes, nodes)),
+        tuple(in_doubt(generation, nodes)),
     )
+
+
+def in_doubt(generation: Generation, now: Nodes) -> list[str]:
+    """The names of the nodes that are not as the generation has them."""
+    return [_name(generation, uuid) for uuid in differing(generation.nodes, now)]
+
+
+def _name(generation: Generation, uuid: str) -> str:
+    return generation.things.get("node", {}).get(uuid) or uuid
 
 
 def differing(then: Nodes, now: Nodes) -> list[str]:
@@ -72,8 +78,7 @@ def go(
     way = _set_out(paths, site, engine, generation, keeps=keeps)
     if not way.exchanged:
         _exchange(paths, site, engine, generation, way)
-    names = generation.things.get("node", {})
-    return way, [names.get(uuid) or uuid for uuid in differing(generation.nodes, way.nodes)]
+    return way, in_doubt(generation, way.nodes)
 
 
 def _exchange(paths: Paths, site: Site, engine: Engine, generation: Generation, way: GoingBack) -> None:
@@ -154,7 +159,7 @@ def differences(paths: Paths, one: Generation, other: Generation) -> dict[str, l
         "made": list(_without(other.things, one.things)),
         "removed": list(_without(one.things, other.things)),
         "nodes": [
-            f"{other.things.get('node', {}).get(uuid) or uuid} {one.nodes[uuid][0]} → {state[0]}"
+            f"{_name(other, uuid)} {one.nodes[uuid][0]} → {state[0]}"
             for uuid, state in other.nodes.items()
             if uuid in one.nodes and one.nodes[uuid] != state
         ],
@@ -174,11 +179,12 @@ def _without(these: Things, those: Things) -> Iterator[str]:
 
 def require_images(engine: Engine, generation: Generation) -> None:
     """Raise UserError unless all images that ran then are here."""
-    lost = [tag for tag, number in generation.images.values() if not docker.image(engine, number)]
+    here = docker.image_ids(engine, *{number for _, number in generation.images.values()})
+    lost = {tag for tag, number in generation.images.values() if number not in here}
     if lost:
         raise UserError(
             f"images of generation {generation.number} are not here any more",
-            evidence=", ".join(sorted(set(lost))),
+            evidence=", ".join(sorted(lost)),
             hint=f"build them again from the commit that they were of: osbox build --version"
             f" {generation.version}",
         )

@@ -2,7 +2,7 @@
 those go on that were paused for it."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def clear(site: Site, engine: Engine) -> str:
     return name
 
 
-def go_on(engine: Engine, names: list[str]) -> None:
+def go_on(engine: Engine, names: Sequence[str]) -> None:
     """Let containers go on, whether they were paused or not."""
     if names:
         docker.docker(engine, "unpause", *names, check=False)

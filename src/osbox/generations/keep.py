@@ -6,7 +6,7 @@ Who writes objects or rows is paused meanwhile: requests wait for a second or tw
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from osbox import files, log, run
 from osbox.cloud import compose
+from osbox.cloud.changes import Live
 from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
@@ -75,7 +76,7 @@ def keep(
     Raises UserError when there is no cloud, Error when its database does not answer or the disk is full.
     """
     clear(site, engine)
-    require_running(site, engine)
+    containers = running(site, engine)
     record.tidy(paths)
     require_space(paths)
     things.wait(engine, site)
@@ -84,7 +85,8 @@ def keep(
     new = record.begin(paths, number)
     try:
         with log.step(f"Keep generation {number}"):
-            told = _volumes(paths, site, engine, new, number)
+            writers = [f"{name}.{site.name}" for name in WRITERS if _runs(containers.get(name))]
+            told = _volumes(paths, site, engine, new, writers)
             _of_the_host(paths, new / HOST)
             images, release, version = _images(engine, site)
             generation = Generation(
@@ -109,27 +111,27 @@ def keep(
     return generation
 
 
-def require_running(site: Site, engine: Engine) -> None:
-    """Raise UserError when there is no cloud that could be kept."""
-    if not _runs(compose.live(engine, site).get(DATABASE)):
+def running(site: Site, engine: Engine) -> Mapping[str, Live]:
+    """The containers of a cloud that can be kept. Raises UserError when there is none."""
+    containers = compose.live(engine, site)
+    if not _runs(containers.get(DATABASE)):
         raise UserError(
             f"no cloud {site.name} runs that could be kept",
             hint="osbox up; or osbox rollback --no-keep, which leads back without it",
         )
+    return containers
 
 
-def _volumes(paths: Paths, site: Site, engine: Engine, new: Path, number: int) -> dict[str, Any]:
+def _volumes(paths: Paths, site: Site, engine: Engine, new: Path, writers: Sequence[str]) -> dict[str, Any]:
     """What the helper says of the volumes, which it has kept while those who write were paused."""
-    containers = compose.live(engine, site)
-    running = [f"{name}.{site.name}" for name in WRITERS if _runs(containers.get(name))]
     with helper(paths, site, engine, new / VOLUMES) as name:
         inside(engine, name, "tidy", ",".join(map(str, record.numbers(paths))))
         program = (SCRIPTS / "trees.py").read_text()
-        words = engine.argv("sh", "-euc", PAUSED, "sh", name, program, str(number), *running)
+        words = engine.argv("sh", "-euc", PAUSED, "sh", name, program, new.stem, *writers)
         try:
             told: dict[str, Any] = json.loads(run.tail(run.run(words, timeout=SECONDS).out, 1))
         finally:  # the shell's own trap, should it be killed with us
-            go_on(engine, running)
+            go_on(engine, writers)
     return told
 
 
@@ -177,8 +179,8 @@ def remove(paths: Paths, site: Site, engine: Engine, number: int) -> None:
         inside(engine, name, "drop", str(number))
 
 
-def _runs(one: object) -> bool:
-    return getattr(one, "state", "") == "running"
+def _runs(one: Live | None) -> bool:
+    return one is not None and one.state == "running"
 
 
 def require_space(paths: Paths) -> None:

@@ -126,7 +126,7 @@ def begin(paths: Paths, number: int) -> Path:
 def end(paths: Paths, new: Path, generation: Generation) -> None:
     """It is whole, on the disk too, and has its name."""
     os.sync()
-    files.write(new / RECORD, json.dumps(asdict(generation), indent=1), mode=files.PRIVATE)
+    _write(new, generation)
     new.rename(place(paths, generation.number))
     files.sync(paths.generations)
 
@@ -164,12 +164,15 @@ def end_upgrade(paths: Paths) -> None:
     (paths.generations / UPGRADE).unlink(missing_ok=True)
 
 
-def last(paths: Paths, generation: Generation, *, lasting: bool) -> Generation:
-    """Have a generation go by age and number, or never by itself; as it is then."""
-    found = replace(generation, lasting=lasting)
-    text = json.dumps(asdict(found), indent=1)
-    files.write(place(paths, found.number) / RECORD, text, mode=files.PRIVATE)
+def last(paths: Paths, generation: Generation) -> Generation:
+    """Have a generation never go by itself; as it is then."""
+    found = replace(generation, lasting=True)
+    _write(place(paths, found.number), found)
     return found
+
+
+def _write(directory: Path, generation: Generation) -> None:
+    files.write(directory / RECORD, json.dumps(asdict(generation), indent=1), mode=files.PRIVATE)
 
 
 def due(known: Sequence[Generation], number: int, days: int, now: datetime) -> list[Generation]:
