@@ -94,7 +94,7 @@ def unknown(words: list[str]) -> str:
             return ""
         if word == "--name":
             next(rest, "")  # its value is no command
-        elif word.startswith("-"):
+        elif word.startswith("-") and word != "-":  # which is standard output
             if word.partition("=")[0] not in known and not re.fullmatch(r"-j\d+", word):
                 return word
         elif hasattr(place, "commands") and re.fullmatch(r"[a-z][a-z0-9-]*(\|[a-z][a-z0-9-]*)*", word):

@@ -117,6 +117,8 @@ IN_PLACE = {
     "engine/docker.py": "logins, in a private directory of the block",
     "engine/footprint.py": "the kernel's settings",
     "engine/root.py": "inside of a root that is renamed when it is whole",
+    "generations/archive.py": "a stream under another name, renamed when it is whole",
+    "generations/backup.py": "inside of a directory that is renamed when it is whole",
     "generations/inside/trees.py": "in a container, inside of a directory that is renamed when it is whole",
     "judges/disk.py": "inside of a container, by a line of Python",
     "images/sandbox.py": "made-up secrets of a test",

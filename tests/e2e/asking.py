@@ -24,7 +24,8 @@ def ssh(command: str) -> str:
     return run.run(ssh_argv(command), timeout=120).out
 
 
-def ssh_argv(command: str) -> list[str]:
+def ssh_argv(command: str, home: Path = HOME) -> list[str]:
+    """On the demo's server, with the key of the deployment in a state directory."""
     address = server_address()
     settings = (
         "StrictHostKeyChecking=no",
@@ -33,7 +34,7 @@ def ssh_argv(command: str) -> list[str]:
         "ConnectTimeout=10",
     )
     options = [word for setting in (*settings, "ConnectTimeout=10") for word in ("-o", setting)]
-    return ["ssh", "-i", str(HOME / "id_ed25519"), *options, f"debian@{address}", command]
+    return ["ssh", "-i", str(home / "id_ed25519"), *options, f"debian@{address}", command]
 
 
 def server_address() -> str:

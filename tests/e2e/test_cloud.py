@@ -5,6 +5,7 @@ The tests build on one another (one cloud takes minutes to make): when one fails
 it.
 """
 
+import hashlib
 import json
 import re
 import shutil
@@ -53,6 +54,8 @@ pytestmark = pytest.mark.e2e
 
 STEPS = ("Engine", "Images", "Cloud", "Network", "Contents", "Rack", "Enrol", "Request", "Deploy", "Boot")
 """The demo's steps that are killed once each, a second after their first line."""
+RESTORE = ("Have containers", "Unpack the backup", "Bring back", "Tell the database", "Ready")
+"""A restore's steps that are killed once each."""
 STEPS_AT_ONCE = 1
 """So many of them in `make check`, by turn."""
 
@@ -673,6 +676,52 @@ def test_the_node_boots_its_own_disk_after_down_and_up(osbox: Tool) -> None:
     osbox("up")
     osbox("demo", timeout=1200)
     assert ssh("sudo cat /root/kept").strip() == "kept"
+
+
+def test_a_backup_is_a_cloud_of_another_name(osbox: Tool, tmp_path: Path) -> None:
+    """On an empty state directory, whose restore is killed once; its key opens the node, which goes on."""
+    key, file, half = (tmp_path / name for name in ("key", "cloud.osbox", "half.osbox"))
+    osbox("backup", "key", str(key))
+    sealed = (str(file), "--key", str(key))
+    client("user", "create", "--password", "p-of-then", "--project", "admin", "of-then")
+    client("role", "add", "--user", "of-then", "--project", "admin", "member")
+    begin = time.monotonic()
+    osbox("backup", "create", str(file), "--to", str(key))
+    print(f"written within {time.monotonic() - begin:.1f} s: {file.stat().st_size >> 20} MiB")
+    client("user", "delete", "of-then")
+    half.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert "damaged or cut" in osbox("backup", "verify", str(half), *sealed[1:], code=1)
+    assert "its databases have what it says" in osbox("backup", "verify", *sealed)
+    assert "there is a cloud" in osbox("restore", *sealed, code=2)
+
+    look = ("--name", "look")
+    try:
+        assert osbox.killed_after(turn(RESTORE)[0], *look, "restore", *sealed, seconds=0.3)
+        begin = time.monotonic()
+        osbox(*look, "restore", *sealed)
+        print(f"restored within {time.monotonic() - begin:.1f} s")
+        mine = ("--os-username", "of-then", "--os-password", "p-of-then")
+        assert json.loads(asked(*look, "openstack", *mine, "token", "issue", "-f", "json"))["user_id"]
+        told, was = (json.loads(asked(*name, "node", "list", "--json")) for name in (look, ()))
+        assert [(node["name"], node["provision_state"], node["maintenance"]) for node in told] == [
+            (node["name"], node["provision_state"], True) for node in was
+        ]
+        argv = ssh_argv("cat /proc/sys/kernel/random/boot_id", HOME / "clouds" / "look")
+        assert run.run(argv, timeout=30).out == ssh("cat /proc/sys/kernel/random/boot_id")
+        image, disk = "debian-13", tmp_path / "disk"
+        asked(*look, "openstack", "image", "save", "--file", str(disk), image)
+        shown = json.loads(client("image", "show", image, "-f", "json"))
+        hashed = hashlib.new(shown["properties"]["os_hash_algo"], disk.read_bytes()).hexdigest()
+        assert hashed == shown["properties"]["os_hash_value"]
+        assert "Nothing to change" in osbox(*look, "up")
+    finally:
+        osbox(*look, "down", "--purge")
+    assert "of-then" not in client("user", "list", "-f", "value")
+
+
+def asked(*words: str) -> str:
+    """What a command prints on standard output."""
+    return run.run([Tool.program, *words], env=ENVIRONMENT, timeout=300).out
 
 
 @scene("upgrade")

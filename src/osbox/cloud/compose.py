@@ -26,7 +26,8 @@ from osbox.site import containers, recipes
 from osbox.site.site import LABEL, Paths, Site
 
 RACK = "rack"
-UP = ("--progress", "quiet", "up", "--detach", "--pull", "never")
+QUIET, OURS = ("--progress", "quiet"), ("--pull", "never")
+UP = (*QUIET, "up", "--detach", *OURS)
 POLICIES = "OSBOX_SWIFT_POLICIES"
 """The names of Swift's storage policies, with commas between."""
 RELEASE = "OSBOX_RELEASE"
@@ -184,6 +185,12 @@ def up(engine: Engine, paths: Paths, *only: str, rack: bool) -> None:
         raise Error(
             "Compose could not start the containers", evidence=run.tail(result.err), hint="osbox status"
         )
+
+
+def create(engine: Engine, paths: Paths) -> None:
+    """Have every container, network and volume that the files name, and start none."""
+    with docker.direct(engine, paths.tmp) as env:
+        run.run(argv(engine, paths, *QUIET, "create", *OURS, rack=False), env=env)
 
 
 def rack_up(engine: Engine, paths: Paths) -> None:

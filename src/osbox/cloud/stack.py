@@ -27,7 +27,18 @@ from osbox.site import secrets
 from osbox.site.site import Paths, Site
 from osbox.tls import names, store
 
-__all__ = ["RACK", "down", "logs_argv", "observe", "plan", "release", "require_up", "start_rack", "up"]
+__all__ = [
+    "RACK",
+    "down",
+    "logs_argv",
+    "observe",
+    "plan",
+    "prepare",
+    "release",
+    "require_up",
+    "start_rack",
+    "up",
+]
 
 RACK_SECONDS = 90
 BACK_SECONDS = 75  # the entrance holds a request for 60
@@ -95,6 +106,16 @@ def up(
     _remember(paths, todo, done, {name: moment - begin for name, moment in ready.items()} | took)
     credentials.write_credentials(paths, site)
     return [*changed, *done, *(Change("cloud", name, "change") for name in made)]
+
+
+def prepare(paths: Paths, site: Site, engine: Engine, version: str) -> None:
+    """Have a cloud's secrets, certificate, containers and volumes, and none of it started."""
+    todo = plan(paths, site, engine, version)
+    secrets.ensure(paths)
+    if site.tls:
+        _certificate(paths, site)
+    compose.write(paths, todo.files)
+    compose.create(engine, paths)
 
 
 def _certificate(paths: Paths, site: Site) -> None:

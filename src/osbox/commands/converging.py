@@ -53,6 +53,14 @@ def bring_up(
     return Done(changed, len(network_changes), list(mended))
 
 
+def prepare(here: Context, site: Site, at: Engine, version: str) -> None:
+    """All that a cloud's data can be brought to, none of it started."""
+    rules.put_back(here.base, at)
+    net.ensure_bridge(here.paths, site)
+    with log.step("Have containers and volumes"):
+        stack.prepare(here.paths, site, at, version)
+
+
 def _followers(here: Context, site: Site, at: Engine) -> list[Change]:
     """Who has to follow the certificate: virtual nodes are told, of the ramdisk it is said what to do."""
     there = stack.RACK in stack.observe(at, site, stack.RACK)
@@ -93,6 +101,7 @@ def bring_forward(
             raise
         raise _taken_back(here, at, kept[0], failed, goes_back=goes_back) from failed
     record.end_upgrade(here.paths)
+    record.end_restore(here.paths)  # whose cloud this was; somebody else has it now
     return (kept[0] if kept else None), done
 
 

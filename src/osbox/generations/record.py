@@ -15,7 +15,7 @@ from osbox.site import secrets
 from osbox.site.site import Paths
 
 RECORD = "generation.json"
-GOING_BACK, UPGRADE = "going-back.json", "upgrade.json"
+GOING_BACK, UPGRADE, RESTORE = "going-back.json", "upgrade.json", "restore"
 VOLUMES, HOST = "volumes", "host"
 """In a generation's directory: what is kept of the volumes, readable by the images' user; of the state
 directory, root's alone."""
@@ -162,6 +162,21 @@ def upgrading(paths: Paths) -> Upgrade | None:
 
 def end_upgrade(paths: Paths) -> None:
     (paths.generations / UPGRADE).unlink(missing_ok=True)
+
+
+def begin_restore(paths: Paths) -> None:
+    """From here on the cloud is no more than what a backup is restored onto."""
+    files.private_directory(paths.generations)
+    files.write(paths.generations / RESTORE, "", mode=files.PRIVATE)
+
+
+def restoring(paths: Paths) -> bool:
+    """Whether a restore was begun, and nothing else has had the cloud since."""
+    return (paths.generations / RESTORE).is_file()
+
+
+def end_restore(paths: Paths) -> None:
+    (paths.generations / RESTORE).unlink(missing_ok=True)
 
 
 def last(paths: Paths, generation: Generation) -> Generation:

@@ -3,6 +3,7 @@
     trees.py keep N     while the services that write are paused: they hold locks for as long as they are
     trees.py back N     while they are stopped; begun again after a kill, it goes on
     trees.py drop N
+    trees.py take N     what was unpacked of a backup is one
     trees.py tidy N,M   what a killed run left of others than these
 
 Databases, keys and rings are copied to /kept, without the zeros in them. Of Swift's objects, which nothing
@@ -28,6 +29,8 @@ COPIED = {
 """By their names in /kept; each a directory of a volume, or the volume itself."""
 EMPTIED = (Path("/rabbitmq"), Path("/ovn"))
 """Queues of what the databases do not know then; what Neutron fills again from its own."""
+INSTALLED = ".installed"
+"""Says to `bootstrap` that MariaDB's volume is whole."""
 DEVICE, GENERATIONS = Path("/srv/node/d1"), Path("/srv/node/.generations")
 # Of Swift's: changed in place, or worthless in a copy; Swift makes them anew.
 LEFT_OUT = ("hashes.pkl", "hashes.invalid", ".lock", "auditor_status")
@@ -38,7 +41,7 @@ ZEROS = bytes(BLOCK)
 
 def main(do: str, number: str) -> None:
     begin = time.monotonic()
-    counts = {"keep": keep, "back": back, "drop": drop, "tidy": tidy}[do](GENERATIONS / number)
+    counts = {"keep": keep, "back": back, "drop": drop, "take": take, "tidy": tidy}[do](GENERATIONS / number)
     print(json.dumps({**counts, "seconds": round(time.monotonic() - begin, 2)}))
 
 
@@ -77,6 +80,7 @@ def back(source: Path) -> dict[str, int]:
         empty(COPIED[name])
         copy(KEPT / name, COPIED[name], copied)
     exchange(database, fresh)
+    (database.parent / INSTALLED).touch()  # a volume that is new has none: a restore's
     exchange(DEVICE, new)
     for place in filter(Path.is_dir, EMPTIED):  # a cloud of before OVN has no volume of it
         empty(place)
@@ -86,6 +90,13 @@ def back(source: Path) -> dict[str, int]:
 
 def drop(target: Path) -> dict[str, int]:
     shutil.rmtree(target, ignore_errors=True)
+    return {}
+
+
+def take(target: Path) -> dict[str, int]:
+    """A tar of Swift's objects has its marks of time and its xattrs; what it has not are empty directories of
+    locks, which Swift makes."""
+    target.with_name(f"{target.name}.new").rename(target)
     return {}
 
 
