@@ -13,7 +13,7 @@ from osbox.engine import docker
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.generations import back, keep, record, things, upgrade
-from osbox.generations.record import Generation, GoingBack
+from osbox.generations.record import Generation, GoingBack, Nodes
 from osbox.site.site import Paths, Site
 
 
@@ -280,9 +280,21 @@ def test_what_is_kept_before_a_way_back(
     kept(paths, 1)
     if way:
         record.set_out(paths, way)
-    assert back._set_out(paths, Site(), ENGINE, one(to), keeps=True) == found
+    assert back._set_out(paths, Site(), ENGINE, one(to), keeps=True, anew=False) == found
     assert record.going_back(paths) == found
     assert spared == ([to] if found.origin == 9 else [])
+
+
+@pytest.mark.parametrize(("anew", "known"), [(True, {}), (False, {"n": ("now", "")})])
+def test_what_a_killed_restore_left_says_nothing_of_nodes(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, known: Nodes, *, anew: bool
+) -> None:
+    """Its database had them as the backup has them, so none went into maintenance."""
+    monkeypatch.setattr(back, "_running", lambda *_: [])
+    monkeypatch.setattr(back, "require_space", lambda _: None)
+    monkeypatch.setattr(things, "nodes", lambda *_: {"n": ("now", "")})
+    kept(paths, 1)
+    assert back._set_out(paths, Site(), ENGINE, one(1), keeps=False, anew=anew) == GoingBack(1, 0, known)
 
 
 def test_all_images_are_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,7 +159,7 @@ def restore(
             prepare(here, here.site, at, version)
         with log.step("Unpack the backup"):
             unpacked = backup.unpack(here.paths, here.site, at, file, sealed_for)
-        lead_back(here, at, unpacked, keeps=False)
+        lead_back(here, at, unpacked, keeps=False, anew=not there)
         record.end_restore(here.paths)
     log.out.print(
         f"The cloud {here.site.name} is as the backup has it, after {log.seconds(time.monotonic() - begin)}"

@@ -105,9 +105,11 @@ def bring_forward(
     return (kept[0] if kept else None), done
 
 
-def lead_back(here: Context, at: Engine, generation: Generation, *, keeps: bool) -> GoingBack:
+def lead_back(
+    here: Context, at: Engine, generation: Generation, *, keeps: bool, anew: bool = False
+) -> GoingBack:
     """The way back, and the proof. Says how to take it back, and which nodes are to be looked at."""
-    gone, nodes = back.go(here.paths, here.site, at, generation, keeps=keeps)
+    gone, nodes = back.go(here.paths, here.site, at, generation, keeps=keeps, anew=anew)
     here = here.again()
     site = compose.as_brought_up(here.paths, here.site)
     bring_up(here, site, at, generation.version, underway.Patience(now=True))

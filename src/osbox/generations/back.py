@@ -67,15 +67,22 @@ def differing(then: Nodes, now: Nodes) -> list[str]:
 
 
 def go(
-    paths: Paths, site: Site, engine: Engine, generation: Generation, *, keeps: bool = True
+    paths: Paths,
+    site: Site,
+    engine: Engine,
+    generation: Generation,
+    *,
+    keeps: bool = True,
+    anew: bool = False,
 ) -> tuple[GoingBack, list[str]]:
     """Bring back what a generation has; the services are stopped afterwards, and `osbox up` starts them.
     Returns the way, and the names of the nodes that are in maintenance for it.
 
     keeps: what is there now is kept before; without, a database that does not answer is no hindrance, but
-    then nothing is known of nodes, and all go into maintenance.
+    then nothing is known of nodes, and all go into maintenance. anew: so do they where there was no cloud:
+    what a killed restore left in its database says nothing of nodes.
     """
-    way = _set_out(paths, site, engine, generation, keeps=keeps)
+    way = _set_out(paths, site, engine, generation, keeps=keeps, anew=anew)
     if not way.exchanged:
         _exchange(paths, site, engine, generation, way)
     return way, in_doubt(generation, way.nodes)
@@ -101,7 +108,9 @@ def _exchange(paths: Paths, site: Site, engine: Engine, generation: Generation, 
     record.set_out(paths, replace(way, exchanged=True))
 
 
-def _set_out(paths: Paths, site: Site, engine: Engine, generation: Generation, *, keeps: bool) -> GoingBack:
+def _set_out(
+    paths: Paths, site: Site, engine: Engine, generation: Generation, *, keeps: bool, anew: bool
+) -> GoingBack:
     """What is under way from here on. One that was interrupted knows already what is kept, and of nodes what
     no database says any more."""
     way, number = record.going_back(paths), generation.number
@@ -117,7 +126,7 @@ def _set_out(paths: Paths, site: Site, engine: Engine, generation: Generation, *
         else:
             require_space(paths)
         _stop(site, engine, [name for name in _running(site, engine) if name in WATCHERS])
-        way = GoingBack(number, origin, _nodes_now(site, engine, must=keeps))
+        way = GoingBack(number, origin, {} if anew else _nodes_now(site, engine, must=keeps))
     record.set_out(paths, way)
     return way
 
