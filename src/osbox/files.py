@@ -6,6 +6,7 @@ Text is UTF-8 whatever the locale.
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 PRIVATE, PUBLIC, PRIVATE_DIRECTORY, PUBLIC_DIRECTORY = 0o600, 0o644, 0o700, 0o755
 
@@ -69,6 +70,11 @@ def private_directory(place: Path) -> None:
     place.mkdir(parents=True, exist_ok=True)
     if mode_of(place) != PRIVATE_DIRECTORY:
         place.chmod(PRIVATE_DIRECTORY)
+
+
+def new(file: Path) -> IO[bytes]:
+    """A file for its owner alone, to be written. Raises FileExistsError for one that is there."""
+    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb")
 
 
 def _write(new: Path, content: bytes, mode: int) -> None:

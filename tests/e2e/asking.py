@@ -72,8 +72,10 @@ def context() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(TRUSTED))
 
 
-def client(*words: str) -> str:
-    return run.run([Tool.program, "openstack", *words], env=ENVIRONMENT, timeout=300).out
+def client(*words: str, name: str = "") -> str:
+    """What the client prints; of the deployment of that name."""
+    argv = [Tool.program, *(["--name", name] if name else []), "openstack", *words]
+    return run.run(argv, env=ENVIRONMENT, timeout=300).out
 
 
 def engine(*words: str) -> str:

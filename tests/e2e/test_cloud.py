@@ -701,15 +701,16 @@ def test_a_backup_is_a_cloud_of_another_name(osbox: Tool, tmp_path: Path) -> Non
         osbox(*look, "restore", *sealed)
         print(f"restored within {time.monotonic() - begin:.1f} s")
         mine = ("--os-username", "of-then", "--os-password", "p-of-then")
-        assert json.loads(asked(*look, "openstack", *mine, "token", "issue", "-f", "json"))["user_id"]
-        told, was = (json.loads(asked(*name, "node", "list", "--json")) for name in (look, ()))
-        assert [(node["name"], node["provision_state"], node["maintenance"]) for node in told] == [
-            (node["name"], node["provision_state"], True) for node in was
+        assert json.loads(client(*mine, "token", "issue", "-f", "json", name="look"))["user_id"]
+        told, was = (osbox.json(*name, "node", "list") for name in (look, ()))
+        assert [(node["name"], node["provision_state"], node["maintenance"]) for node in told] == [  # type: ignore[attr-defined]
+            (node["name"], node["provision_state"], True)
+            for node in was  # type: ignore[attr-defined]
         ]
         argv = ssh_argv("cat /proc/sys/kernel/random/boot_id", HOME / "clouds" / "look")
         assert run.run(argv, timeout=30).out == ssh("cat /proc/sys/kernel/random/boot_id")
         image, disk = "debian-13", tmp_path / "disk"
-        asked(*look, "openstack", "image", "save", "--file", str(disk), image)
+        client("image", "save", "--file", str(disk), image, name="look")
         shown = json.loads(client("image", "show", image, "-f", "json"))
         hashed = hashlib.new(shown["properties"]["os_hash_algo"], disk.read_bytes()).hexdigest()
         assert hashed == shown["properties"]["os_hash_value"]
@@ -717,11 +718,6 @@ def test_a_backup_is_a_cloud_of_another_name(osbox: Tool, tmp_path: Path) -> Non
     finally:
         osbox(*look, "down", "--purge")
     assert "of-then" not in client("user", "list", "-f", "value")
-
-
-def asked(*words: str) -> str:
-    """What a command prints on standard output."""
-    return run.run([Tool.program, *words], env=ENVIRONMENT, timeout=300).out
 
 
 @scene("upgrade")

@@ -27,7 +27,7 @@ from osbox.site.site import LABEL, Paths, Site
 
 RACK = "rack"
 QUIET, OURS = ("--progress", "quiet"), ("--pull", "never")
-UP = (*QUIET, "up", "--detach", *OURS)
+UP = ("up", "--detach", *OURS)
 POLICIES = "OSBOX_SWIFT_POLICIES"
 """The names of Swift's storage policies, with commas between."""
 RELEASE = "OSBOX_RELEASE"
@@ -178,31 +178,34 @@ def up(engine: Engine, paths: Paths, *only: str, rack: bool) -> None:
     """Have every container run as the files say, or only those of some services; raises Error with what
     Compose said."""
     words = ("--no-deps", *only) if only else ("--remove-orphans",)
-    result = _bring_up(engine, paths, *words, rack=rack)
-    if result.code != 0:
-        if "iptables: No chain/target/match" in result.err:
-            raise firewall.gone(engine.kind)
-        raise Error(
-            "Compose could not start the containers", evidence=run.tail(result.err), hint="osbox status"
-        )
+    result = _bring_up(engine, paths, *UP, *words, rack=rack)
+    _require(engine, result, "Compose could not start the containers")
 
 
 def create(engine: Engine, paths: Paths) -> None:
-    """Have every container, network and volume that the files name, and start none."""
-    with docker.direct(engine, paths.tmp) as env:
-        run.run(argv(engine, paths, *QUIET, "create", *OURS, rack=False), env=env)
+    """Have every container, network and volume that the files name, and start none; raises Error as up."""
+    result = _bring_up(engine, paths, "create", *OURS, rack=False)
+    _require(engine, result, "Compose could not make the containers")
+
+
+def _require(engine: Engine, result: run.Result, otherwise: str) -> None:
+    if result.code == 0:
+        return
+    if "iptables: No chain/target/match" in result.err:
+        raise firewall.gone(engine.kind)
+    raise Error(otherwise, evidence=run.tail(result.err), hint="osbox status")
 
 
 def rack_up(engine: Engine, paths: Paths) -> None:
     """Have the rack's container run."""
-    result = _bring_up(engine, paths, "--no-deps", RACK, rack=True)
+    result = _bring_up(engine, paths, *UP, "--no-deps", RACK, rack=True)
     if result.code != 0:
         raise Error("the rack could not be started", evidence=run.tail(result.err), hint="osbox build rack")
 
 
 def _bring_up(engine: Engine, paths: Paths, *words: str, rack: bool) -> run.Result:
     with docker.direct(engine, paths.tmp) as env:
-        return run.run(argv(engine, paths, *UP, *words, rack=rack), check=False, env=env)
+        return run.run(argv(engine, paths, *QUIET, *words, rack=rack), check=False, env=env)
 
 
 def render(

@@ -114,7 +114,7 @@ def _former(paths: Paths, engine: Engine) -> str:
     last, version = compose.last(paths, compose.RELEASE), compose.last(paths, "OSBOX_VERSION")
     if last or not version:
         return last
-    return _release(docker.images(engine, CONDUCTOR.tag(version)), version)
+    return release_of(engine, version)
 
 
 def _outdated(changes: Iterable[Change], there: Iterable[NetworkInfo]) -> tuple[str, ...]:
@@ -288,6 +288,11 @@ def _release(images: Images, version: str) -> str:
     """Of which release these images are; "" when the one that says it is not among them."""
     found = images.get(CONDUCTOR.tag(version))
     return found.labels.get(labels.RELEASE, "") if found else ""
+
+
+def release_of(engine: Engine, version: str) -> str:
+    """The OpenStack release of the images of a version; "" when they are not here."""
+    return _release(docker.images(engine, CONDUCTOR.tag(version)), version)
 
 
 def release(engine: Engine, site: Site) -> str:

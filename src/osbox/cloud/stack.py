@@ -75,10 +75,7 @@ def up(
     todo = plan(paths, site, engine, version)
     before(todo)
     changed = [change for change in todo.changes if change.kind != "container"]
-    secrets.ensure(paths)
-    if site.tls:
-        _certificate(paths, site)
-    compose.write(paths, todo.files)
+    _write(paths, site, todo)
     running = {name for name, item in todo.live.items() if item.state == "running"}
     if FRONT not in todo.live and running & set(BY_SERVICE):
         # A cloud of before there was an entrance: its APIs hold the ports, and are replaced first.
@@ -110,12 +107,16 @@ def up(
 
 def prepare(paths: Paths, site: Site, engine: Engine, version: str) -> None:
     """Have a cloud's secrets, certificate, containers and volumes, and none of it started."""
-    todo = plan(paths, site, engine, version)
+    _write(paths, site, plan(paths, site, engine, version))
+    compose.create(engine, paths)
+
+
+def _write(paths: Paths, site: Site, todo: planning.Plan) -> None:
+    """Have all that containers read: secrets, certificate, files."""
     secrets.ensure(paths)
     if site.tls:
         _certificate(paths, site)
     compose.write(paths, todo.files)
-    compose.create(engine, paths)
 
 
 def _certificate(paths: Paths, site: Site) -> None:
@@ -177,7 +178,7 @@ def _take_down(paths: Paths, engine: Engine, todo: planning.Plan) -> None:
     and the new ones may be parts of an old one."""
     members, networks = _containers(todo, "recreate"), todo.outdated_networks
     with log.step(f"Stop {len(members)} services for {len(networks)} networks that are made anew"):
-        words = ("--progress", "quiet", "rm", "--stop", "--force", *members)
+        words = (*compose.QUIET, "rm", "--stop", "--force", *members)
         if members:  # without a name it would be all of them; who was killed here has none left
             run.run(compose.argv(engine, paths, *words, rack=todo.rack))
         docker.docker(engine, "network", "rm", *networks)
@@ -277,10 +278,9 @@ def down(paths: Paths, site: Site, engine: Engine, *, volumes: bool = False) -> 
 def _down_in_order(paths: Paths, engine: Engine) -> None:
     """First who watches power: a node that goes off with the rack must not be taken for one that somebody
     switched off."""
-    quiet = ("--progress", "quiet")
     watching = ("nova-compute", "ironic-conductor")
-    run.run(compose.argv(engine, paths, *quiet, "stop", *watching), check=False)
-    run.run(compose.argv(engine, paths, *quiet, "down", "--remove-orphans", rack=True), check=False)
+    run.run(compose.argv(engine, paths, *compose.QUIET, "stop", *watching), check=False)
+    run.run(compose.argv(engine, paths, *compose.QUIET, "down", "--remove-orphans", rack=True), check=False)
 
 
 def start_rack(paths: Paths, site: Site, engine: Engine) -> None:

@@ -1,6 +1,5 @@
 """osbox backup, restore: the whole cloud in one file, and again from it."""
 
-import os
 import sys
 import time
 from contextlib import ExitStack
@@ -13,17 +12,15 @@ import typer
 
 from osbox import files, log
 from osbox.cloud import compose
-from osbox.cloud.plan import CONDUCTOR
+from osbox.cloud.plan import release_of
 from osbox.commands.context import OF_A_DEPLOYMENT, Context
 from osbox.commands.converging import lead_back, prepare
 from osbox.commands.stack import Version
-from osbox.engine import docker
 from osbox.engine import engine as engines
 from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
 from osbox.generations import archive, backup, keep, record
 from osbox.generations.archive import Header
-from osbox.images import labels
 
 app = typer.Typer(no_args_is_help=True, help="The whole cloud in one file, sealed.")
 Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The file with the key.")]
@@ -40,8 +37,8 @@ def key(file: Annotated[Path, typer.Argument(metavar="FILE", help="Where; it mus
     made = pyrage.x25519.Identity.generate()
     text = f"# public key: {made.to_public()}\n{made}\n"
     try:
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, files.PRIVATE), "w") as target:
-            target.write(text)
+        with files.new(file) as target:
+            target.write(text.encode())
     except FileExistsError:
         raise UserError(
             f"{file} is there already", hint="another name: a key that is lost opens nothing"
@@ -141,9 +138,7 @@ def restore(
             held.enter_context(here.alone("restore", what, anew=True))
         here = _site_of(here, found)
         at = here.engine()
-        image = docker.image(at, CONDUCTOR.tag(version))
-        release = image.labels.get(labels.RELEASE, "") if image else ""
-        backup.require_fits(found, here.site, release, datetime.now(UTC))
+        backup.require_fits(found, here.site, release_of(at, version), datetime.now(UTC))
         _begin_again(here, at)
         record.require_none_under_way(here.paths)
         there = bool(compose.live(at, here.site)) and not record.restoring(here.paths)

@@ -41,6 +41,8 @@ ZSTD = zstandard.ZstdError
 OTHER_KEY = "No matching keys"  # as age says it
 NO_KEY = "osbox backup key FILE makes one; --to and --key take it"
 
+Member = tuple[tarfile.TarInfo, IO[bytes]]
+
 
 @dataclass(frozen=True)
 class Header:
@@ -141,7 +143,7 @@ class _Counted(io.RawIOBase):
         return found
 
 
-def read(source: IO[bytes], name: str) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+def read(source: IO[bytes], name: str) -> Iterator[Member]:
     """The members of a backup, each with its content, the header first; all have been compared with their
     checksums when it ends. Raises Error for a file that is cut or changed."""
     sums, told = dict[str, str](), None

@@ -8,10 +8,11 @@ import os
 import shutil
 import tarfile
 import tomllib
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -22,8 +23,9 @@ from osbox.cloud import compose
 from osbox.engine.engine import Engine
 from osbox.errors import UserError
 from osbox.generations import archive, keep, record, scratch
-from osbox.generations.archive import HEADER, HOST, OBJECTS, VOLUMES, Header
+from osbox.generations.archive import HEADER, HOST, OBJECTS, VOLUMES, Header, Member
 from osbox.generations.helper import helper, inside
+from osbox.generations.inside.trees import GENERATIONS
 from osbox.generations.record import Generation
 from osbox.site import secrets
 from osbox.site.site import Paths, Site
@@ -78,18 +80,14 @@ def verify(file: Path, key: Path | None, into: Path | None = None) -> Told:
 
     into: where MariaDB's files of it are unpacked.
     """
-    members = octets = 0
-    with archive.opened(file, key) as source:
-        found: Header | None = None
-        for info, content in archive.read(source, str(file)):
-            found = found or _header(info, content, file)
+    number = octets = 0
+    with _opened(file, key) as (found, members):
+        for info, content in members:
             if into and info.name.startswith(MARIADB):
                 _member(info, content, into, secrets.UID)
-            members += info.isreg()
+            number += info.isreg()
             octets += info.size
-    if found is None:
-        raise archive.damaged(str(file), "it is empty")
-    return Told(found, members, octets)
+    return Told(found, number, octets)
 
 
 def open_databases(
@@ -97,12 +95,12 @@ def open_databases(
 ) -> tuple[Told, list[str]]:
     """The same, and what MariaDB finds in its files otherwise than the backup says of itself (a kind of thing
     and how many a line). Raises Error when MariaDB cannot open them."""
-    image = scratch.tag(paths, engine)
+    tag = scratch.require_image(paths, engine)
     keep.require_space(paths)
     new = record.begin(paths, record.next_number(paths))
     try:
         told = verify(file, key, new)
-        there = scratch.seen(site, engine, image, new / MARIADB)
+        there = scratch.seen(site, engine, tag, new / MARIADB)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return told, [
@@ -114,10 +112,8 @@ def open_databases(
 
 def header(file: Path, key: Path | None) -> Header:
     """What a backup says of itself."""
-    with archive.opened(file, key) as source:
-        for info, content in archive.read(source, str(file)):
-            return _header(info, content, file)
-    raise archive.damaged(str(file), "it is empty")
+    with _opened(file, key) as (found, _):
+        return found
 
 
 def require_fits(found: Header, site: Site, release: str, now: datetime) -> None:
@@ -178,29 +174,32 @@ def unpack(paths: Paths, site: Site, engine: Engine, file: Path, key: Path | Non
 
 
 def _unpack(file: Path, key: Path | None, new: Path, feed: list[str]) -> Header:
-    found: Header | None = None
-    with ExitStack() as stack, archive.opened(file, key) as source:
+    with ExitStack() as stack, _opened(file, key) as (found, members):
         objects: IO[bytes] | None = None
-        for info, content in archive.read(source, str(file)):
+        for info, content in members:
             top = PurePosixPath(info.name).parts[0]
-            if found is None:
-                found = _header(info, content, file)
-            elif top == OBJECTS:
+            if top == OBJECTS:
                 objects = objects or stack.enter_context(run.feeding(feed))
                 shutil.copyfileobj(content, objects, 1 << 20)
             elif top in archive.TREES:
                 _member(info, content, new, secrets.UID if top == VOLUMES else 0)
-            else:
+            elif info.name != HEADER:
                 raise UserError(f"{file} is no backup of osbox", evidence=f"it has {info.name}")
-    if found is None:
-        raise archive.damaged(str(file), "it is empty")
     return found
 
 
-def _header(info: tarfile.TarInfo, content: IO[bytes], file: Path) -> Header:
-    if info.name != HEADER:
-        raise UserError(f"{file} is no backup of osbox", evidence=f"it begins with {info.name}")
-    return archive.header(content, str(file))
+@contextmanager
+def _opened(file: Path, key: Path | None) -> Iterator[tuple[Header, Iterator[Member]]]:
+    """What a backup says of itself, and its members, that one too. Raises as verify does."""
+    with archive.opened(file, key) as source:
+        members = archive.read(source, str(file))
+        first = next(members, None)
+        if first is None:
+            raise archive.damaged(str(file), "it is empty")
+        info, content = first
+        if info.name != HEADER:
+            raise UserError(f"{file} is no backup of osbox", evidence=f"it begins with {info.name}")
+        yield archive.header(content, str(file)), chain((first,), members)
 
 
 def _member(info: tarfile.TarInfo, content: IO[bytes], new: Path, owner: int) -> None:
@@ -221,7 +220,7 @@ def _member(info: tarfile.TarInfo, content: IO[bytes], new: Path, owner: int) ->
     if info.isdir():
         place.mkdir(exist_ok=True)
     else:
-        with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, files.PRIVATE), "wb") as target:
+        with files.new(place) as target:
             shutil.copyfileobj(content, target, 1 << 20)
     os.chown(place, owner, owner)
     place.chmod(info.mode & 0o777)
@@ -238,11 +237,11 @@ def _take_site(paths: Paths, host: Path) -> None:
 
 
 def _packing(engine: Engine, helper: str, generation: Generation) -> list[str]:
-    words = ("tar", "--create", *ATTRIBUTES, f"--directory=/srv/node/.generations/{generation.number}", ".")
+    words = ("tar", "--create", *ATTRIBUTES, f"--directory={GENERATIONS}/{generation.number}", ".")
     return engine.argv("docker", "exec", helper, *words)
 
 
 def _unpacking(engine: Engine, helper: str, number: int) -> list[str]:
-    place = f"/srv/node/.generations/{number}.new"
+    place = f"{GENERATIONS}/{number}.new"
     line = f"mkdir -p {place} && exec tar --extract {' '.join(ATTRIBUTES)} --directory={place}"
     return engine.argv("docker", "exec", "--interactive", helper, "sh", "-ec", line)

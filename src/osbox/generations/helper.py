@@ -37,18 +37,29 @@ def helper(paths: Paths, site: Site, engine: Engine, kept: Path | None) -> Itera
     prefix = compose.volume_prefix(site)
     volumes = [f"--volume={prefix}{key}:{at}" for key, at in MOUNTS.items() if f"{prefix}{key}" in there]
     volumes += [f"--volume={kept}:/kept"] if kept else []
+    words = ("--rm", "--init", *volumes, "--entrypoint=sleep", image(paths, GROUND), str(SECONDS * 2))
+    with container(site, engine, name, *words):
+        yield name
+
+
+@contextmanager
+def container(site: Site, engine: Engine, name: str, *words: str) -> Iterator[None]:
+    """A container of the images' user, without any capability or network, for the block. words: more of
+    `docker run`'s, the image and its command."""
     restraints = ("--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
     # The label has `osbox down`, and the next `osbox up`, find one that was left by a kill: it holds volumes.
-    user = (f"--user={secrets.UID}:{secrets.UID}", f"--label={LABEL}={site.name}")
-    tag = compose.last(paths, BY_NAME[GROUND].variable) or compose.version(paths)
-    last = ("--pull=never", "--entrypoint=sleep", BY_NAME[GROUND].tag(tag), str(SECONDS * 2))
-    docker.docker(
-        engine, "run", "--detach", "--rm", "--init", f"--name={name}", *restraints, *user, *volumes, *last
-    )
+    user = (f"--user={secrets.UID}:{secrets.UID}", f"--label={LABEL}={site.name}", "--pull=never")
+    docker.docker(engine, "run", "--detach", f"--name={name}", *restraints, *user, *words)
     try:
-        yield name
+        yield
     finally:
-        docker.docker(engine, "rm", "--force", name, check=False)
+        docker.docker(engine, "rm", "--force", "--volumes", name, check=False)
+
+
+def image(paths: Paths, name: str) -> str:
+    """The tag of an image that the cloud was last brought up with."""
+    found = BY_NAME[name]
+    return found.tag(compose.last(paths, found.variable) or compose.version(paths))
 
 
 def clear(site: Site, engine: Engine) -> str:
