@@ -4,7 +4,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,11 +13,13 @@ import pyrage
 import pytest
 import zstandard
 
+from osbox.engine.engine import Engine
 from osbox.errors import Error, UserError
-from osbox.generations import archive, backup
+from osbox.generations import archive, backup, keep
 from osbox.generations.archive import Header
+from osbox.generations.record import Generation
 from osbox.site.site import Paths, Site
-from tests.generations.test_record import one
+from tests.generations.test_record import kept, one
 
 KEY = pyrage.x25519.Identity.generate()
 HEADER = Header("lab", "10.29.29.0/24", "workers = 2\n", "2026-12-03T00:00:00+00:00", one(3))
@@ -190,7 +192,9 @@ def test_whom_it_is_for(tmp_path: Path, key: Path) -> None:
     other.write_text(f"{public}\n")
     for text in (public, str(key), str(other)):
         assert str(archive.recipient(text)) == public
-    for wrong in ("age1nonsense", "nothing", str(tmp_path)):
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for wrong in ("age1nonsense", "nothing", str(tmp_path), str(binary)):
         with pytest.raises(UserError, match="is no public key of age"):
             archive.recipient(wrong)
 
@@ -208,6 +212,22 @@ def test_what_a_backup_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the storage policies gold, silver, and here are Policy-0") as caught:
         backup.require_fits(other, Site(), "2026.1", now)
     assert caught.value.hint == 'swift_policies = ["gold", "silver"] in site.toml'
+
+
+def test_a_backup_costs_no_generation(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own is one too many for a moment: each night the oldest went, and with old age the last one."""
+    spared = list[int]()
+
+    def keeps(*_: object, needed: Sequence[int] = ()) -> Generation:
+        spared.extend(needed)
+        raise RuntimeError
+
+    kept(paths, 1)
+    kept(paths, 2)
+    monkeypatch.setattr(keep, "keep", keeps)
+    with pytest.raises(RuntimeError):
+        backup.create(paths, Site(), Engine("host", "28"), None, [])
+    assert spared == [1, 2]
 
 
 def test_names_and_addresses_are_those_of_here(tmp_path: Path) -> None:

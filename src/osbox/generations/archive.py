@@ -57,7 +57,7 @@ class Header:
 
 def recipient(text: str) -> pyrage.x25519.Recipient:
     """Whom to seal for: a public key (age1…), or a file with it or with a whole key. Raises UserError."""
-    found = Path(text).read_text() if Path(text).is_file() else text
+    found = Path(text).read_text(errors="replace") if Path(text).is_file() else text
     words = [word for word in found.split() if word.startswith("age1")]
     with suppress(pyrage.RecipientError):
         if words:

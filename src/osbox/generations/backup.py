@@ -52,7 +52,8 @@ def create(
 ) -> int:
     """Keep the cloud as it is now and write it into a file (None: standard output); the octets before they
     were packed. Raises as keep.keep, and OSError."""
-    generation = keep.keep(paths, site, engine, "for a backup")
+    # It goes in the end, and none that is there for its sake.
+    generation = keep.keep(paths, site, engine, "for a backup", needed=record.numbers(paths))
     try:
         place = record.place(paths, generation.number)
         kept_site = place / HOST / paths.site_toml.name
